@@ -1,0 +1,1 @@
+//! Local Parquet dataset as a destination of transload.

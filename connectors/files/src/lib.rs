@@ -1,0 +1,1 @@
+//! Text and Parquet files as sources of transload.

@@ -1,0 +1,1 @@
+//! Google authentication and endpoints for the connectors of transload.

@@ -1,0 +1,1 @@
+//! Identifier and literal quoting shared by the SQL connectors of transload.

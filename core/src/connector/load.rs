@@ -1,0 +1,154 @@
+//! Loading: requests, records and writers.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use arrow_array::RecordBatch;
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::schema::{CursorValue, TargetTable};
+
+/// What may happen when the existing target table differs from what the job needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum OnSchemaChange {
+    /// Columns may be added and REQUIRED relaxed; nothing is dropped or narrowed.
+    #[default]
+    Evolve,
+    /// Any difference is an error.
+    Freeze,
+}
+
+/// What `prepare` did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PrepareOutcome {
+    /// The table was created.
+    pub created: bool,
+    /// Columns that were added.
+    pub added: Vec<String>,
+    /// Columns whose REQUIRED mode was relaxed.
+    pub relaxed: Vec<String>,
+}
+
+/// How the rows of a load meet those that are there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "mode", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum WriteMode {
+    /// The table holds exactly the rows of this load afterwards.
+    Replace,
+    /// The rows are added.
+    Append,
+    /// Rows with the same key are replaced, others added. Names are those of the target's columns.
+    Merge {
+        /// Key columns.
+        key: Vec<String>,
+        /// Within the load the row with the highest value of this column wins (ties: the later written
+        /// one); without it the later written one wins.
+        order_by: Option<String>,
+    },
+}
+
+/// Rows that were loaded already at the value of the watermark, as a multiset of hashes.
+///
+/// The next `append` window reads rows equal to the watermark again, since more of them may have arrived,
+/// and drops exactly these.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct BoundaryRows {
+    /// Source columns that the hashes cover: the primary key, or all columns where there is none.
+    pub columns: Vec<String>,
+    /// Hash (32 hexadecimal digits) to number of rows.
+    pub hashes: BTreeMap<String, u64>,
+}
+
+/// What a destination keeps of a committed load, visible together with its rows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoadRecord {
+    /// Deterministic name of the load: letters, digits and `-` only.
+    pub load_id: String,
+    /// Identity of the job.
+    pub job: String,
+    /// Name of the job, for people.
+    pub job_name: String,
+    /// 1 for the first load of a job into a table, then counting up.
+    pub sequence: u64,
+    /// `replace`, `append` or `merge`.
+    pub strategy: String,
+    /// Cursor column, if the job has one.
+    pub cursor: Option<String>,
+    /// Where the window began (exclusive of rows already loaded there).
+    pub window_lo: Option<CursorValue>,
+    /// Where the window ended, inclusive: the watermark of the next run.
+    pub watermark: Option<CursorValue>,
+    /// Rows already loaded at the watermark.
+    #[serde(default)]
+    pub boundary: BoundaryRows,
+    /// Rows written by this load.
+    pub rows: u64,
+    /// Hash of the mapping that the rows were cast with.
+    pub mapping_hash: String,
+    /// When it was committed, RFC 3339 in UTC.
+    pub committed_at: String,
+    /// Version of transload that wrote it.
+    pub engine: String,
+}
+
+/// Everything a destination needs to begin a load.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoadRequest {
+    /// The table, as prepared.
+    pub target: TargetTable,
+    /// How rows meet those that are there.
+    pub mode: WriteMode,
+    /// The deterministic load id.
+    pub load_id: String,
+    /// Memory that the writer may use for buffering, in bytes.
+    pub memory_budget: usize,
+}
+
+/// What a commit did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LoadOutcome {
+    /// Rows that are new in the table.
+    pub inserted: u64,
+    /// Rows that took the place of others (merge only).
+    pub updated: u64,
+    /// Rows of the load that another row of the same load with the same key replaced (merge only).
+    pub superseded: u64,
+    /// Rows that had to be written again although they did not change (merge only).
+    pub rewritten: u64,
+    /// Bytes that were written or sent, encoded.
+    pub bytes: u64,
+    /// The load had been committed before; nothing was done.
+    pub already_committed: bool,
+}
+
+/// One load in progress. Dropping it without commit aborts it as far as that is possible without
+/// waiting; what remains is cleaned by the next load.
+#[async_trait]
+pub trait LoadWriter: Send + Sync + fmt::Debug {
+    /// Adds rows; may be called from several tasks. Batches have the schema
+    /// [`TargetTable::arrow_schema`]. Returns when the batch is taken, not when it is durable: this is
+    /// where back-pressure comes from.
+    ///
+    /// # Errors
+    /// Those of the destination. After an error the load can only be aborted.
+    async fn write(&self, batch: RecordBatch) -> Result<()>;
+
+    /// Makes rows and record visible in one step, and answers when that is durable. Idempotent by load
+    /// id: a load that was committed before is not committed again.
+    ///
+    /// # Errors
+    /// Those of the destination. A retryable error may be answered with the same load once more.
+    async fn commit(self: Box<Self>, record: LoadRecord) -> Result<LoadOutcome>;
+
+    /// Drops the load and all it staged.
+    ///
+    /// # Errors
+    /// Those of the destination; the staged rows are then cleaned by the next load.
+    async fn abort(self: Box<Self>) -> Result<()>;
+}

@@ -1,0 +1,225 @@
+//! The contract between the engine and a system: [`Connector`], [`Source`], [`ReadSession`],
+//! [`Destination`] and [`LoadWriter`].
+//!
+//! What holds for every method, and what implementors may rely on:
+//!
+//! - **Errors** are classified once, at the connector's edge, from codes and not from message texts.
+//! - **Retry, timeout, logging, progress** wrap connectors from outside. A connector tries once.
+//! - **Cancellation** is dropping the future or stream. Nothing may stay half visible after that.
+//! - **Identifiers** are quoted by one function per dialect; **values** are bound or encoded, never pasted.
+//! - What [`Capability`] does not declare answers with an `unsupported` error; what it declares works.
+//!   The behaviour suite in `connectors/testkit` tests both directions.
+
+mod descriptor;
+mod load;
+mod read;
+mod registry;
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use async_trait::async_trait;
+
+pub use descriptor::{Capability, Category, Descriptor};
+pub use load::{
+    BoundaryRows, LoadOutcome, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome, WriteMode,
+};
+pub use read::{CursorFilter, CursorSummary, ReadPlan, ReadSession, Split};
+pub use registry::{ConnectionStatus, Registry, TestStatus};
+
+use crate::connection::Connection;
+use crate::error::Result;
+use crate::schema::{TableRef, TableSchema, TargetRef, TargetTable};
+use crate::secret::Secret;
+
+/// A connection whose credentials have been fetched: what a [`Connector`] opens.
+#[derive(Debug, Clone)]
+pub struct Credentialed {
+    /// The connection.
+    pub connection: Connection,
+    /// Its secret, if it has one. For most systems this is the password.
+    pub secret: Option<Secret>,
+}
+
+/// The code for one system type. Cheap to create, stateless.
+#[async_trait]
+pub trait Connector: Send + Sync + fmt::Debug {
+    /// What a user interface and the registry need to know, as data.
+    fn descriptor(&self) -> Descriptor;
+
+    /// Checks the options of a connection without any I/O.
+    ///
+    /// # Errors
+    /// `config` for unknown, missing or wrong options.
+    fn validate(&self, connection: &Connection) -> Result<()>;
+
+    /// Opens the connection for reading. The source is read-only: nothing the engine runs may change it.
+    /// May defer all I/O to the first use.
+    ///
+    /// # Errors
+    /// `config`, and `unsupported` where [`Capability::source`] is false.
+    async fn source(&self, target: Credentialed) -> Result<Arc<dyn Source>>;
+
+    /// Opens the connection for loading.
+    ///
+    /// # Errors
+    /// `config`, and `unsupported` where [`Capability::destination`] is false.
+    async fn destination(&self, target: Credentialed) -> Result<Arc<dyn Destination>>;
+}
+
+/// What a system answered to a connection test.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ServerInfo {
+    /// Product and version as the system names them, for example `PostgreSQL 15.20`.
+    pub version: String,
+    /// Whether the connection is encrypted; `None` where that means nothing (a local file).
+    pub tls: Option<bool>,
+}
+
+/// One schema (or database, dataset, folder) of a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchemaInfo {
+    /// Its name.
+    pub name: String,
+    /// Its comment, where the system keeps one.
+    pub comment: Option<String>,
+}
+
+/// What a table is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TableKind {
+    /// A table that holds rows.
+    Table,
+    /// A view.
+    View,
+    /// A materialised view.
+    MaterializedView,
+    /// A partitioned table (its partitions are not listed).
+    Partitioned,
+    /// A foreign or external table.
+    Foreign,
+    /// A file, or a set of files read as one table.
+    File,
+}
+
+impl TableKind {
+    /// The stable name, for example `materialized_view`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::View => "view",
+            Self::MaterializedView => "materialized_view",
+            Self::Partitioned => "partitioned",
+            Self::Foreign => "foreign",
+            Self::File => "file",
+        }
+    }
+}
+
+/// One table of a source, as a list shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableInfo {
+    /// Schema and name.
+    pub table: TableRef,
+    /// What it is.
+    pub kind: TableKind,
+    /// Estimated number of rows; `None` where the system does not know without counting.
+    pub rows_estimate: Option<u64>,
+    /// Bytes on disk, where the system knows.
+    pub bytes: Option<u64>,
+    /// Last change as RFC 3339 text, where the system knows.
+    pub last_change: Option<String>,
+    /// Its comment.
+    pub comment: Option<String>,
+}
+
+/// An opened connection that rows are read from.
+#[async_trait]
+pub trait Source: Send + Sync + fmt::Debug {
+    /// Connects and asks for the version.
+    ///
+    /// # Errors
+    /// `auth`, `unreachable`, `tls`, `not_found` (the database) and so on.
+    async fn check(&self) -> Result<ServerInfo>;
+
+    /// Lists schemas, without the system's own. A source without schemas answers an empty list.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    async fn schemas(&self) -> Result<Vec<SchemaInfo>>;
+
+    /// Lists the tables of a schema, or of all schemas, ordered by schema and name.
+    ///
+    /// # Errors
+    /// As [`Self::check`]; `not_found` for a schema that does not exist.
+    async fn tables(&self, schema: Option<&str>) -> Result<Vec<TableInfo>>;
+
+    /// Columns, types, keys and comments from the catalog.
+    ///
+    /// # Errors
+    /// `not_found` for a table that does not exist, `permission` for one that may not be read.
+    async fn describe(&self, table: &TableRef) -> Result<TableSchema>;
+
+    /// Up to `rows` rows as one batch, from anywhere in the table, in the schema that
+    /// [`Self::describe`] gives. An empty table gives an empty batch.
+    ///
+    /// # Errors
+    /// As [`Self::describe`].
+    async fn sample(&self, table: &TableRef, rows: usize) -> Result<RecordBatch>;
+
+    /// Begins reading one table. Where [`Capability::snapshot`] is declared, everything that the session
+    /// reads, the cursor summary included, is one consistent snapshot taken here.
+    ///
+    /// # Errors
+    /// As [`Self::describe`].
+    async fn begin(&self, table: &TableRef) -> Result<Box<dyn ReadSession>>;
+}
+
+/// An opened connection that tables are loaded into.
+///
+/// A load is visible all at once or not at all. What the engine must remember (the [`LoadRecord`]) is
+/// committed with the rows.
+#[async_trait]
+pub trait Destination: Send + Sync + fmt::Debug {
+    /// Connects and asks for the version, and whether it may write.
+    ///
+    /// # Errors
+    /// `auth`, `unreachable`, `permission` and so on.
+    async fn check(&self) -> Result<ServerInfo>;
+
+    /// Creates the dataset unless it exists.
+    ///
+    /// # Errors
+    /// `permission` and so on.
+    async fn ensure_dataset(&self, dataset: &str) -> Result<()>;
+
+    /// The table as it is now, or `None`.
+    ///
+    /// # Errors
+    /// Those of reaching the system.
+    async fn table(&self, target: &TargetRef) -> Result<Option<TargetTable>>;
+
+    /// Creates the table, or checks the existing one against `target` and evolves it as far as `policy`
+    /// allows. It never drops or narrows anything. Called before any row is read.
+    ///
+    /// # Errors
+    /// `schema_changed` where the existing table cannot take the rows; the error names each column.
+    async fn prepare(&self, target: &TargetTable, policy: OnSchemaChange) -> Result<PrepareOutcome>;
+
+    /// The newest committed load of this job into this table, or `None`. `job` is
+    /// [`EtlJob::identity`](crate::EtlJob::identity).
+    ///
+    /// # Errors
+    /// Those of reaching the system.
+    async fn last_load(&self, target: &TargetRef, job: &str) -> Result<Option<LoadRecord>>;
+
+    /// Begins a load. Cleans what dead loads of the same table staged. A second load of the same table at
+    /// the same time is a `conflict`.
+    ///
+    /// # Errors
+    /// `conflict`, `permission` and so on.
+    async fn begin_load(&self, request: LoadRequest) -> Result<Box<dyn LoadWriter>>;
+}

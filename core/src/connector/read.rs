@@ -1,0 +1,95 @@
+//! Reading: sessions, plans and splits.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::batch::BatchStream;
+use crate::error::Result;
+use crate::schema::{CursorValue, TableSchema};
+
+/// Which rows of the cursor's range are wanted: `lo` (bounded below) to `hi` (bounded above).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CursorFilter {
+    /// The cursor column.
+    pub column: String,
+    /// Lowest value, `None` for no bound.
+    pub lo: Option<CursorValue>,
+    /// Whether rows equal to `lo` are wanted.
+    pub lo_inclusive: bool,
+    /// Highest value, inclusive; `None` for no bound.
+    pub hi: Option<CursorValue>,
+    /// Whether rows without a cursor value are wanted too.
+    pub include_nulls: bool,
+}
+
+/// What to read of a table. Everything in it is pushed down to the source.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ReadPlan {
+    /// Columns in the wanted order; empty means all in the table's order.
+    pub columns: Vec<String>,
+    /// Cursor range, if any.
+    pub filter: Option<CursorFilter>,
+    /// At most this many rows in all (any rows).
+    pub limit: Option<u64>,
+    /// Wished number of splits; a source may make fewer. 0 counts as 1.
+    pub parallelism: usize,
+    /// Wished bytes per batch; 0 means the default of 16 MiB.
+    pub batch_bytes: usize,
+}
+
+/// One independently readable part of a table. It is JSON, so that any worker may read it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Split {
+    /// Number within the plan, from 0.
+    pub index: usize,
+    /// The plan it belongs to.
+    pub plan: ReadPlan,
+    /// What the connector needs to find the part again.
+    pub part: serde_json::Value,
+}
+
+/// What a source knows of a cursor column inside the session's snapshot.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct CursorSummary {
+    /// Lowest value; `None` if no row has one.
+    pub min: Option<CursorValue>,
+    /// Highest value; `None` if no row has one.
+    pub max: Option<CursorValue>,
+    /// Rows whose cursor is NULL.
+    pub nulls: u64,
+}
+
+/// One consistent reading of one table. See [`Source::begin`](super::Source::begin).
+#[async_trait]
+pub trait ReadSession: Send + Sync + fmt::Debug {
+    /// The table as this session sees it.
+    fn table(&self) -> &TableSchema;
+
+    /// Lowest and highest cursor and the number of NULLs, from the session's snapshot, at full precision.
+    ///
+    /// # Errors
+    /// `not_found` for a column that does not exist, `unsupported` for a column that cannot be a cursor.
+    async fn cursor_summary(&self, column: &str) -> Result<CursorSummary>;
+
+    /// Cuts the plan into splits whose rows together are exactly the rows of the plan, none twice.
+    ///
+    /// # Errors
+    /// `not_found` for unknown columns.
+    async fn splits(&self, plan: &ReadPlan) -> Result<Vec<Split>>;
+
+    /// Reads one split. Several splits may be read at once. Every batch has the schema
+    /// [`TableSchema::arrow_schema_of`] of the plan's columns; the stream ends with an error rather than
+    /// early. Dropping it stops the read at the source.
+    ///
+    /// # Errors
+    /// Those of the source; errors during reading come as an item of the stream.
+    async fn read(&self, split: &Split) -> Result<BatchStream>;
+
+    /// Ends the session and its snapshot. Dropping does the same without waiting.
+    ///
+    /// # Errors
+    /// Only what tells that something read before was wrong.
+    async fn close(self: Box<Self>) -> Result<()>;
+}

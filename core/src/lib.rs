@@ -1,0 +1,26 @@
+//! The core of transload: everything that knows no database, no cloud and no language binding.
+//!
+//! - [`Connection`]: a named way into one system, with a reference to its credentials.
+//! - [`Registry`]: the connectors that can open it. [`connector`] holds their contract.
+//! - [`schema`]: source schemas, the [`SchemaMapper`], casts, target tables.
+//! - [`EtlJob`]: one table to one table, valid by construction.
+//! - [`Runner`]: runs jobs and reports.
+//! - [`memory`]: a connector in this process's memory, always there.
+
+pub mod batch;
+mod connection;
+pub mod connector;
+pub mod document;
+mod error;
+pub mod schema;
+mod secret;
+
+pub use batch::BatchStream;
+pub use connection::Connection;
+pub use connector::{ConnectionStatus, Registry, TestStatus};
+pub use error::{Error, ErrorKind, Result, ResultExt};
+pub use schema::TableMapping;
+pub use secret::{EnvStore, FileStore, MemoryStore, Secret, SecretRef, SecretStore, SecretStores};
+
+/// The version of transload, as reports and load records carry it.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

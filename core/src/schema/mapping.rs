@@ -1,0 +1,328 @@
+//! A proposed mapping: plain data with a stable JSON form and a hash.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::bigquery::{BigQueryType, Mode};
+use super::recipe::Recipe;
+use super::table::TableRef;
+use super::target::{TargetColumn, TargetRef, TargetTable};
+
+/// How sure a mapping is, as a band; the score behind it is in `0.0..=1.0`.
+///
+/// `high` from 0.90, `medium` from 0.70, `low` below.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Confidence {
+    /// Below 0.70.
+    Low,
+    /// 0.70 to 0.90.
+    Medium,
+    /// 0.90 and above.
+    High,
+}
+
+impl Confidence {
+    /// The stable name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+        }
+    }
+
+    /// The band of a score.
+    #[must_use]
+    pub fn of_score(score: f64) -> Self {
+        if score >= 0.9 {
+            Self::High
+        } else if score >= 0.7 {
+            Self::Medium
+        } else {
+            Self::Low
+        }
+    }
+
+    /// The score that stands for a band where nothing was measured (types from a catalog).
+    #[must_use]
+    pub fn score(self) -> f64 {
+        match self {
+            Self::High => 0.95,
+            Self::Medium => 0.80,
+            Self::Low => 0.50,
+        }
+    }
+}
+
+/// Whether every value of a column survives its mapping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lossless {
+    /// Yes, always.
+    Yes,
+    /// Those that pass the check at run time; others follow the reject policy.
+    Conditional,
+    /// Something is dropped by design.
+    No,
+}
+
+/// A stable code and what it means here.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Warning {
+    /// Stable identifier, for example `W_NUM_UNBOUNDED`.
+    pub code: String,
+    /// One sentence for people.
+    pub text: String,
+}
+
+impl Warning {
+    /// A warning.
+    pub fn new(code: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { code: code.into(), text: text.into() }
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.text)
+    }
+}
+
+/// What the values of a sample said about one type.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Evidence {
+    /// Values looked at, without NULL and null tokens.
+    pub values: usize,
+    /// Distinct ones among them.
+    pub distinct: usize,
+    /// Distinct ones that fit the type.
+    pub matched: usize,
+    /// Up to three that do not.
+    pub counter_examples: Vec<String>,
+    /// Up to three that do.
+    pub examples: Vec<String>,
+}
+
+/// Another type that the column could get.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Alternative {
+    /// The type.
+    pub bigquery_type: BigQueryType,
+    /// How values are read; the `format` to give in an override.
+    pub recipe: Recipe,
+    /// How sure it is, 0 to 1.
+    pub score: f64,
+    /// The band of the score.
+    pub confidence: Confidence,
+    /// One sentence.
+    pub reason: String,
+    /// What speaks for it.
+    pub evidence: Option<Evidence>,
+}
+
+/// The proposal for one column.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ColumnMapping {
+    /// Name at the source.
+    pub source_name: String,
+    /// The source's type text.
+    pub source_type: String,
+    /// Arrow type of the source's batches, as text.
+    pub arrow_type: String,
+    /// Name at the destination.
+    pub target_name: String,
+    /// Type at the destination.
+    pub bigquery_type: BigQueryType,
+    /// NULLABLE, REQUIRED or REPEATED.
+    pub mode: Mode,
+    /// How each value becomes one of the type.
+    pub recipe: Recipe,
+    /// The band of `score`.
+    pub confidence: Confidence,
+    /// 0 to 1.
+    pub score: f64,
+    /// One sentence.
+    pub reason: String,
+    /// Whether every value survives.
+    pub lossless: Lossless,
+    /// What to look out for.
+    pub warnings: Vec<Warning>,
+    /// Other types that the column could get, best first.
+    pub alternatives: Vec<Alternative>,
+    /// Description for the destination.
+    pub description: Option<String>,
+    /// The type was set by the job.
+    pub overridden: bool,
+}
+
+/// The proposal for one table. See [`SchemaMapper`](super::SchemaMapper).
+#[derive(Debug, Clone, PartialEq)]
+pub struct TableMapping {
+    /// The source table.
+    pub table: TableRef,
+    /// Its columns, without the dropped ones.
+    pub columns: Vec<ColumnMapping>,
+    /// Columns that overrides drop.
+    pub dropped: Vec<String>,
+    /// Columns of the primary key, by their names at the source.
+    pub primary_key: Vec<String>,
+    /// The table's comment.
+    pub description: Option<String>,
+}
+
+impl TableMapping {
+    /// A column by its name at the source.
+    #[must_use]
+    pub fn column(&self, source_name: &str) -> Option<&ColumnMapping> {
+        self.columns.iter().find(|column| column.source_name == source_name)
+    }
+
+    /// The table that a destination must hold.
+    #[must_use]
+    pub fn target_table(&self, target: TargetRef) -> TargetTable {
+        let columns = self
+            .columns
+            .iter()
+            .map(|column| TargetColumn {
+                name: column.target_name.clone(),
+                data_type: column.bigquery_type.clone(),
+                mode: column.mode,
+                description: column.description.clone(),
+            })
+            .collect();
+        TargetTable { target, columns, description: self.description.clone() }
+    }
+
+    /// Hash of everything that decides what rows look like at the destination: names, types, modes and
+    /// recipes. Reasons, scores and warnings do not count. 32 hexadecimal digits.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for column in &self.columns {
+            let line = json!([
+                column.source_name,
+                column.target_name,
+                column.bigquery_type,
+                column.mode,
+                column.recipe,
+                column.arrow_type
+            ]);
+            hasher.update(line.to_string().as_bytes());
+            hasher.update(b"\n");
+        }
+        hasher.finalize().to_hex()[..32].to_owned()
+    }
+
+    /// The stable JSON form.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "table": self.table,
+            "columns": self.columns,
+            "dropped": self.dropped,
+            "primary_key": self.primary_key,
+            "description": self.description,
+            "hash": self.hash(),
+        })
+    }
+
+    /// BigQuery's JSON form of the schema, as its API and `bq` take it.
+    #[must_use]
+    pub fn to_bigquery_schema(&self) -> Value {
+        let target = self.target_table(TargetRef::new("", ""));
+        target.columns.iter().map(TargetColumn::to_bigquery_json).collect()
+    }
+
+    /// All warnings with the names of their columns.
+    pub fn warnings(&self) -> impl Iterator<Item = (&str, &Warning)> {
+        self.columns.iter().flat_map(|column| {
+            column.warnings.iter().map(move |warning| (column.source_name.as_str(), warning))
+        })
+    }
+
+    /// A table for people: column, source type, BigQuery type, mode, confidence, reason, then offers and
+    /// warnings on lines of their own.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let header =
+            ["column", "source type", "BigQuery type", "mode", "confidence", "reason"].map(str::to_owned);
+        let rows: Vec<[String; 6]> = self
+            .columns
+            .iter()
+            .map(|c| {
+                [
+                    c.target_name.clone(),
+                    c.source_type.clone(),
+                    c.bigquery_type.to_string(),
+                    c.mode.as_str().to_owned(),
+                    format!("{} {:.2}", c.confidence.as_str(), c.score),
+                    c.reason.clone(),
+                ]
+            })
+            .collect();
+        let mut widths = [0; 6];
+        for row in std::iter::once(&header).chain(&rows) {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        let line = |row: &[String; 6]| {
+            let cells: Vec<String> =
+                row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+            format!("{}\n", cells.join("  ").trim_end())
+        };
+        let mut text = line(&header);
+        text.push_str(&line(&widths.map(|width| "-".repeat(width.min(60)))));
+        for (row, column) in rows.iter().zip(&self.columns) {
+            text.push_str(&line(row));
+            for offer in column.alternatives.iter().filter(|offer| offer.confidence >= Confidence::Medium) {
+                text.push_str(&format!(
+                    "    offer: {} {} ({} {:.2}): {}\n",
+                    offer.bigquery_type,
+                    offer.recipe,
+                    offer.confidence.as_str(),
+                    offer.score,
+                    offer.reason
+                ));
+            }
+            for warning in &column.warnings {
+                text.push_str(&format!("    warning {warning}\n"));
+            }
+        }
+        text
+    }
+}
+
+/// What a job may change of one column's proposal.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ColumnOverride {
+    /// BigQuery type, for example `NUMERIC(10,2)`. An impossible one is refused with the possible ones.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub data_type: Option<String>,
+    /// How text is read, for example `%Y%m%d` for a DATE or `Y/N` for a BOOL. Without it the format that
+    /// detection found is used, else the standard one of the type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// `NULLABLE` or `REQUIRED`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// Name at the destination.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Description at the destination.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Leave the column out.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub drop: bool,
+}
+
+/// Overrides by the column's name at the source.
+pub type Overrides = BTreeMap<String, ColumnOverride>;
