@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::schema::{CursorValue, TargetTable};
+use crate::schema::{CursorValue, Overrides, TargetTable};
 
 /// What may happen when the existing target table differs from what the job needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -66,7 +66,7 @@ pub struct BoundaryRows {
 }
 
 /// What a destination keeps of a committed load, visible together with its rows.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct LoadRecord {
     /// Deterministic name of the load: letters, digits and `-` only.
     pub load_id: String,
@@ -91,6 +91,9 @@ pub struct LoadRecord {
     pub rows: u64,
     /// Hash of the mapping that the rows were cast with.
     pub mapping_hash: String,
+    /// Types that detection chose for text columns: later loads keep them, whatever their sample says.
+    #[serde(default)]
+    pub pinned: Overrides,
     /// When it was committed, RFC 3339 in UTC.
     pub committed_at: String,
     /// Version of transload that wrote it.
