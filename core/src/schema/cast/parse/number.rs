@@ -1,0 +1,362 @@
+//! Numbers and booleans in text.
+
+use arrow_buffer::i256;
+
+use super::Misfit;
+
+const INTEGER: Misfit = Misfit::Form("an integer");
+const DECIMAL: Misfit = Misfit::Form("a decimal number");
+const FLOAT: Misfit = Misfit::Form("a number");
+
+/// Digits that a `u64` holds whatever they are.
+const SAFE_DIGITS: usize = 18;
+
+fn split_sign(text: &[u8]) -> (bool, &[u8]) {
+    match text {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        _ => (false, text),
+    }
+}
+
+fn digit(byte: u8) -> Option<u64> {
+    let value = byte.wrapping_sub(b'0');
+    (value <= 9).then_some(u64::from(value))
+}
+
+/// An optional sign and digits.
+pub(in crate::schema) fn integer(text: &[u8]) -> Result<i64, Misfit> {
+    let (negative, digits) = split_sign(text);
+    if digits.is_empty() {
+        return Err(INTEGER);
+    }
+    if digits.len() > SAFE_DIGITS {
+        return long_integer(text, digits);
+    }
+    let mut value: i64 = 0;
+    for &byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return Err(INTEGER);
+        }
+        value = value * 10 + i64::from(digit);
+    }
+    Ok(if negative { -value } else { value })
+}
+
+#[cold]
+fn long_integer(text: &[u8], digits: &[u8]) -> Result<i64, Misfit> {
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return Err(INTEGER);
+    }
+    std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or(Misfit::Range)
+}
+
+/// Powers of ten that a `u64` holds, by exponent.
+const POWERS: [u64; 20] = {
+    let mut powers = [1; 20];
+    let mut i = 1;
+    while i < 20 {
+        powers[i] = powers[i - 1] * 10;
+        i += 1;
+    }
+    powers
+};
+
+/// Whether the unscaled `value` has at most `precision` digits.
+pub(in crate::schema) fn fits128(value: i128, precision: u8) -> bool {
+    10_u128.checked_pow(u32::from(precision)).is_none_or(|limit| value.unsigned_abs() < limit)
+}
+
+/// A decimal as its unscaled value: sign, digits with an optional point, optional exponent.
+pub(in crate::schema) fn decimal128(text: &[u8], precision: u8, scale: u8) -> Result<i128, Misfit> {
+    match short_decimal(text, scale) {
+        Some(Ok((negative, mantissa, power))) => {
+            // Below 10^18 * 10^19, which an i128 holds.
+            let value = i128::from(mantissa) * i128::from(power);
+            let value = if negative { -value } else { value };
+            // 37 digits at most, so the check is needed only for narrower types.
+            if precision < 37 && !fits128(value, precision) {
+                return Err(Misfit::Range);
+            }
+            Ok(value)
+        }
+        Some(Err(misfit)) => Err(misfit),
+        None => {
+            let digits = long_decimal(text, precision, scale)?;
+            digits.parse().map_err(|_| Misfit::Range)
+        }
+    }
+}
+
+/// [`decimal128`] for wide types.
+pub(in crate::schema) fn decimal256(text: &[u8], precision: u8, scale: u8) -> Result<i256, Misfit> {
+    let digits = long_decimal(text, precision, scale)?;
+    i256::from_string(&digits).ok_or(Misfit::Range)
+}
+
+/// Sign, mantissa and factor of a plain decimal with few digits; `None` sends it to the general reader.
+#[inline]
+fn short_decimal(text: &[u8], scale: u8) -> Option<Result<(bool, u64, u64), Misfit>> {
+    let (negative, digits) = split_sign(text);
+    if digits.len() > SAFE_DIGITS {
+        return None;
+    }
+    let mut mantissa: u64 = 0;
+    let mut point = None;
+    for (i, &byte) in digits.iter().enumerate() {
+        match digit(byte) {
+            Some(digit) => mantissa = mantissa * 10 + digit,
+            None if byte == b'.' && point.is_none() => point = Some(i),
+            None => return None,
+        }
+    }
+    let fraction = point.map_or(0, |point| digits.len() - point - 1);
+    if digits.len() == usize::from(point.is_some()) {
+        return Some(Err(DECIMAL));
+    }
+    let scale_digits = usize::from(scale);
+    if fraction <= scale_digits {
+        return POWERS.get(scale_digits - fraction).map(|power| Ok((negative, mantissa, *power)));
+    }
+    // Zeros beyond the scale are no digits of the value.
+    let power = POWERS.get(fraction - scale_digits)?;
+    Some(if mantissa % power == 0 {
+        Ok((negative, mantissa / power, 1))
+    } else {
+        Err(Misfit::Scale(scale))
+    })
+}
+
+/// The unscaled value as text, any number of digits.
+#[cold]
+fn long_decimal(text: &[u8], precision: u8, scale: u8) -> Result<String, Misfit> {
+    let number = scan_number(text).ok_or(DECIMAL)?;
+    let digits: Vec<u8> = number.integer.iter().chain(number.fraction).copied().collect();
+    let leading = digits.iter().take_while(|&&byte| byte == b'0').count();
+    let trailing = digits.iter().rev().take_while(|&&byte| byte == b'0').count();
+    let Some(significant) = digits.get(leading..digits.len() - trailing).filter(|rest| !rest.is_empty()) else {
+        return Ok("0".to_owned());
+    };
+    let count = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
+    // value = significant * 10^shift, unscaled
+    let shift = number.exponent - count(number.fraction.len()) + count(trailing) + i64::from(scale);
+    if shift < 0 {
+        return Err(Misfit::Scale(scale));
+    }
+    if count(significant.len()) + shift > i64::from(precision) {
+        return Err(Misfit::Range);
+    }
+    let mut result = String::with_capacity(usize::from(precision) + 1);
+    if number.negative {
+        result.push('-');
+    }
+    result.extend(significant.iter().map(|&byte| char::from(byte)));
+    result.extend(std::iter::repeat_n('0', usize::try_from(shift).unwrap_or(0)));
+    Ok(result)
+}
+
+/// The parts of a number in text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::schema) struct Number<'a> {
+    /// It begins with `-`.
+    pub(in crate::schema) negative: bool,
+    /// It begins with `+` or `-`.
+    pub(in crate::schema) signed: bool,
+    /// Digits before the point.
+    pub(in crate::schema) integer: &'a [u8],
+    /// There is a point.
+    pub(in crate::schema) point: bool,
+    /// Digits after it.
+    pub(in crate::schema) fraction: &'a [u8],
+    /// There is an exponent.
+    pub(in crate::schema) scientific: bool,
+    /// The exponent, at most 9,999 either way.
+    pub(in crate::schema) exponent: i64,
+}
+
+/// Takes a number apart: sign, digits with an optional point and at least one digit, optional exponent.
+pub(in crate::schema) fn scan_number(text: &[u8]) -> Option<Number<'_>> {
+    let (negative, rest) = split_sign(text);
+    let signed = rest.len() < text.len();
+    let (integer, rest) = split_digits(rest);
+    let (point, fraction, rest) = match rest {
+        [b'.', after @ ..] => {
+            let (fraction, rest) = split_digits(after);
+            (true, fraction, rest)
+        }
+        _ => (false, &rest[..0], rest),
+    };
+    if integer.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    let (scientific, exponent) = match rest {
+        [] => (false, 0),
+        [b'e' | b'E', power @ ..] => {
+            let (down, digits) = split_sign(power);
+            if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+                return None;
+            }
+            let mut value: i64 = 0;
+            for &byte in digits {
+                value = (value * 10 + i64::from(byte - b'0')).min(9_999);
+            }
+            (true, if down { -value } else { value })
+        }
+        _ => return None,
+    };
+    Some(Number { negative, signed, integer, point, fraction, scientific, exponent })
+}
+
+fn split_digits(text: &[u8]) -> (&[u8], &[u8]) {
+    text.split_at(text.iter().take_while(|byte| byte.is_ascii_digit()).count())
+}
+
+/// A double: a number as [`scan_number`] takes it, `NaN`, `inf` or `Infinity` with an optional sign.
+///
+/// The nearest double is taken, as the type means; a number too large or too small for any is out of range.
+pub(in crate::schema) fn float(text: &[u8]) -> Result<f64, Misfit> {
+    let value: f64 = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or(FLOAT)?;
+    if value.is_normal() || value.is_nan() {
+        return Ok(value);
+    }
+    match scan_number(text) {
+        Some(number) => {
+            let zero = number.integer.iter().chain(number.fraction).all(|&byte| byte == b'0');
+            if zero || (value != 0.0 && value.is_finite()) { Ok(value) } else { Err(Misfit::Range) }
+        }
+        // A spelled infinity.
+        None => Ok(value),
+    }
+}
+
+/// One of two words, compared without regard to case.
+pub(in crate::schema) fn boolean(text: &str, yes: &str, no: &str) -> Result<bool, Misfit> {
+    let is = |word: &str| {
+        text.eq_ignore_ascii_case(word) || (!text.is_ascii() && text.to_lowercase() == word.to_lowercase())
+    };
+    if is(yes) {
+        Ok(true)
+    } else if is(no) {
+        Ok(false)
+    } else {
+        Err(Misfit::Form("one of the two words of the boolean"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers() {
+        let good = [
+            ("0", 0),
+            ("-0", 0),
+            ("+1", 1),
+            ("007", 7),
+            ("9223372036854775807", i64::MAX),
+            ("-9223372036854775808", i64::MIN),
+            ("0000000000000000000000012", 12),
+        ];
+        for (text, value) in good {
+            assert_eq!(integer(text.as_bytes()), Ok(value), "{text}");
+        }
+        for text in ["", "-", "+", "1_000", "0x1F", "1.0", "1e3", "\u{2212}1", "\u{661}", "\u{ff11}", "--1", "1 2", "12345678901234567x90"] {
+            assert_eq!(integer(text.as_bytes()), Err(INTEGER), "{text}");
+        }
+        for text in ["9223372036854775808", "-9223372036854775809", "18446744073709551615"] {
+            assert_eq!(integer(text.as_bytes()), Err(Misfit::Range), "{text}");
+        }
+    }
+
+    #[test]
+    fn decimals() {
+        let good = [
+            ("0", 15, 2, 0),
+            ("-0", 15, 2, 0),
+            ("5.", 15, 2, 500),
+            (".5", 15, 2, 50),
+            ("-.5", 15, 2, -50),
+            ("+1.1", 15, 2, 110),
+            ("1.100", 15, 2, 110),
+            ("1e2", 15, 2, 10_000),
+            ("1.5E-1", 15, 2, 15),
+            ("0e9999999999999", 15, 2, 0),
+            ("9999999999999.99", 15, 2, 999_999_999_999_999),
+            ("-9999999999999.99", 15, 2, -999_999_999_999_999),
+            ("1234567890123456.78", 38, 9, 1_234_567_890_123_456_780_000_000),
+            ("00000000000000000000000000000000000000000000000001", 5, 0, 1),
+        ];
+        for (text, precision, scale, value) in good {
+            assert_eq!(decimal128(text.as_bytes(), precision, scale), Ok(value), "{text}");
+            assert_eq!(decimal256(text.as_bytes(), precision, scale), Ok(i256::from_i128(value)), "{text}");
+        }
+        let most = "9".repeat(38);
+        assert_eq!(decimal128(most.as_bytes(), 38, 0).unwrap(), 10_i128.pow(38) - 1);
+        let bad = [
+            ("", 15, 2, DECIMAL),
+            (".", 15, 2, DECIMAL),
+            ("-", 15, 2, DECIMAL),
+            ("1.2.3", 15, 2, DECIMAL),
+            ("1,234", 15, 2, DECIMAL),
+            ("$5", 15, 2, DECIMAL),
+            ("5%", 15, 2, DECIMAL),
+            ("(5.00)", 15, 2, DECIMAL),
+            ("5-", 15, 2, DECIMAL),
+            ("1e", 15, 2, DECIMAL),
+            ("NaN", 15, 2, DECIMAL),
+            ("\u{2212}1", 15, 2, DECIMAL),
+            ("1.001", 15, 2, Misfit::Scale(2)),
+            ("1e-3", 15, 2, Misfit::Scale(2)),
+            ("0.1234567891", 38, 9, Misfit::Scale(9)),
+            ("10000000000000.00", 15, 2, Misfit::Range),
+            ("1e400", 38, 9, Misfit::Range),
+            ("999999999999999999999999999999.1", 38, 9, Misfit::Range),
+        ];
+        for (text, precision, scale, misfit) in bad {
+            assert_eq!(decimal128(text.as_bytes(), precision, scale), Err(misfit), "{text}");
+            assert_eq!(decimal256(text.as_bytes(), precision, scale), Err(misfit), "{text}");
+        }
+        let wide = format!("{}.{}", "9".repeat(38), "9".repeat(38));
+        assert_eq!(decimal256(wide.as_bytes(), 76, 38).unwrap().to_string(), "9".repeat(76));
+        assert_eq!(decimal256(format!("1{wide}").as_bytes(), 76, 38), Err(Misfit::Range));
+    }
+
+    #[test]
+    fn short_and_general_decimals_agree() {
+        for text in ["1.5", "-12.25", "0.001", "100", "99999.9", "1.0000", ".25", "7."] {
+            for scale in [0, 1, 2, 9] {
+                for precision in [3, 5, 38] {
+                    let general = long_decimal(text.as_bytes(), precision, scale);
+                    let general = general.map(|digits| digits.parse::<i128>().unwrap());
+                    assert_eq!(decimal128(text.as_bytes(), precision, scale), general, "{text} ({precision},{scale})");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn floats() {
+        assert_eq!(float(b"1e5"), Ok(1e5));
+        assert_eq!(float(b"-0").map(f64::to_bits), Ok((-0.0_f64).to_bits()));
+        assert_eq!(float(b"1e-310"), Ok(1e-310));
+        assert!(float(b"NaN").unwrap().is_nan());
+        assert_eq!(float(b"-Infinity"), Ok(f64::NEG_INFINITY));
+        assert_eq!(float(b"inf"), Ok(f64::INFINITY));
+        for text in ["1e309", "-1e400", "1E-400"] {
+            assert_eq!(float(text.as_bytes()), Err(Misfit::Range), "{text}");
+        }
+        for text in ["", "e5", "0x1p3", "1_0", "1,5", "\u{2212}1"] {
+            assert_eq!(float(text.as_bytes()), Err(FLOAT), "{text}");
+        }
+    }
+
+    #[test]
+    fn booleans() {
+        assert_eq!(boolean("TRUE", "true", "false"), Ok(true));
+        assert_eq!(boolean("n", "Y", "N"), Ok(false));
+        assert_eq!(boolean("\u{41d}\u{435}\u{442}", "\u{434}\u{430}", "\u{43d}\u{435}\u{442}"), Ok(false));
+        assert!(boolean("maybe", "yes", "no").is_err());
+    }
+}
