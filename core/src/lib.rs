@@ -12,6 +12,10 @@ mod connection;
 pub mod connector;
 pub mod document;
 mod error;
+pub mod job;
+pub mod memory;
+mod read;
+pub mod runner;
 pub mod schema;
 mod secret;
 
@@ -19,7 +23,10 @@ pub use batch::BatchStream;
 pub use connection::Connection;
 pub use connector::{ConnectionStatus, Registry, TestStatus};
 pub use error::{Error, ErrorKind, Result, ResultExt};
-pub use schema::TableMapping;
+pub use job::{EtlJob, EtlJobBuilder, JobDocument, LoadStrategy, Schedule};
+pub use read::{TableStream, read_table};
+pub use runner::{CancelHandle, Phase, Progress, RunReport, RunStatus, Runner, RunnerOptions};
+pub use schema::{SchemaMapper, TableMapping};
 pub use secret::{EnvStore, FileStore, MemoryStore, Secret, SecretRef, SecretStore, SecretStores};
 
 /// The version of transload, as reports and load records carry it.

@@ -1,12 +1,13 @@
 //! Reading: sessions, plans and splits.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::BatchStream;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::schema::{CursorValue, TableSchema};
 
 /// Which rows of the cursor's range are wanted: `lo` (bounded below) to `hi` (bounded above).
@@ -22,6 +23,42 @@ pub struct CursorFilter {
     pub hi: Option<CursorValue>,
     /// Whether rows without a cursor value are wanted too.
     pub include_nulls: bool,
+}
+
+impl CursorFilter {
+    /// Whether a row with this cursor value is wanted; for sources that filter by themselves.
+    ///
+    /// # Errors
+    /// `schema_changed` if the value is of another type than the bounds.
+    pub fn accepts(&self, value: Option<&CursorValue>) -> Result<bool> {
+        let Some(value) = value else { return Ok(self.include_nulls) };
+        let compare = |bound: &CursorValue| {
+            value.compare(bound).ok_or_else(|| {
+                Error::new(
+                    ErrorKind::SchemaChanged,
+                    format!(
+                        "cursor column `{}` holds values of type {} and the window is of type {}",
+                        self.column,
+                        value.type_name(),
+                        bound.type_name()
+                    ),
+                )
+                .hint("give the job a new name to start afresh with the new type")
+            })
+        };
+        let above = match &self.lo {
+            None => true,
+            Some(lo) => {
+                let order = compare(lo)?;
+                order.is_gt() || (self.lo_inclusive && order.is_eq())
+            }
+        };
+        let below = match &self.hi {
+            None => true,
+            Some(hi) => compare(hi)?.is_le(),
+        };
+        Ok(above && below)
+    }
 }
 
 /// What to read of a table. Everything in it is pushed down to the source.
@@ -59,6 +96,22 @@ pub struct CursorSummary {
     pub max: Option<CursorValue>,
     /// Rows whose cursor is NULL.
     pub nulls: u64,
+}
+
+impl CursorSummary {
+    /// Takes one more value into account; for sources that summarise by themselves.
+    pub fn add(&mut self, value: Option<CursorValue>) {
+        let Some(value) = value else {
+            self.nulls += 1;
+            return;
+        };
+        if self.min.as_ref().is_none_or(|min| value.compare(min).is_some_and(Ordering::is_lt)) {
+            self.min = Some(value.clone());
+        }
+        if self.max.as_ref().is_none_or(|max| value.compare(max).is_some_and(Ordering::is_gt)) {
+            self.max = Some(value);
+        }
+    }
 }
 
 /// One consistent reading of one table. See [`Source::begin`](super::Source::begin).

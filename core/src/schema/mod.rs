@@ -4,17 +4,27 @@
 //! [`TargetTable`] is what the destination gets. None of it does I/O.
 
 mod bigquery;
+mod cast;
 mod cursor;
+mod detect;
+mod mapper;
 mod mapping;
+mod names;
 mod recipe;
 mod table;
 mod target;
 
 pub use bigquery::{BigQueryType, Mode, RecordField};
+pub use cast::{Caster, ColumnRejects, RejectPolicy, possible_types, recipe_for};
 pub use cursor::{CursorStep, CursorValue, Nanos};
+pub use detect::{Candidate, Detection, detect};
+pub(crate) use mapper::pins;
+pub use mapper::{MapperOptions, SchemaMapper};
 pub use mapping::{
-    ColumnMapping, ColumnOverride, Confidence, Evidence, Lossless, Overrides, TableMapping, Warning,
+    Alternative, ColumnMapping, ColumnOverride, Confidence, Evidence, Lossless, Overrides, TableMapping,
+    Warning,
 };
+pub use names::{target_name, target_names};
 pub use recipe::Recipe;
 pub use table::{ColumnSchema, EXTENSION_KEY, Extension, SOURCE_TYPE_KEY, TableRef, TableSchema, TypeNote};
 pub use target::{ColumnChange, TargetColumn, TargetRef, TargetTable};

@@ -9,12 +9,12 @@ const MAX_CHARS: usize = 300;
 const EMPTY: &str = "column";
 
 /// Prefixes that BigQuery keeps for itself, in lower case. It renames `_field_` columns in queries.
-const RESERVED: [&str; 10] = [
+/// `__root__`, also reserved, cannot come out, because runs of `_` collapse.
+const RESERVED: [&str; 9] = [
     "_table_",
     "_file_",
     "_partition",
     "_row_timestamp",
-    "__root__",
     "_colidentifier",
     "_change_sequence_number",
     "_change_type",
@@ -26,10 +26,9 @@ const RESERVED: [&str; 10] = [
 /// characters, no leading digit, no reserved prefix.
 ///
 /// Letters and digits of every script are kept (composed to NFC); anything else becomes `_`, runs of `_`
-/// collapse, and a name without a letter or digit becomes `column`. A leading digit gets a `_`, a reserved
-/// prefix a `c` before it (`c_` where it does not begin with `_` any more). The result is a name that
-/// needs no quotes in SQL wherever the source's letters are ASCII. Two names may become one: see
-/// [`target_names`].
+/// collapse, and a name without a letter or digit becomes `column`. A leading digit gets a `_` before it, a
+/// reserved prefix a `c`. The result needs no quotes in SQL wherever the source's letters are ASCII. Two
+/// names may become one: see [`target_names`].
 ///
 /// ```
 /// use transload_core::schema::target_name;
@@ -46,8 +45,7 @@ pub fn target_name(name: &str) -> String {
         let kept = character.is_alphanumeric() || is_mark(character);
         if kept {
             result.push(character);
-        } else if !result.ends_with('_') || (character == '_' && result == "_") {
-            // A leading `__` is left as it is, because `__root__` is another name than `_root__`.
+        } else if !result.ends_with('_') {
             result.push('_');
         }
     }
@@ -124,7 +122,7 @@ mod tests {
             ("2nd", "_2nd"),
             ("_PARTITIONTIME", "c_PARTITIONTIME"),
             ("_table_x", "c_table_x"),
-            ("__ROOT__a", "c__ROOT__a"),
+            ("__ROOT__a", "_ROOT_a"),
             ("_Change_Type", "c_Change_Type"),
             ("_field_1", "c_field_1"),
             ("_private", "_private"),

@@ -7,10 +7,11 @@ use arrow_schema::{Field, Schema, SchemaRef};
 use serde_json::{Value, json};
 
 use super::bigquery::{BigQueryType, Mode, target_field};
-use crate::error::{Error, ErrorKind};
+use crate::connector::{OnSchemaChange, PrepareOutcome};
+use crate::error::{Error, ErrorKind, Result};
 
 /// A table of a destination.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TargetRef {
     /// The dataset (a folder, for the local Parquet dataset).
     pub dataset: String,
@@ -147,6 +148,42 @@ impl TargetTable {
             }
         }
         changes
+    }
+
+    /// What `existing` becomes so that it takes rows of this table, under a policy.
+    ///
+    /// # Errors
+    /// `schema_changed` where that is impossible or not allowed.
+    pub fn evolve(&self, existing: &Self, policy: OnSchemaChange) -> Result<(PrepareOutcome, Self)> {
+        let changes = self.changes_from(existing);
+        let refused: Vec<ColumnChange> = changes
+            .iter()
+            .filter(|change| {
+                policy == OnSchemaChange::Freeze || matches!(change, ColumnChange::Impossible(..))
+            })
+            .cloned()
+            .collect();
+        if !refused.is_empty() {
+            return Err(self.schema_changed(&refused));
+        }
+        let mut evolved = existing.clone();
+        let mut outcome = PrepareOutcome::default();
+        for change in changes {
+            match change {
+                ColumnChange::Add(column) => {
+                    outcome.added.push(column.name.clone());
+                    evolved.columns.push(column);
+                }
+                ColumnChange::Relax(name) => {
+                    for column in evolved.columns.iter_mut().filter(|column| column.name == name) {
+                        column.mode = Mode::Nullable;
+                    }
+                    outcome.relaxed.push(name);
+                }
+                ColumnChange::Impossible(..) => {}
+            }
+        }
+        Ok((outcome, evolved))
     }
 
     /// The error for changes that are impossible or not allowed.

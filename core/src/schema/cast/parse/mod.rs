@@ -12,7 +12,9 @@ pub(in crate::schema) use json::json;
 pub(in crate::schema) use number::{
     Number, boolean, decimal128, decimal256, fits128, float, integer, scan_number,
 };
-pub(in crate::schema) use time::{MAX_DAYS, MAX_MICROS, MICROS_PER_DAY, MIN_DAYS, MIN_MICROS, TimeFormat, Want};
+pub(in crate::schema) use time::{
+    MAX_DAYS, MAX_MICROS, MICROS_PER_DAY, MIN_DAYS, MIN_MICROS, TimeFormat, Want,
+};
 
 /// Why a value does not fit a type. Displayed after "it".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -121,11 +121,7 @@ fn short_decimal(text: &[u8], scale: u8) -> Option<Result<(bool, u64, u64), Misf
     }
     // Zeros beyond the scale are no digits of the value.
     let power = POWERS.get(fraction - scale_digits)?;
-    Some(if mantissa % power == 0 {
-        Ok((negative, mantissa / power, 1))
-    } else {
-        Err(Misfit::Scale(scale))
-    })
+    Some(if mantissa % power == 0 { Ok((negative, mantissa / power, 1)) } else { Err(Misfit::Scale(scale)) })
 }
 
 /// The unscaled value as text, any number of digits.
@@ -135,7 +131,8 @@ fn long_decimal(text: &[u8], precision: u8, scale: u8) -> Result<String, Misfit>
     let digits: Vec<u8> = number.integer.iter().chain(number.fraction).copied().collect();
     let leading = digits.iter().take_while(|&&byte| byte == b'0').count();
     let trailing = digits.iter().rev().take_while(|&&byte| byte == b'0').count();
-    let Some(significant) = digits.get(leading..digits.len() - trailing).filter(|rest| !rest.is_empty()) else {
+    let Some(significant) = digits.get(leading..digits.len() - trailing).filter(|rest| !rest.is_empty())
+    else {
         return Ok("0".to_owned());
     };
     let count = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
@@ -262,7 +259,21 @@ mod tests {
         for (text, value) in good {
             assert_eq!(integer(text.as_bytes()), Ok(value), "{text}");
         }
-        for text in ["", "-", "+", "1_000", "0x1F", "1.0", "1e3", "\u{2212}1", "\u{661}", "\u{ff11}", "--1", "1 2", "12345678901234567x90"] {
+        for text in [
+            "",
+            "-",
+            "+",
+            "1_000",
+            "0x1F",
+            "1.0",
+            "1e3",
+            "\u{2212}1",
+            "\u{661}",
+            "\u{ff11}",
+            "--1",
+            "1 2",
+            "12345678901234567x90",
+        ] {
             assert_eq!(integer(text.as_bytes()), Err(INTEGER), "{text}");
         }
         for text in ["9223372036854775808", "-9223372036854775809", "18446744073709551615"] {
@@ -330,7 +341,11 @@ mod tests {
                 for precision in [3, 5, 38] {
                     let general = long_decimal(text.as_bytes(), precision, scale);
                     let general = general.map(|digits| digits.parse::<i128>().unwrap());
-                    assert_eq!(decimal128(text.as_bytes(), precision, scale), general, "{text} ({precision},{scale})");
+                    assert_eq!(
+                        decimal128(text.as_bytes(), precision, scale),
+                        general,
+                        "{text} ({precision},{scale})"
+                    );
                 }
             }
         }

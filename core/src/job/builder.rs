@@ -1,0 +1,149 @@
+//! Building jobs in Rust.
+
+use super::document::{DestinationDocument, JobDocument, LoadDocument, StrategyName};
+use super::{EtlJob, Schedule};
+use crate::connector::OnSchemaChange;
+use crate::error::Result;
+use crate::schema::{RejectPolicy, TableRef};
+
+/// Builds an [`EtlJob`]; [`Self::build`] checks it.
+#[derive(Debug, Clone)]
+pub struct EtlJobBuilder(JobDocument);
+
+impl EtlJobBuilder {
+    pub(super) fn new(name: impl Into<String>) -> Self {
+        Self(JobDocument::named(name))
+    }
+
+    /// Sets connection and table of the source; `table` is `schema.table` or `table`.
+    #[must_use]
+    pub fn from(self, connection: impl Into<String>, table: &str) -> Self {
+        match table.split_once('.') {
+            Some((schema, name)) => self.from_table(connection, TableRef::new(schema, name)),
+            None => self.from_table(connection, TableRef::unqualified(table)),
+        }
+    }
+
+    /// Sets connection and table of the source, for names that hold a dot.
+    #[must_use]
+    pub fn from_table(mut self, connection: impl Into<String>, table: TableRef) -> Self {
+        self.0.source.connection = connection.into();
+        self.0.source.schema = table.schema;
+        self.0.source.table = table.name;
+        self
+    }
+
+    /// Chooses columns.
+    #[must_use]
+    pub fn columns(mut self, columns: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.0.source.columns = Some(columns.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Sets connection, dataset and table of the destination.
+    #[must_use]
+    pub fn into(
+        mut self,
+        connection: impl Into<String>,
+        dataset: impl Into<String>,
+        table: impl Into<String>,
+    ) -> Self {
+        self.0.destination = DestinationDocument {
+            connection: connection.into(),
+            dataset: dataset.into(),
+            table: table.into(),
+        };
+        self
+    }
+
+    /// Chooses the strategy `replace`.
+    #[must_use]
+    pub fn replace(mut self) -> Self {
+        self.0.load = LoadDocument::new(StrategyName::Replace);
+        self
+    }
+
+    /// Chooses the strategy `append`.
+    #[must_use]
+    pub fn append(mut self, cursor: impl Into<String>) -> Self {
+        self.0.load = LoadDocument { cursor: Some(cursor.into()), ..LoadDocument::new(StrategyName::Append) };
+        self
+    }
+
+    /// Chooses the strategy `merge`, with or without a cursor.
+    #[must_use]
+    pub fn merge(mut self, key: impl IntoIterator<Item = impl Into<String>>, cursor: Option<&str>) -> Self {
+        self.0.load = LoadDocument {
+            key: Some(key.into_iter().map(Into::into).collect()),
+            cursor: cursor.map(str::to_owned),
+            ..LoadDocument::new(StrategyName::Merge)
+        };
+        self
+    }
+
+    /// Begins the first load at this cursor value.
+    #[must_use]
+    pub fn backfill_since(mut self, since: impl Into<String>) -> Self {
+        self.0.load.backfill_since = Some(since.into());
+        self
+    }
+
+    /// Begins the first load this many days ago.
+    #[must_use]
+    pub fn backfill_days(mut self, days: u32) -> Self {
+        self.0.load.backfill_days = Some(days);
+        self
+    }
+
+    /// Lets `replace` go on even if the source is empty and the target is not.
+    #[must_use]
+    pub fn allow_empty(mut self) -> Self {
+        self.0.load.allow_empty = true;
+        self
+    }
+
+    /// Sets a column's BigQuery type, and how its text is read.
+    #[must_use]
+    pub fn override_type(mut self, column: &str, data_type: &str, format: Option<&str>) -> Self {
+        let entry = self.0.mapping.overrides.entry(column.to_owned()).or_default();
+        entry.data_type = Some(data_type.to_owned());
+        entry.format = format.map(str::to_owned);
+        self
+    }
+
+    /// Sets what happens to values that do not fit.
+    #[must_use]
+    pub fn on_reject(mut self, policy: RejectPolicy) -> Self {
+        self.0.mapping.on_reject = policy;
+        self
+    }
+
+    /// Sets what may happen to an existing target table.
+    #[must_use]
+    pub fn on_schema_change(mut self, policy: OnSchemaChange) -> Self {
+        self.0.mapping.on_schema_change = policy;
+        self
+    }
+
+    /// Sets the schedule.
+    #[must_use]
+    pub fn schedule(mut self, schedule: Schedule) -> Self {
+        self.0.schedule = Some(schedule);
+        self
+    }
+
+    /// Limits the rows, for trials.
+    #[must_use]
+    pub fn row_limit(mut self, rows: u64) -> Self {
+        self.0.row_limit = Some(rows);
+        self
+    }
+
+    /// Checks and builds.
+    ///
+    /// # Errors
+    /// `config`, naming the field.
+    pub fn build(self) -> Result<EtlJob> {
+        EtlJob::from_document(self.0)
+    }
+}

@@ -1,0 +1,303 @@
+//! The JSON form of a job.
+
+use jiff::SignedDuration;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::schedule::Schedule;
+use super::strategy::{Backfill, LoadStrategy};
+use crate::connector::OnSchemaChange;
+use crate::error::{Error, Result};
+use crate::schema::{CursorStep, Overrides, RejectPolicy};
+
+/// One table to one table, as JSON.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct JobDocument {
+    /// Name of the job; part of its identity.
+    pub name: String,
+    /// What to read.
+    pub source: SourceDocument,
+    /// Where to load.
+    pub destination: DestinationDocument,
+    /// How to load. Default: `replace`.
+    #[serde(default)]
+    pub load: LoadDocument,
+    /// Types and names.
+    #[serde(default)]
+    pub mapping: MappingDocument,
+    /// When the host should run it; the engine itself does not wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
+    /// Whether the job takes part in runs of many jobs. Default: true.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// At most this many rows, for trials; such a run never moves the watermark.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row_limit: Option<u64>,
+}
+
+/// What to read.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct SourceDocument {
+    /// Name of the connection.
+    pub connection: String,
+    /// Schema of the table, where the source has schemas.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// Name of the table.
+    pub table: String,
+    /// Columns to read, in this order. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Vec<String>>,
+}
+
+/// Where to load.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct DestinationDocument {
+    /// Name of the connection.
+    pub connection: String,
+    /// Dataset; created if it is not there.
+    pub dataset: String,
+    /// Name of the table; created if it is not there.
+    pub table: String,
+}
+
+/// The name of a load strategy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StrategyName {
+    /// The target holds exactly one snapshot of the source.
+    #[default]
+    Replace,
+    /// Rows past the watermark are added.
+    Append,
+    /// Rows past the watermark are upserted by key.
+    Merge,
+}
+
+/// How to load.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct LoadDocument {
+    /// `replace`, `append` or `merge`.
+    pub strategy: StrategyName,
+    /// The column that grows; required for `append`, optional for `merge`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    /// Key columns; required for `merge`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Vec<String>>,
+    /// The first load begins this many days ago.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backfill_days: Option<u32>,
+    /// The first load begins at this cursor value, inclusive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backfill_since: Option<String>,
+    /// Leave the newest rows to a later run: a number for integer cursors, a duration such as `"15m"` for
+    /// dates and times. Default: 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag: Option<StepDocument>,
+    /// `merge`: read this far below the watermark again; a number or a duration. Default: 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lookback: Option<StepDocument>,
+    /// `replace`: go on even if the source is empty and the target is not. Default: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_empty: bool,
+}
+
+/// A number (integer cursors) or a duration text (dates and times).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum StepDocument {
+    /// Units of an integer cursor.
+    Units(i64),
+    /// A duration, for example `15m` or `2d`.
+    Duration(String),
+}
+
+/// Types and names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MappingDocument {
+    /// Overrides by the column's name at the source.
+    #[serde(default)]
+    pub overrides: Overrides,
+    /// `evolve` (default) adds columns to an existing target, `freeze` refuses any difference.
+    #[serde(default)]
+    pub on_schema_change: OnSchemaChange,
+    /// `fail` (default) or `null`: what happens to values that do not fit.
+    #[serde(default)]
+    pub on_reject: RejectPolicy,
+    /// Look for types hidden in text columns and apply those found at high confidence. Default: true.
+    #[serde(default = "yes")]
+    pub detect_types: bool,
+}
+
+impl Default for MappingDocument {
+    fn default() -> Self {
+        Self {
+            overrides: Overrides::default(),
+            on_schema_change: OnSchemaChange::default(),
+            on_reject: RejectPolicy::default(),
+            detect_types: true,
+        }
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl LoadDocument {
+    /// A strategy without options.
+    #[must_use]
+    pub fn new(strategy: StrategyName) -> Self {
+        Self { strategy, ..Self::default() }
+    }
+
+    fn backfill(&self) -> Result<Option<Backfill>> {
+        match (self.backfill_days, &self.backfill_since) {
+            (Some(_), Some(_)) => {
+                Err(invalid("both `load.backfill_days` and `load.backfill_since` are given")
+                    .hint("keep one of the two"))
+            }
+            (Some(days), None) => Ok(Some(Backfill::Days(days))),
+            (None, Some(since)) => Ok(Some(Backfill::Since(since.clone()))),
+            (None, None) => Ok(None),
+        }
+    }
+
+    fn strategy(&self) -> Result<LoadStrategy> {
+        let (backfill, lag) = (self.backfill()?, step(self.lag.as_ref(), "lag")?);
+        match self.strategy {
+            StrategyName::Replace => {
+                refuse(self.cursor.is_some(), "cursor")?;
+                refuse(self.key.is_some(), "key")?;
+                refuse(backfill.is_some(), "backfill_days and backfill_since")?;
+                refuse(lag.is_some(), "lag")?;
+                refuse(self.lookback.is_some(), "lookback")?;
+                Ok(LoadStrategy::Replace { allow_empty: self.allow_empty })
+            }
+            StrategyName::Append => {
+                refuse(self.key.is_some(), "key")?;
+                refuse(self.lookback.is_some(), "lookback")?;
+                refuse(self.allow_empty, "allow_empty")?;
+                let cursor = self.cursor.clone().ok_or_else(|| missing("cursor", "the column that grows"))?;
+                Ok(LoadStrategy::Append { cursor, backfill, lag })
+            }
+            StrategyName::Merge => {
+                refuse(self.allow_empty, "allow_empty")?;
+                let key = self.key.clone().filter(|key| !key.is_empty());
+                let key = key.ok_or_else(|| missing("key", "the columns that identify a row"))?;
+                let lookback = step(self.lookback.as_ref(), "lookback")?;
+                if self.cursor.is_none() {
+                    refuse(backfill.is_some(), "backfill_days and backfill_since")?;
+                    refuse(lag.is_some(), "lag")?;
+                    refuse(lookback.is_some(), "lookback")?;
+                }
+                Ok(LoadStrategy::Merge { key, cursor: self.cursor.clone(), backfill, lag, lookback })
+            }
+        }
+    }
+}
+
+fn refuse(given: bool, field: &str) -> Result<()> {
+    if given {
+        return Err(invalid(format!("`load.{field}` does not belong to this strategy"))
+            .hint("drop the field or choose another `load.strategy`"));
+    }
+    Ok(())
+}
+
+fn missing(field: &str, what: &str) -> Error {
+    invalid(format!("`load.{field}` is missing")).hint(format!("name {what}"))
+}
+
+fn step(document: Option<&StepDocument>, field: &str) -> Result<Option<CursorStep>> {
+    let bad = |what: &str| {
+        invalid(format!("`load.{field}`: {what}"))
+            .hint("write a number for integer cursors or a duration such as \"15m\" or \"2d\"")
+    };
+    match document {
+        None => Ok(None),
+        Some(StepDocument::Units(units)) if *units >= 0 => Ok(Some(CursorStep::Units(*units))),
+        Some(StepDocument::Units(_)) => Err(bad("it must not be negative")),
+        Some(StepDocument::Duration(text)) => match duration(text) {
+            Some(duration) if !duration.is_negative() => Ok(Some(CursorStep::Duration(duration))),
+            Some(_) => Err(bad("it must not be negative")),
+            None => Err(bad(&format!("`{text}` is not a duration"))),
+        },
+    }
+}
+
+/// Days are allowed beside jiff's units and count 24 hours: cursors have no time zone.
+fn duration(text: &str) -> Option<SignedDuration> {
+    if let Some(days) = text.trim().strip_suffix('d').and_then(|days| days.trim().parse::<i64>().ok()) {
+        return days.checked_mul(24).map(SignedDuration::from_hours);
+    }
+    text.parse().ok()
+}
+
+fn invalid(message: impl Into<String>) -> Error {
+    Error::config(format!("job document: {}", message.into()))
+}
+
+impl JobDocument {
+    /// A document with a name and nothing else.
+    pub(super) fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            source: SourceDocument::default(),
+            destination: DestinationDocument::default(),
+            load: LoadDocument::default(),
+            mapping: MappingDocument::default(),
+            schedule: None,
+            enabled: true,
+            row_limit: None,
+        }
+    }
+
+    /// Checks everything that needs no I/O and gives the typed strategy.
+    pub(super) fn check(&self) -> Result<LoadStrategy> {
+        for (field, text) in [
+            ("name", &self.name),
+            ("source.connection", &self.source.connection),
+            ("source.table", &self.source.table),
+            ("destination.connection", &self.destination.connection),
+            ("destination.dataset", &self.destination.dataset),
+            ("destination.table", &self.destination.table),
+        ] {
+            if text.trim().is_empty() {
+                return Err(invalid(format!("`{field}` is empty")).with("field", field));
+            }
+        }
+        if let Some(columns) = &self.source.columns {
+            if columns.is_empty() {
+                return Err(invalid("`source.columns` is empty").hint("leave it out to read all columns"));
+            }
+            let mut seen = std::collections::BTreeSet::new();
+            if let Some(twice) = columns.iter().find(|column| !seen.insert(column.as_str())) {
+                return Err(invalid(format!("`source.columns` names `{twice}` twice")));
+            }
+        }
+        if let Some(schedule) = &self.schedule {
+            schedule.check()?;
+        }
+        let strategy = self.load.strategy()?;
+        self.check_needed_columns(&strategy)?;
+        Ok(strategy)
+    }
+
+    fn check_needed_columns(&self, strategy: &LoadStrategy) -> Result<()> {
+        for needed in strategy.key().iter().map(String::as_str).chain(strategy.cursor()) {
+            let chosen =
+                self.source.columns.as_ref().is_none_or(|columns| columns.iter().any(|c| c == needed));
+            let dropped = self.mapping.overrides.get(needed).is_some_and(|column| column.drop);
+            if !chosen || dropped {
+                return Err(invalid(format!(
+                    "column `{needed}` is needed by the load strategy but not loaded"
+                ))
+                .hint("add it to `source.columns` and do not drop it"));
+            }
+        }
+        Ok(())
+    }
+}

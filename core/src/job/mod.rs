@@ -1,0 +1,246 @@
+//! Jobs: one source table to one destination table, with a load strategy, column choice and overrides.
+//!
+//! [`JobDocument`] is the JSON form that people and control planes write; [`EtlJob`] is what the engine
+//! runs. A job that exists is valid: everything that can be checked without I/O has been checked.
+
+mod builder;
+mod document;
+mod schedule;
+mod strategy;
+
+use serde_json::Value;
+
+pub use builder::EtlJobBuilder;
+pub use document::{
+    DestinationDocument, JobDocument, LoadDocument, MappingDocument, SourceDocument, StepDocument,
+    StrategyName,
+};
+pub use schedule::{Every, Schedule};
+pub use strategy::{Backfill, LoadStrategy};
+
+use crate::connector::OnSchemaChange;
+use crate::document::parse;
+use crate::error::{Error, Result};
+use crate::schema::{Overrides, RejectPolicy, TableRef, TargetRef};
+
+/// A valid job: one source table to one destination table.
+///
+/// ```
+/// use transload_core::EtlJob;
+///
+/// let job = EtlJob::builder("daily_orders")
+///     .from("shop", "public.orders")
+///     .into("lake", "raw_data", "orders")
+///     .append("created_at")
+///     .build()?;
+/// assert_eq!(job.strategy().cursor(), Some("created_at"));
+///
+/// // The same job as a document, the same in every language.
+/// let same = EtlJob::from_json(serde_json::json!({
+///     "name": "daily_orders",
+///     "source": {"connection": "shop", "schema": "public", "table": "orders"},
+///     "destination": {"connection": "lake", "dataset": "raw_data", "table": "orders"},
+///     "load": {"strategy": "append", "cursor": "created_at"},
+/// }))?;
+/// assert_eq!(job.identity(), same.identity());
+/// # Ok::<(), transload_core::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct EtlJob {
+    document: JobDocument,
+    strategy: LoadStrategy,
+}
+
+impl EtlJob {
+    /// Starts a builder.
+    pub fn builder(name: impl Into<String>) -> EtlJobBuilder {
+        EtlJobBuilder::new(name)
+    }
+
+    /// Reads the JSON form.
+    ///
+    /// # Errors
+    /// `config`, naming the field and, for an unknown one, the nearest known one.
+    pub fn from_json(value: Value) -> Result<Self> {
+        Self::from_document(parse("job document", value)?)
+    }
+
+    /// Checks a document.
+    ///
+    /// # Errors
+    /// `config`, naming the field.
+    pub fn from_document(document: JobDocument) -> Result<Self> {
+        let strategy = document.check()?;
+        Ok(Self { document, strategy })
+    }
+
+    /// The JSON form.
+    ///
+    /// # Errors
+    /// None in practice; serialising plain data cannot fail.
+    pub fn to_json(&self) -> Result<Value> {
+        serde_json::to_value(&self.document)
+            .map_err(|error| Error::internal("a job could not be serialised").source_error(error))
+    }
+
+    /// The job's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.document.name
+    }
+
+    /// Name of the source's connection.
+    #[must_use]
+    pub fn source_connection(&self) -> &str {
+        &self.document.source.connection
+    }
+
+    /// The source table.
+    #[must_use]
+    pub fn source_table(&self) -> TableRef {
+        TableRef { schema: self.document.source.schema.clone(), name: self.document.source.table.clone() }
+    }
+
+    /// Chosen columns; empty for all.
+    #[must_use]
+    pub fn columns(&self) -> &[String] {
+        self.document.source.columns.as_deref().unwrap_or_default()
+    }
+
+    /// Name of the destination's connection.
+    #[must_use]
+    pub fn destination_connection(&self) -> &str {
+        &self.document.destination.connection
+    }
+
+    /// The target table.
+    #[must_use]
+    pub fn target(&self) -> TargetRef {
+        TargetRef::new(&self.document.destination.dataset, &self.document.destination.table)
+    }
+
+    /// The load strategy.
+    #[must_use]
+    pub fn strategy(&self) -> &LoadStrategy {
+        &self.strategy
+    }
+
+    /// Overrides of the mapping, by column.
+    #[must_use]
+    pub fn overrides(&self) -> &Overrides {
+        &self.document.mapping.overrides
+    }
+
+    /// Whether types hidden in text columns are looked for.
+    #[must_use]
+    pub fn detects_types(&self) -> bool {
+        self.document.mapping.detect_types
+    }
+
+    /// What may happen to an existing target table.
+    #[must_use]
+    pub fn on_schema_change(&self) -> OnSchemaChange {
+        self.document.mapping.on_schema_change
+    }
+
+    /// What happens to values that do not fit.
+    #[must_use]
+    pub fn on_reject(&self) -> RejectPolicy {
+        self.document.mapping.on_reject
+    }
+
+    /// The schedule, for the host; the engine itself does not wait.
+    #[must_use]
+    pub fn schedule(&self) -> Option<&Schedule> {
+        self.document.schedule.as_ref()
+    }
+
+    /// Whether the job takes part in runs of many jobs.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.document.enabled
+    }
+
+    /// At most this many rows, for trials. A run with a limit never moves the watermark.
+    #[must_use]
+    pub fn row_limit(&self) -> Option<u64> {
+        self.document.row_limit
+    }
+
+    /// What makes this job this job in the eyes of a destination: its name, source table, strategy,
+    /// cursor and key. A job with another cursor or key does not continue the old one's watermark.
+    /// 32 hexadecimal digits.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        let source = &self.document.source;
+        for part in [
+            self.name(),
+            &source.connection,
+            source.schema.as_deref().unwrap_or_default(),
+            &source.table,
+            self.strategy.as_str(),
+            self.strategy.cursor().unwrap_or_default(),
+        ] {
+            hasher.update(part.as_bytes());
+            hasher.update(b"\0");
+        }
+        for column in self.strategy.key() {
+            hasher.update(column.as_bytes());
+            hasher.update(b"\0");
+        }
+        hasher.finalize().to_hex()[..32].to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn job(load: Value) -> Result<EtlJob> {
+        EtlJob::from_json(json!({
+            "name": "j",
+            "source": {"connection": "a", "schema": "public", "table": "orders"},
+            "destination": {"connection": "b", "dataset": "raw", "table": "orders"},
+            "load": load,
+        }))
+    }
+
+    #[test]
+    fn documents_round_trip() {
+        let load =
+            json!({"strategy": "merge", "key": ["id"], "cursor": "at", "lookback": "2h", "backfill_days": 9});
+        let first = job(load).unwrap();
+        let again = EtlJob::from_json(first.to_json().unwrap()).unwrap();
+        assert_eq!(first, again);
+    }
+
+    #[test]
+    fn wrong_documents_name_the_field() {
+        for (load, expected) in [
+            (json!({"strategy": "append"}), "`load.cursor` is missing"),
+            (json!({"strategy": "merge", "cursor": "at"}), "`load.key` is missing"),
+            (json!({"strategy": "replace", "cursor": "at"}), "`load.cursor` does not belong to"),
+            (
+                json!({"strategy": "append", "cursor": "at", "lookback": "1h"}),
+                "`load.lookback` does not belong to",
+            ),
+            (json!({"strategy": "append", "cursor": "at", "lag": "soon"}), "`load.lag`"),
+            (json!({"strategy": "append", "cursor": "a", "backfill_days": 1, "backfill_since": "x"}), "both"),
+            (json!({"strategy": "appendd", "cursor": "at"}), "appendd"),
+            (json!({"strategy": "append", "curser": "at"}), "unknown field `load.curser`"),
+        ] {
+            let error = job(load.clone()).unwrap_err();
+            assert!(error.to_string().contains(expected), "{load}: {error}");
+            assert_eq!(error.kind(), crate::ErrorKind::Config);
+        }
+    }
+
+    #[test]
+    fn a_changed_cursor_or_key_is_another_job() {
+        let a = job(json!({"strategy": "append", "cursor": "at"})).unwrap();
+        let b = job(json!({"strategy": "append", "cursor": "id"})).unwrap();
+        assert_ne!(a.identity(), b.identity());
+    }
+}

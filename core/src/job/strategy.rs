@@ -1,0 +1,103 @@
+//! Load strategies.
+
+use crate::schema::CursorStep;
+
+/// Where a first `append` or `merge` load begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Backfill {
+    /// This many days before now; for date and timestamp cursors.
+    Days(u32),
+    /// At this cursor value, inclusive, as text in the cursor's form.
+    Since(String),
+}
+
+/// How the rows of a run meet those of earlier runs.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum LoadStrategy {
+    /// The target holds exactly one consistent snapshot of the source afterwards.
+    Replace {
+        /// Replace even if the source is empty and the target is not.
+        allow_empty: bool,
+    },
+    /// Only rows past the watermark are added.
+    Append {
+        /// The column that grows.
+        cursor: String,
+        /// Where the first load begins; `None` for everything.
+        backfill: Option<Backfill>,
+        /// Leave the newest rows, this far below the highest cursor, to a later run.
+        lag: Option<CursorStep>,
+    },
+    /// Rows past the watermark are upserted by key.
+    Merge {
+        /// Key columns, named as at the source.
+        key: Vec<String>,
+        /// The column that grows with each change; `None` reads the whole table each run.
+        cursor: Option<String>,
+        /// Where the first load begins; `None` for everything.
+        backfill: Option<Backfill>,
+        /// As for `Append`.
+        lag: Option<CursorStep>,
+        /// Read this far below the watermark again.
+        lookback: Option<CursorStep>,
+    },
+}
+
+impl LoadStrategy {
+    /// The stable name.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Replace { .. } => "replace",
+            Self::Append { .. } => "append",
+            Self::Merge { .. } => "merge",
+        }
+    }
+
+    /// The cursor column, if there is one.
+    #[must_use]
+    pub fn cursor(&self) -> Option<&str> {
+        match self {
+            Self::Replace { .. } => None,
+            Self::Append { cursor, .. } => Some(cursor),
+            Self::Merge { cursor, .. } => cursor.as_deref(),
+        }
+    }
+
+    /// Key columns; empty unless merging.
+    #[must_use]
+    pub fn key(&self) -> &[String] {
+        match self {
+            Self::Merge { key, .. } => key,
+            _ => &[],
+        }
+    }
+
+    /// Where the first load begins.
+    #[must_use]
+    pub fn backfill(&self) -> Option<&Backfill> {
+        match self {
+            Self::Replace { .. } => None,
+            Self::Append { backfill, .. } | Self::Merge { backfill, .. } => backfill.as_ref(),
+        }
+    }
+
+    /// How far the window stays below the highest cursor.
+    #[must_use]
+    pub fn lag(&self) -> Option<&CursorStep> {
+        match self {
+            Self::Replace { .. } => None,
+            Self::Append { lag, .. } | Self::Merge { lag, .. } => lag.as_ref(),
+        }
+    }
+
+    /// How far below the watermark is read again.
+    #[must_use]
+    pub fn lookback(&self) -> Option<&CursorStep> {
+        match self {
+            Self::Merge { lookback, .. } => lookback.as_ref(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,476 @@
+//! A connector in this process's memory: for tests, examples and trying things out.
+//!
+//! Type `memory`; the option `path` names a store, so that several can live beside each other. Tables are
+//! gone when the last clone of the [`Memory`] value is.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arrow_array::RecordBatch;
+use arrow_row::{OwnedRow, RowConverter, SortField};
+use arrow_select::concat::concat_batches;
+use async_trait::async_trait;
+use futures::stream;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::batch::BatchStream;
+use crate::connection::Connection;
+use crate::connector::{
+    Capability, Category, Connector, Credentialed, CursorFilter, CursorSummary, Descriptor, Destination,
+    LoadOutcome, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome, ReadPlan, ReadSession,
+    SchemaInfo, ServerInfo, Source, Split, TableInfo, TableKind, WriteMode,
+};
+use crate::error::{Error, ErrorKind, Result};
+use crate::schema::{ColumnSchema, CursorValue, TableRef, TableSchema, TargetRef, TargetTable};
+
+/// The connector. Clones share their tables.
+///
+/// ```
+/// use std::sync::Arc;
+/// use arrow_array::{Int64Array, RecordBatch};
+/// use transload_core::memory::Memory;
+///
+/// let memory = Memory::default();
+/// let ids = Arc::new(Int64Array::from(vec![1, 2])) as _;
+/// memory.put("", "raw", "orders", RecordBatch::try_from_iter([("id", ids)])?)?;
+/// assert_eq!(memory.rows("", "raw", "orders"), Some(2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Memory(Arc<Mutex<BTreeMap<String, Store>>>);
+
+/// Options of a memory connection.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+pub struct MemoryConfig {
+    /// Name of the store. Default: the empty name.
+    #[serde(default)]
+    pub path: String,
+}
+
+type Store = BTreeMap<TargetRef, StoredTable>;
+
+#[derive(Debug, Clone)]
+struct StoredTable {
+    table: TableSchema,
+    target: Option<TargetTable>,
+    batch: RecordBatch,
+    loads: Vec<LoadRecord>,
+    loading: bool,
+}
+
+impl StoredTable {
+    /// A table that was put in as Arrow and not prepared by a job.
+    fn of_batch(key: &TargetRef, batch: RecordBatch) -> Self {
+        let columns = batch.schema().fields().iter().map(|field| ColumnSchema::from_field(field)).collect();
+        let table = TableSchema::new(TableRef::new(&key.dataset, &key.table), columns);
+        Self { table, target: None, batch, loads: Vec::new(), loading: false }
+    }
+
+    fn prepared(target: TargetTable) -> Self {
+        let batch = RecordBatch::new_empty(target.arrow_schema());
+        let mut stored = Self::of_batch(&target.target, batch);
+        stored.target = Some(target);
+        stored
+    }
+}
+
+impl Memory {
+    fn stores(&self) -> MutexGuard<'_, BTreeMap<String, Store>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a table in, in place of one with the same name.
+    ///
+    /// # Errors
+    /// None today; the signature leaves room for limits.
+    pub fn put(&self, store: &str, dataset: &str, table: &str, batch: RecordBatch) -> Result<()> {
+        let key = TargetRef::new(dataset, table);
+        let stored = StoredTable::of_batch(&key, batch);
+        self.stores().entry(store.to_owned()).or_default().insert(key, stored);
+        Ok(())
+    }
+
+    /// All rows of a table.
+    #[must_use]
+    pub fn get(&self, store: &str, dataset: &str, table: &str) -> Option<RecordBatch> {
+        let stores = self.stores();
+        Some(stores.get(store)?.get(&TargetRef::new(dataset, table))?.batch.clone())
+    }
+
+    /// Number of rows of a table.
+    #[must_use]
+    pub fn rows(&self, store: &str, dataset: &str, table: &str) -> Option<usize> {
+        self.get(store, dataset, table).map(|batch| batch.num_rows())
+    }
+
+    fn open(&self, target: &Credentialed) -> Result<OpenMemory> {
+        let config: MemoryConfig = target.connection.config()?;
+        Ok(OpenMemory { memory: self.clone(), store: config.path })
+    }
+}
+
+#[async_trait]
+impl Connector for Memory {
+    fn descriptor(&self) -> Descriptor {
+        let capability =
+            Capability::DESTINATION.and(Capability::SOURCE.with_schemas().with_snapshot().with_cursor());
+        let capability = Capability { durable: false, ..capability };
+        Descriptor::new("memory", "Memory of this process", Category::Memory, capability)
+            .options_of::<MemoryConfig>()
+    }
+
+    fn validate(&self, connection: &Connection) -> Result<()> {
+        connection.config::<MemoryConfig>().map(|_| ())
+    }
+
+    async fn source(&self, target: Credentialed) -> Result<Arc<dyn Source>> {
+        Ok(Arc::new(self.open(&target)?))
+    }
+
+    async fn destination(&self, target: Credentialed) -> Result<Arc<dyn Destination>> {
+        Ok(Arc::new(self.open(&target)?))
+    }
+}
+
+#[derive(Debug, Clone)]
+struct OpenMemory {
+    memory: Memory,
+    store: String,
+}
+
+impl OpenMemory {
+    fn with_store<T>(&self, f: impl FnOnce(&mut Store) -> T) -> T {
+        f(self.memory.stores().entry(self.store.clone()).or_default())
+    }
+
+    fn find(&self, table: &TableRef) -> Result<StoredTable> {
+        let key = TargetRef::new(table.schema.as_deref().unwrap_or_default(), &table.name);
+        self.with_store(|store| store.get(&key).cloned()).ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("table {table} does not exist in memory"))
+                .with("table", table)
+                .hint("list the tables with tables()")
+        })
+    }
+}
+
+fn version() -> ServerInfo {
+    ServerInfo { version: format!("transload {}", crate::VERSION), tls: None }
+}
+
+#[async_trait]
+impl Source for OpenMemory {
+    async fn check(&self) -> Result<ServerInfo> {
+        Ok(version())
+    }
+
+    async fn schemas(&self) -> Result<Vec<SchemaInfo>> {
+        let mut names: Vec<String> =
+            self.with_store(|store| store.keys().map(|key| key.dataset.clone()).collect());
+        names.dedup();
+        Ok(names.into_iter().map(|name| SchemaInfo { name, comment: None }).collect())
+    }
+
+    async fn tables(&self, schema: Option<&str>) -> Result<Vec<TableInfo>> {
+        let tables: Vec<TableInfo> = self.with_store(|store| {
+            let wanted = store.iter().filter(|(key, _)| schema.is_none_or(|schema| key.dataset == schema));
+            wanted
+                .map(|(_, stored)| TableInfo {
+                    table: stored.table.table.clone(),
+                    kind: TableKind::Table,
+                    rows_estimate: u64::try_from(stored.batch.num_rows()).ok(),
+                    bytes: u64::try_from(crate::batch::batch_bytes(&stored.batch)).ok(),
+                    last_change: None,
+                    comment: None,
+                })
+                .collect()
+        });
+        match schema {
+            Some(schema) if tables.is_empty() => {
+                Err(Error::new(ErrorKind::NotFound, format!("schema {schema} does not exist in memory"))
+                    .hint("list the schemas with schemas()"))
+            }
+            _ => Ok(tables),
+        }
+    }
+
+    async fn describe(&self, table: &TableRef) -> Result<TableSchema> {
+        Ok(self.find(table)?.table)
+    }
+
+    async fn sample(&self, table: &TableRef, rows: usize) -> Result<RecordBatch> {
+        let batch = self.find(table)?.batch;
+        Ok(batch.slice(0, rows.min(batch.num_rows())))
+    }
+
+    async fn begin(&self, table: &TableRef) -> Result<Box<dyn ReadSession>> {
+        // The stored batch is immutable, so a clone of it is the snapshot.
+        Ok(Box::new(MemorySession(self.find(table)?)))
+    }
+}
+
+#[derive(Debug)]
+struct MemorySession(StoredTable);
+
+impl MemorySession {
+    fn rows_of(&self, filter: Option<&CursorFilter>) -> Result<Vec<u64>> {
+        let all = 0..u64::try_from(self.0.batch.num_rows()).unwrap_or(u64::MAX);
+        let Some(filter) = filter else { return Ok(all.collect()) };
+        let index = self.column_index(&filter.column)?;
+        let column = self.0.batch.column(index);
+        let mut rows = Vec::new();
+        for row in all {
+            let value = CursorValue::from_array(column, usize::try_from(row).unwrap_or(usize::MAX))?;
+            if filter.accepts(value.as_ref())? {
+                rows.push(row);
+            }
+        }
+        Ok(rows)
+    }
+
+    fn column_index(&self, name: &str) -> Result<usize> {
+        self.0.table.column(name)?;
+        self.0.batch.schema().index_of(name).map_err(Into::into)
+    }
+}
+
+#[async_trait]
+impl ReadSession for MemorySession {
+    fn table(&self) -> &TableSchema {
+        &self.0.table
+    }
+
+    async fn cursor_summary(&self, column: &str) -> Result<CursorSummary> {
+        let array = self.0.batch.column(self.column_index(column)?);
+        let mut summary = CursorSummary::default();
+        for row in 0..array.len() {
+            summary.add(CursorValue::from_array(array, row)?);
+        }
+        Ok(summary)
+    }
+
+    async fn splits(&self, plan: &ReadPlan) -> Result<Vec<Split>> {
+        self.0.table.project(&plan.columns)?;
+        Ok(vec![Split { index: 0, plan: plan.clone(), part: serde_json::Value::Null }])
+    }
+
+    async fn read(&self, split: &Split) -> Result<BatchStream> {
+        let plan = &split.plan;
+        let schema = self.0.table.arrow_schema_of(&plan.columns)?;
+        let mut rows = self.rows_of(plan.filter.as_ref())?;
+        if let Some(limit) = plan.limit {
+            rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        }
+        let indices = arrow_array::UInt64Array::from(rows);
+        let mut columns = Vec::with_capacity(schema.fields().len());
+        for field in schema.fields() {
+            let column = self.0.batch.column(self.column_index(field.name())?);
+            columns.push(arrow_select::take::take(column, &indices, None)?);
+        }
+        let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(indices.len()));
+        let batch = RecordBatch::try_new_with_options(schema, columns, &options)?;
+        let bytes = if plan.batch_bytes == 0 { crate::batch::BATCH_BYTES } else { plan.batch_bytes };
+        let pieces: Vec<_> =
+            crate::batch::split_by_bytes(&batch, bytes).filter(|b| b.num_rows() > 0).map(Ok).collect();
+        Ok(Box::pin(stream::iter(pieces)))
+    }
+
+    async fn close(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Destination for OpenMemory {
+    async fn check(&self) -> Result<ServerInfo> {
+        Ok(version())
+    }
+
+    async fn ensure_dataset(&self, _: &str) -> Result<()> {
+        Ok(())
+    }
+
+    async fn table(&self, target: &TargetRef) -> Result<Option<TargetTable>> {
+        Ok(self.with_store(|store| store.get(target).and_then(|stored| stored.target.clone())))
+    }
+
+    async fn prepare(&self, target: &TargetTable, policy: OnSchemaChange) -> Result<PrepareOutcome> {
+        self.with_store(|store| match store.get_mut(&target.target) {
+            Some(StoredTable { target: Some(existing), batch, table, .. }) => {
+                let (outcome, evolved) = target.evolve(existing, policy)?;
+                if evolved != *existing {
+                    *batch = widen(batch, &evolved)?;
+                    *table = StoredTable::prepared(evolved.clone()).table;
+                    *existing = evolved;
+                }
+                Ok(outcome)
+            }
+            _ => {
+                store.insert(target.target.clone(), StoredTable::prepared(target.clone()));
+                Ok(PrepareOutcome { created: true, ..PrepareOutcome::default() })
+            }
+        })
+    }
+
+    async fn last_load(&self, target: &TargetRef, job: &str) -> Result<Option<LoadRecord>> {
+        Ok(self.with_store(|store| {
+            let loads = store.get(target)?.loads.iter().filter(|load| load.job == job);
+            loads.max_by_key(|load| load.sequence).cloned()
+        }))
+    }
+
+    async fn begin_load(&self, request: LoadRequest) -> Result<Box<dyn LoadWriter>> {
+        self.with_store(|store| {
+            let stored =
+                store.get_mut(&request.target.target).ok_or_else(|| not_prepared(&request.target.target))?;
+            if std::mem::replace(&mut stored.loading, true) {
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    format!("another load into {} is in progress", request.target.target),
+                )
+                .hint("wait for it to end"));
+            }
+            Ok(())
+        })?;
+        Ok(Box::new(MemoryWriter { open: self.clone(), request, batches: Mutex::new(Vec::new()) }))
+    }
+}
+
+fn not_prepared(target: &TargetRef) -> Error {
+    Error::new(ErrorKind::NotFound, format!("table {target} does not exist in memory"))
+        .hint("call prepare first")
+}
+
+/// The batch with the columns of `target`, in its order; new ones are NULL.
+fn widen(batch: &RecordBatch, target: &TargetTable) -> Result<RecordBatch> {
+    let schema = target.arrow_schema();
+    let columns = schema
+        .fields()
+        .iter()
+        .map(|field| match batch.column_by_name(field.name()) {
+            Some(column) => Arc::clone(column),
+            None => arrow_array::new_null_array(field.data_type(), batch.num_rows()),
+        })
+        .collect();
+    Ok(RecordBatch::try_new(schema, columns)?)
+}
+
+#[derive(Debug)]
+struct MemoryWriter {
+    open: OpenMemory,
+    request: LoadRequest,
+    batches: Mutex<Vec<RecordBatch>>,
+}
+
+impl Drop for MemoryWriter {
+    fn drop(&mut self) {
+        self.open.with_store(|store| {
+            if let Some(stored) = store.get_mut(&self.request.target.target) {
+                stored.loading = false;
+            }
+        });
+    }
+}
+
+#[async_trait]
+impl LoadWriter for MemoryWriter {
+    async fn write(&self, batch: RecordBatch) -> Result<()> {
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner).push(batch);
+        Ok(())
+    }
+
+    async fn commit(self: Box<Self>, record: LoadRecord) -> Result<LoadOutcome> {
+        let batches = std::mem::take(&mut *self.batches.lock().unwrap_or_else(PoisonError::into_inner));
+        let incoming = concat_batches(&self.request.target.arrow_schema(), &batches)?;
+        self.open.with_store(|store| {
+            let target = &self.request.target.target;
+            let stored = store.get_mut(target).ok_or_else(|| not_prepared(target))?;
+            if stored.loads.iter().any(|load| load.load_id == record.load_id) {
+                return Ok(LoadOutcome { already_committed: true, ..LoadOutcome::default() });
+            }
+            let schema = stored.batch.schema();
+            let full = stored.target.clone().unwrap_or_else(|| self.request.target.clone());
+            let incoming = widen(&incoming, &full)?;
+            let rows = u64::try_from(incoming.num_rows()).unwrap_or(u64::MAX);
+            let mut outcome = LoadOutcome { inserted: rows, ..LoadOutcome::default() };
+            outcome.bytes = u64::try_from(crate::batch::batch_bytes(&incoming)).unwrap_or(u64::MAX);
+            stored.batch = match &self.request.mode {
+                WriteMode::Replace => {
+                    stored.loads.clear();
+                    incoming
+                }
+                WriteMode::Append => concat_batches(&schema, [&stored.batch, &incoming])?,
+                WriteMode::Merge { key, order_by } => {
+                    merge(&stored.batch, &incoming, key, order_by.as_deref(), &mut outcome)?
+                }
+            };
+            stored.loads.push(record);
+            Ok(outcome)
+        })
+    }
+
+    async fn abort(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn keys(batch: &RecordBatch, key: &[String]) -> Result<Vec<OwnedRow>> {
+    let mut columns = Vec::with_capacity(key.len());
+    for name in key {
+        let column =
+            batch.column_by_name(name).ok_or_else(|| Error::internal(format!("no key column {name}")))?;
+        if column.null_count() > 0 {
+            return Err(Error::data(format!(
+                "key column `{name}` holds NULL, so rows cannot be merged by it"
+            ))
+            .with("column", name)
+            .hint("choose key columns that are never NULL"));
+        }
+        columns.push(Arc::clone(column));
+    }
+    let fields = columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
+    let converter = RowConverter::new(fields)?;
+    Ok(converter.convert_columns(&columns)?.iter().map(|row| row.owned()).collect())
+}
+
+fn merge(
+    old: &RecordBatch,
+    new: &RecordBatch,
+    key: &[String],
+    order_by: Option<&str>,
+    outcome: &mut LoadOutcome,
+) -> Result<RecordBatch> {
+    let order = order_by.and_then(|name| new.column_by_name(name));
+    let mut winners: HashMap<OwnedRow, usize> = HashMap::new();
+    for (row, key) in keys(new, key)?.into_iter().enumerate() {
+        let best = winners.entry(key).or_insert(row);
+        let wins = match order {
+            None => true,
+            Some(column) => {
+                let (a, b) = (CursorValue::from_array(column, row)?, CursorValue::from_array(column, *best)?);
+                match (&a, &b) {
+                    (Some(a), Some(b)) => a.compare(b).is_none_or(std::cmp::Ordering::is_ge),
+                    (a, b) => a.is_some() >= b.is_some(),
+                }
+            }
+        };
+        if wins {
+            *best = row;
+        }
+    }
+    let mut taken: Vec<(usize, usize)> = Vec::new();
+    for (row, key) in keys(old, key)?.into_iter().enumerate() {
+        if winners.contains_key(&key) {
+            outcome.updated += 1;
+        } else {
+            taken.push((0, row));
+        }
+    }
+    let mut rows: Vec<usize> = winners.into_values().collect();
+    rows.sort_unstable();
+    let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    outcome.superseded = count(new.num_rows() - rows.len());
+    outcome.inserted = count(rows.len()).saturating_sub(outcome.updated);
+    taken.extend(rows.into_iter().map(|row| (1, row)));
+    Ok(arrow_select::interleave::interleave_record_batch(&[old, new], &taken)?)
+}

@@ -1,0 +1,166 @@
+//! Running jobs: plan, read, cast, load, commit, report.
+
+mod boundary;
+mod options;
+mod pipeline;
+mod progress;
+mod report;
+mod run;
+mod window;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub use options::RunnerOptions;
+pub use progress::{CancelHandle, Phase, Progress};
+pub use report::{PhaseTimes, RowCounts, RunReport, RunStatus};
+pub use window::Window;
+
+use crate::connection::Connection;
+use crate::connector::{Destination, Registry, Source};
+use crate::error::{Error, Result};
+use crate::job::EtlJob;
+use crate::schema::{TableMapping, TargetTable};
+use progress::{ProgressCallback, Tracker};
+
+/// Runs jobs. Holds the registry and the connections that jobs name; cheap to clone.
+///
+/// ```
+/// use std::sync::Arc;
+/// use arrow_array::{Int64Array, RecordBatch};
+/// use transload_core::{Connection, EtlJob, Registry, RunStatus, Runner, memory::Memory};
+///
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// let memory = Memory::default();
+/// let ids = Arc::new(Int64Array::from(vec![1, 2, 3])) as _;
+/// memory.put("shop", "public", "orders", RecordBatch::try_from_iter([("id", ids)])?)?;
+///
+/// let runner = Runner::new(Registry::new().with(memory.clone()))
+///     .connection(Connection::from_url("memory:shop")?.named("shop"))
+///     .connection(Connection::from_url("memory:lake")?.named("lake"));
+/// let job = EtlJob::builder("orders").from("shop", "public.orders").into("lake", "raw", "orders").append("id").build()?;
+///
+/// let report = runner.run(&job).await;
+/// assert_eq!(report.status, RunStatus::Succeeded);
+/// assert_eq!(report.rows.written, 3);
+/// // A second run finds nothing new.
+/// assert_eq!(runner.run(&job).await.rows.written, 0);
+/// assert_eq!(memory.rows("lake", "raw", "orders"), Some(3));
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Runner {
+    registry: Registry,
+    connections: BTreeMap<String, Connection>,
+    options: RunnerOptions,
+    progress: Option<ProgressCallback>,
+    cancel: CancelHandle,
+}
+
+impl Runner {
+    /// A runner without connections.
+    #[must_use]
+    pub fn new(registry: Registry) -> Self {
+        Self {
+            registry,
+            connections: BTreeMap::new(),
+            options: RunnerOptions::default(),
+            progress: None,
+            cancel: CancelHandle::default(),
+        }
+    }
+
+    /// Adds a connection under its name; one with the same name is replaced.
+    #[must_use]
+    pub fn connection(mut self, connection: Connection) -> Self {
+        self.connections.insert(connection.name().to_owned(), connection);
+        self
+    }
+
+    /// Sets the options.
+    #[must_use]
+    pub fn options(mut self, options: RunnerOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Calls `callback` when the phase changes, about ten times a second while rows move, and at the end.
+    /// It is called from the engine's threads and must not block.
+    #[must_use]
+    pub fn on_progress(mut self, callback: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
+        self.progress = Some(ProgressCallback(Arc::new(callback)));
+        self
+    }
+
+    /// Lets `handle` cancel the runs of this runner.
+    #[must_use]
+    pub fn cancel_with(mut self, handle: &CancelHandle) -> Self {
+        self.cancel = handle.clone();
+        self
+    }
+
+    /// The registry.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The connection of a name.
+    ///
+    /// # Errors
+    /// `config` if there is none; the error names the nearest or lists them.
+    pub fn connection_named(&self, name: &str) -> Result<&Connection> {
+        self.connections.get(name).ok_or_else(|| {
+            let error = Error::config(format!("no connection is named `{name}`")).with("connection", name);
+            let names = self.connections.keys().map(String::as_str);
+            match crate::document::nearest(name, names.clone()) {
+                Some(near) => error.hint(format!("did you mean `{near}`?")),
+                None => error.hint(format!("connections: {}", names.collect::<Vec<_>>().join(", "))),
+            }
+        })
+    }
+
+    /// Runs one job to its end. Never fails: what went wrong is in the report.
+    ///
+    /// Dropping the future cancels the run; nothing half loaded stays visible.
+    pub async fn run(&self, job: &EtlJob) -> RunReport {
+        let tracker = Arc::new(Tracker::new(job.name(), self.progress.clone()));
+        let mut report = RunReport::begin(job);
+        let outcome = run::run(self, job, &tracker, &mut report).await;
+        report.finish(outcome.map_err(|error| error.with("job", job.name())), &tracker);
+        tracker.finish(report.status);
+        report
+    }
+
+    /// What the job would do with types: describes and samples the source and maps it, without loading.
+    ///
+    /// # Errors
+    /// Those of opening, describing and mapping.
+    pub async fn propose(&self, job: &EtlJob) -> Result<TableMapping> {
+        let (source, destination) = self.open(job).await?;
+        let last = destination.last_load(&job.target(), &job.identity()).await?;
+        let table = source.describe(&job.source_table()).await?;
+        run::map(source.as_ref(), job, &table, last.as_ref(), self.options.sample_rows).await
+    }
+
+    /// Creates or evolves the target table as the job needs it, without loading rows.
+    ///
+    /// # Errors
+    /// Those of [`Self::propose`], and `schema_changed` where the existing table cannot take the rows.
+    pub async fn prepare(&self, job: &EtlJob) -> Result<TargetTable> {
+        let mapping = self.propose(job).await?;
+        let destination =
+            self.registry.destination(self.connection_named(job.destination_connection())?).await?;
+        let target = mapping.target_table(job.target());
+        destination.ensure_dataset(&target.target.dataset).await?;
+        destination.prepare(&target, job.on_schema_change()).await?;
+        Ok(target)
+    }
+
+    async fn open(&self, job: &EtlJob) -> Result<(Arc<dyn Source>, Arc<dyn Destination>)> {
+        let source = self.connection_named(job.source_connection())?;
+        let destination = self.connection_named(job.destination_connection())?;
+        tokio::try_join!(self.registry.source(source), self.registry.destination(destination))
+    }
+}

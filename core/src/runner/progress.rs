@@ -1,0 +1,212 @@
+//! Progress and cancellation.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::report::{PhaseTimes, RunStatus};
+
+/// What a run is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Phase {
+    /// Opening both connections.
+    Connect,
+    /// Beginning the read session and describing the table.
+    Describe,
+    /// Proposing the mapping.
+    Map,
+    /// Deciding the window and preparing the target table.
+    Prepare,
+    /// Reading, casting, encoding and sending rows.
+    Load,
+    /// Making rows and load record visible.
+    Commit,
+    /// Over.
+    Done,
+}
+
+impl Phase {
+    /// The stable name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Describe => "describe",
+            Self::Map => "map",
+            Self::Prepare => "prepare",
+            Self::Load => "load",
+            Self::Commit => "commit",
+            Self::Done => "done",
+        }
+    }
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Progress {
+    /// The job's name.
+    pub job: String,
+    /// What it is doing.
+    pub phase: Phase,
+    /// How it ended; `None` until [`Phase::Done`].
+    pub status: Option<RunStatus>,
+    /// Rows read from the source so far.
+    pub rows_read: u64,
+    /// Rows given to the destination so far; visible only after the commit.
+    pub rows_written: u64,
+    /// Bytes of Arrow data read so far.
+    pub bytes_read: u64,
+    /// Seconds since the run began.
+    pub seconds: f64,
+}
+
+#[derive(Clone)]
+pub(super) struct ProgressCallback(pub(super) Arc<dyn Fn(&Progress) + Send + Sync>);
+
+impl fmt::Debug for ProgressCallback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProgressCallback")
+    }
+}
+
+/// Cancels runs from anywhere. Clones cancel the same runs; a cancelled handle stays cancelled.
+#[derive(Debug, Clone, Default)]
+pub struct CancelHandle(CancellationToken);
+
+impl CancelHandle {
+    /// A fresh handle.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Stops the runs: each ends as `cancelled`, and nothing of its load becomes visible unless the commit
+    /// had begun.
+    pub fn cancel(&self) {
+        self.0.cancel();
+    }
+
+    /// Whether it has been cancelled.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
+    pub(super) async fn cancelled(&self) {
+        self.0.cancelled().await;
+    }
+}
+
+/// Counters of a run, shared by its tasks.
+#[derive(Debug)]
+pub(super) struct Tracker {
+    job: String,
+    started: Instant,
+    callback: Option<ProgressCallback>,
+    pub(super) rows_read: AtomicU64,
+    pub(super) rows_written: AtomicU64,
+    pub(super) rows_known: AtomicU64,
+    pub(super) bytes_read: AtomicU64,
+    pub(super) batches: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    phase_began: Instant,
+    last_call: Instant,
+    times: PhaseTimes,
+}
+
+/// Wished time between two calls of the callback.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+impl Tracker {
+    pub(super) fn new(job: &str, callback: Option<ProgressCallback>) -> Self {
+        let now = Instant::now();
+        let tracker = Self {
+            job: job.to_owned(),
+            started: now,
+            callback,
+            rows_read: AtomicU64::new(0),
+            rows_written: AtomicU64::new(0),
+            rows_known: AtomicU64::new(0),
+            bytes_read: AtomicU64::new(0),
+            batches: AtomicU64::new(0),
+            state: Mutex::new(State {
+                phase: Phase::Connect,
+                phase_began: now,
+                last_call: now,
+                times: PhaseTimes::default(),
+            }),
+        };
+        tracker.call(Phase::Connect, None);
+        tracker
+    }
+
+    pub(super) fn phase(&self, phase: Phase) {
+        self.change_phase(phase);
+        tracing::debug!(job = self.job, phase = phase.as_str(), "phase");
+        self.call(phase, None);
+    }
+
+    fn change_phase(&self, phase: Phase) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let spent = now.duration_since(state.phase_began).as_secs_f64();
+        let previous = state.phase;
+        state.times.add(previous, spent);
+        state.phase = phase;
+        state.phase_began = now;
+    }
+
+    /// Calls the callback if the last call is long enough ago.
+    pub(super) fn tick(&self) {
+        if self.callback.is_none() {
+            return;
+        }
+        let phase = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            if state.last_call.elapsed() < INTERVAL {
+                return;
+            }
+            state.last_call = Instant::now();
+            state.phase
+        };
+        self.call(phase, None);
+    }
+
+    pub(super) fn finish(&self, status: RunStatus) {
+        self.change_phase(Phase::Done);
+        self.call(Phase::Done, Some(status));
+    }
+
+    pub(super) fn times(&self) -> PhaseTimes {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut times = state.times.clone();
+        times.add(state.phase, state.phase_began.elapsed().as_secs_f64());
+        times.total = self.started.elapsed().as_secs_f64();
+        times
+    }
+
+    fn call(&self, phase: Phase, status: Option<RunStatus>) {
+        if let Some(ProgressCallback(callback)) = &self.callback {
+            callback(&Progress {
+                job: self.job.clone(),
+                phase,
+                status,
+                rows_read: self.rows_read.load(Ordering::Relaxed),
+                rows_written: self.rows_written.load(Ordering::Relaxed),
+                bytes_read: self.bytes_read.load(Ordering::Relaxed),
+                seconds: self.started.elapsed().as_secs_f64(),
+            });
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! What happened: the report of a run.
+
+use std::sync::atomic::Ordering;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::progress::{Phase, Tracker};
+use super::window::Window;
+use crate::connector::LoadOutcome;
+use crate::error::{Error, ErrorKind};
+use crate::job::EtlJob;
+use crate::schema::{ColumnRejects, Warning};
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    /// Everything that was to be loaded is loaded.
+    Succeeded,
+    /// Nothing was committed.
+    Failed,
+    /// The caller cancelled; nothing was committed.
+    Cancelled,
+}
+
+impl RunStatus {
+    /// The stable name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// Row counts. `read = already_loaded + written` for every run that succeeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct RowCounts {
+    /// Rows read from the source.
+    pub read: u64,
+    /// Rows read again at the watermark and dropped, because an earlier load has them.
+    pub already_loaded: u64,
+    /// Rows given to the destination and committed.
+    pub written: u64,
+    /// Written rows that are new in the target.
+    pub inserted: u64,
+    /// Rows of the target that written ones replaced (merge).
+    pub updated: u64,
+    /// Written rows that gave way to another row of the same load with the same key (merge).
+    pub superseded: u64,
+    /// Unchanged rows of the target that had to be written again (merge into files).
+    pub rewritten: u64,
+}
+
+/// Seconds by phase.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct PhaseTimes {
+    /// Opening connections.
+    pub connect: f64,
+    /// Read session and catalog.
+    pub describe: f64,
+    /// Sampling and mapping.
+    pub map: f64,
+    /// Window and target table.
+    pub prepare: f64,
+    /// Rows.
+    pub load: f64,
+    /// Commit.
+    pub commit: f64,
+    /// All together.
+    pub total: f64,
+}
+
+impl PhaseTimes {
+    pub(super) fn add(&mut self, phase: Phase, seconds: f64) {
+        match phase {
+            Phase::Connect => self.connect += seconds,
+            Phase::Describe => self.describe += seconds,
+            Phase::Map => self.map += seconds,
+            Phase::Prepare => self.prepare += seconds,
+            Phase::Load => self.load += seconds,
+            Phase::Commit => self.commit += seconds,
+            Phase::Done => {}
+        }
+    }
+}
+
+/// What happened in one run of one job.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct RunReport {
+    /// The job's name.
+    pub job: String,
+    /// How it ended.
+    pub status: RunStatus,
+    /// `connection: table` of the source.
+    pub source: String,
+    /// `connection: dataset.table` of the destination.
+    pub destination: String,
+    /// `replace`, `append` or `merge`.
+    pub strategy: &'static str,
+    /// The deterministic id of the load, once the window was decided.
+    pub load_id: Option<String>,
+    /// Whether a load was committed. A run that found nothing new succeeds without one.
+    pub committed: bool,
+    /// The window, for jobs with a cursor.
+    pub window: Option<Window>,
+    /// Row counts.
+    pub rows: RowCounts,
+    /// Values that did not fit and became NULL, by column.
+    pub rejects: Vec<ColumnRejects>,
+    /// Bytes of Arrow data read.
+    pub bytes_read: u64,
+    /// Encoded bytes written or sent.
+    pub bytes_written: u64,
+    /// Batches read.
+    pub batches: u64,
+    /// Seconds by phase.
+    pub seconds: PhaseTimes,
+    /// Hash of the mapping used.
+    pub mapping_hash: Option<String>,
+    /// What to look out for, with the column where it belongs to one.
+    pub warnings: Vec<(Option<String>, Warning)>,
+    /// What went wrong.
+    pub error: Option<Error>,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Timestamp,
+}
+
+impl RunReport {
+    pub(super) fn begin(job: &EtlJob) -> Self {
+        let now = Timestamp::now();
+        Self {
+            job: job.name().to_owned(),
+            status: RunStatus::Failed,
+            source: format!("{}: {}", job.source_connection(), job.source_table()),
+            destination: format!("{}: {}", job.destination_connection(), job.target()),
+            strategy: job.strategy().as_str(),
+            load_id: None,
+            committed: false,
+            window: None,
+            rows: RowCounts::default(),
+            rejects: Vec::new(),
+            bytes_read: 0,
+            bytes_written: 0,
+            batches: 0,
+            seconds: PhaseTimes::default(),
+            mapping_hash: None,
+            warnings: Vec::new(),
+            error: None,
+            started_at: now,
+            finished_at: now,
+        }
+    }
+
+    pub(super) fn warn(&mut self, code: &str, text: impl Into<String>) {
+        self.warnings.push((None, Warning::new(code, text)));
+    }
+
+    pub(super) fn loaded(&mut self, outcome: &LoadOutcome) {
+        self.committed = true;
+        self.bytes_written = outcome.bytes;
+        self.rows.inserted = outcome.inserted;
+        self.rows.updated = outcome.updated;
+        self.rows.superseded = outcome.superseded;
+        self.rows.rewritten = outcome.rewritten;
+        if outcome.already_committed {
+            self.warn("W_ALREADY_COMMITTED", "this very load had been committed before; it was not repeated");
+        }
+    }
+
+    pub(super) fn finish(&mut self, outcome: Result<(), Error>, tracker: &Tracker) {
+        self.rows.read = tracker.rows_read.load(Ordering::Relaxed);
+        self.rows.already_loaded = tracker.rows_known.load(Ordering::Relaxed);
+        self.bytes_read = tracker.bytes_read.load(Ordering::Relaxed);
+        self.batches = tracker.batches.load(Ordering::Relaxed);
+        self.seconds = tracker.times();
+        self.finished_at = Timestamp::now();
+        match outcome {
+            Ok(()) => {
+                self.status = RunStatus::Succeeded;
+                self.rows.written = tracker.rows_written.load(Ordering::Relaxed);
+                tracing::info!(
+                    job = self.job,
+                    rows = self.rows.written,
+                    seconds = self.seconds.total,
+                    "run succeeded"
+                );
+            }
+            Err(error) => {
+                self.status = if error.kind() == ErrorKind::Cancelled {
+                    RunStatus::Cancelled
+                } else {
+                    RunStatus::Failed
+                };
+                tracing::warn!(job = self.job, %error, "run did not succeed");
+                self.error = Some(error);
+            }
+        }
+    }
+
+    /// The report, or its error if the run did not succeed.
+    ///
+    /// # Errors
+    /// What ended the run.
+    pub fn into_result(mut self) -> Result<Self, Error> {
+        match self.error.take() {
+            Some(error) => Err(error),
+            None => Ok(self),
+        }
+    }
+
+    /// The JSON form, stable and small.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let warnings: Vec<Value> = self
+            .warnings
+            .iter()
+            .map(|(column, warning)| json!({"column": column, "code": warning.code, "text": warning.text}))
+            .collect();
+        let rejects: Vec<Value> = self
+            .rejects
+            .iter()
+            .map(|r| json!({"column": r.column, "rejected": r.rejected, "examples": r.examples}))
+            .collect();
+        json!({
+            "job": self.job,
+            "status": self.status.as_str(),
+            "strategy": self.strategy,
+            "source": self.source,
+            "destination": self.destination,
+            "load_id": self.load_id,
+            "committed": self.committed,
+            "window": self.window.as_ref().map(Window::to_json),
+            "rows": self.rows,
+            "rejects": rejects,
+            "bytes_read": self.bytes_read,
+            "bytes_written": self.bytes_written,
+            "batches": self.batches,
+            "seconds": self.seconds,
+            "mapping_hash": self.mapping_hash,
+            "warnings": warnings,
+            "error": self.error.as_ref().map(Error::to_json),
+            "started_at": self.started_at.to_string(),
+            "finished_at": self.finished_at.to_string(),
+            "engine": crate::VERSION,
+        })
+    }
+}

@@ -1,0 +1,280 @@
+//! Chooses the kernel of a column.
+
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, Fields, TimeUnit};
+
+use super::kernel::Kernel;
+use super::nested::{ListCast, StructCast};
+use super::number::{NumberCast, NumberTarget};
+use super::parse::Want;
+use super::possible::{possible_types, recipe_for, time_format};
+use super::temporal::TemporalCast;
+use super::text::TextCast;
+use crate::error::{Error, ErrorKind, Result};
+use crate::schema::bigquery::{BigQueryType, Mode, RecordField};
+use crate::schema::recipe::Recipe;
+use crate::schema::table::{ColumnSchema, Extension};
+
+const SECOND: i64 = 1_000_000;
+const MILLISECOND: i64 = 1_000;
+
+impl Kernel {
+    /// The kernel that casts a column of `source` to `target` by `recipe`.
+    pub(super) fn plan(
+        source: &DataType,
+        extension: Option<Extension>,
+        target: &BigQueryType,
+        mode: Mode,
+        recipe: &Recipe,
+    ) -> Result<Self> {
+        let planned = match (list_item(source), mode) {
+            (Some(item), Mode::Repeated) => return list(source, item, target, recipe),
+            (None, Mode::Repeated) if *source == DataType::Null => {
+                let item = Arc::new(Field::new("item", target.arrow_type(), true));
+                Some(Self::Nulls(DataType::List(item)))
+            }
+            (None, Mode::Repeated) => None,
+            (Some(_), _) => as_text(target),
+            _ => scalar(source, extension, target, recipe)?,
+        };
+        planned.ok_or_else(|| {
+            let possible: Vec<&str> =
+                possible_types(source, extension).iter().map(BigQueryType::name).collect();
+            Error::new(
+                ErrorKind::TypeMapping,
+                format!("a column of type {source} cannot be loaded as {} {target} {recipe}", mode.as_str()),
+            )
+            .hint(format!("possible types for it: {}", possible.join(", ")))
+        })
+    }
+}
+
+fn list_item(data_type: &DataType) -> Option<&Field> {
+    match data_type {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => Some(item),
+        _ => None,
+    }
+}
+
+fn list(source: &DataType, item: &Field, target: &BigQueryType, recipe: &Recipe) -> Result<Kernel> {
+    let element = ColumnSchema::from_field(item);
+    let kernel = Kernel::plan(&element.data_type, element.extension, target, Mode::Nullable, recipe)?;
+    let result = Arc::new(Field::new("item", target.arrow_type(), true));
+    let cast = Kernel::List(Box::new(ListCast { item: result, kernel }));
+    Ok(match source {
+        DataType::List(_) => cast,
+        _ => Kernel::After(DataType::List(Arc::new(item.clone())), Box::new(cast)),
+    })
+}
+
+/// The text forms that any value has.
+fn as_text(target: &BigQueryType) -> Option<Kernel> {
+    match target {
+        BigQueryType::String => Some(Kernel::ToText(None)),
+        BigQueryType::Json => Some(Kernel::ViaText(Box::new(Kernel::CheckJson))),
+        _ => None,
+    }
+}
+
+fn scalar(
+    source: &DataType,
+    extension: Option<Extension>,
+    target: &BigQueryType,
+    recipe: &Recipe,
+) -> Result<Option<Kernel>> {
+    if extension == Some(Extension::Uuid) && *target == BigQueryType::String {
+        return Ok((*source == DataType::FixedSizeBinary(16)).then_some(Kernel::ToText(extension)));
+    }
+    Ok(match source {
+        DataType::Null => Some(Kernel::Nulls(target.arrow_type())),
+        DataType::Dictionary(_, value) => after(value, extension, target, recipe)?,
+        DataType::RunEndEncoded(_, value) => after(value.data_type(), extension, target, recipe)?,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => from_text(source, target, recipe)?,
+        DataType::Struct(fields) => match target {
+            BigQueryType::Record(targets) => Some(record(fields, targets)?),
+            _ => as_text(target),
+        },
+        DataType::Map(..) => as_text(target),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_)
+            if *target == BigQueryType::Bytes =>
+        {
+            Some(if *source == DataType::Binary { Kernel::Same } else { Kernel::Arrow(DataType::Binary) })
+        }
+        _ if matches!(target, BigQueryType::String) => Some(Kernel::ToText(None)),
+        DataType::Boolean => match target {
+            BigQueryType::Bool => Some(Kernel::Same),
+            BigQueryType::Int64 => Some(Kernel::Arrow(DataType::Int64)),
+            _ => None,
+        },
+        _ if source.is_temporal() => temporal(source, target),
+        _ if source.is_numeric() => number(source, target, recipe)?,
+        _ => None,
+    })
+}
+
+fn after(
+    plain: &DataType,
+    extension: Option<Extension>,
+    target: &BigQueryType,
+    recipe: &Recipe,
+) -> Result<Option<Kernel>> {
+    let kernel = scalar(plain, extension, target, recipe)?;
+    Ok(kernel.map(|kernel| Kernel::After(plain.clone(), Box::new(kernel))))
+}
+
+fn from_text(source: &DataType, target: &BigQueryType, recipe: &Recipe) -> Result<Option<Kernel>> {
+    let plain = *source == DataType::Utf8;
+    Ok(match (recipe, target) {
+        (Recipe::Direct | Recipe::ToText, BigQueryType::String | BigQueryType::Geography)
+        | (Recipe::Direct, BigQueryType::Json) => {
+            Some(match (target, plain) {
+                // Sources check what they mark as JSON, but not for the numbers that BigQuery would change.
+                (BigQueryType::Json, true) => Kernel::CheckJson,
+                (BigQueryType::Json, false) => Kernel::After(DataType::Utf8, Box::new(Kernel::CheckJson)),
+                (_, true) => Kernel::Same,
+                (_, false) => Kernel::Arrow(DataType::Utf8),
+            })
+        }
+        (Recipe::ParseJson, BigQueryType::Json) if plain => Some(Kernel::CheckJson),
+        (Recipe::ParseJson, BigQueryType::Json) => {
+            Some(Kernel::After(DataType::Utf8, Box::new(Kernel::CheckJson)))
+        }
+        _ => parse(target, recipe)?.map(Kernel::Text),
+    })
+}
+
+fn parse(target: &BigQueryType, recipe: &Recipe) -> Result<Option<TextCast>> {
+    let arrow = target.arrow_type();
+    Ok(match (recipe, target) {
+        (Recipe::ParseInteger, BigQueryType::Int64) => Some(TextCast::Integer),
+        (Recipe::ParseDecimal, BigQueryType::Numeric(_) | BigQueryType::BigNumeric(_)) => {
+            target.precision_scale().map(|(precision, scale)| match target {
+                BigQueryType::Numeric(_) => TextCast::Decimal128(precision, scale, arrow),
+                _ => TextCast::Decimal256(precision, scale, arrow),
+            })
+        }
+        (Recipe::ParseFloat, BigQueryType::Float64) => Some(TextCast::Float),
+        (Recipe::ParseBool { yes, no }, BigQueryType::Bool) => {
+            Some(TextCast::Bool { yes: yes.clone(), no: no.clone() })
+        }
+        (Recipe::ParseDate { format }, BigQueryType::Date) => {
+            Some(TextCast::Date(time_format(format, Want::Date)?))
+        }
+        (Recipe::ParseTime { format }, BigQueryType::Time) => {
+            Some(TextCast::Time(time_format(format, Want::Time)?, arrow))
+        }
+        (Recipe::ParseDateTime { format }, BigQueryType::DateTime) => {
+            Some(TextCast::Instant(time_format(format, Want::DateTime)?, arrow))
+        }
+        (Recipe::ParseTimestamp { format }, BigQueryType::Timestamp) => {
+            Some(TextCast::Instant(time_format(format, Want::Timestamp)?, arrow))
+        }
+        (Recipe::EpochSeconds, BigQueryType::Timestamp) => Some(TextCast::Epoch(SECOND, arrow)),
+        (Recipe::EpochMillis, BigQueryType::Timestamp) => Some(TextCast::Epoch(MILLISECOND, arrow)),
+        _ => None,
+    })
+}
+
+fn temporal(source: &DataType, target: &BigQueryType) -> Option<Kernel> {
+    let arrow = target.arrow_type();
+    let cast = match (source, target) {
+        (DataType::Date32 | DataType::Date64 | DataType::Timestamp(_, None), BigQueryType::Date) => {
+            TemporalCast::Date
+        }
+        (DataType::Date32 | DataType::Date64 | DataType::Timestamp(_, None), BigQueryType::DateTime)
+        | (DataType::Timestamp(_, Some(_)), BigQueryType::Timestamp) => TemporalCast::Instant(arrow),
+        (DataType::Time32(TimeUnit::Second | TimeUnit::Millisecond), BigQueryType::Time)
+        | (DataType::Time64(TimeUnit::Microsecond | TimeUnit::Nanosecond), BigQueryType::Time) => {
+            TemporalCast::Time(arrow)
+        }
+        _ => return None,
+    };
+    Some(Kernel::Temporal(cast))
+}
+
+fn number(source: &DataType, target: &BigQueryType, recipe: &Recipe) -> Result<Option<Kernel>> {
+    if matches!(recipe, Recipe::ParseDate { .. }) {
+        let parse = parse(target, recipe)?.filter(|_| source.is_integer());
+        return Ok(parse.map(|cast| Kernel::ViaText(Box::new(Kernel::Text(cast)))));
+    }
+    // One kernel per width: narrow sources are widened first, which loses nothing.
+    let (wide, scale) = match source {
+        DataType::UInt64 => (DataType::UInt64, 0),
+        source if source.is_integer() => (DataType::Int64, 0),
+        DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale) => {
+            (DataType::Decimal128(*precision, *scale), *scale)
+        }
+        DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) => (source.clone(), *scale),
+        source if source.is_floating() => (DataType::Float64, 0),
+        _ => return Ok(None),
+    };
+    let widened = |kernel: Kernel| {
+        if *source == wide { kernel } else { Kernel::After(wide.clone(), Box::new(kernel)) }
+    };
+    if wide == target.arrow_type() && *recipe == Recipe::Direct {
+        return Ok(Some(if *source == wide { Kernel::Same } else { Kernel::Arrow(wide) }));
+    }
+    if wide == DataType::Float64 && *recipe == Recipe::Direct {
+        let kernel = match target {
+            BigQueryType::Int64 => Kernel::Number(NumberCast { scale, to: NumberTarget::Int64 }),
+            // The shortest text that stands for the double is the decimal that people mean by it.
+            _ => match parse(target, &Recipe::ParseDecimal)? {
+                Some(cast) => Kernel::ViaText(Box::new(Kernel::Text(cast))),
+                None => return Ok(None),
+            },
+        };
+        return Ok(Some(widened(kernel)));
+    }
+    let to = number_target(&wide, target, recipe);
+    Ok(to.map(|to| widened(Kernel::Number(NumberCast { scale, to }))))
+}
+
+fn number_target(wide: &DataType, target: &BigQueryType, recipe: &Recipe) -> Option<NumberTarget> {
+    let data_type = target.arrow_type();
+    let integer = wide.is_integer();
+    Some(match (recipe, target) {
+        (Recipe::Direct, BigQueryType::Int64) => NumberTarget::Int64,
+        (Recipe::Direct, BigQueryType::Float64) if integer => NumberTarget::Float64,
+        (Recipe::Direct, BigQueryType::Numeric(_)) => {
+            let (precision, scale) = target.precision_scale()?;
+            NumberTarget::Decimal128 { precision, scale, data_type }
+        }
+        (Recipe::Direct, BigQueryType::BigNumeric(_)) => {
+            let (precision, scale) = target.precision_scale()?;
+            NumberTarget::Decimal256 { precision, scale, data_type }
+        }
+        (Recipe::IntegerToBool, BigQueryType::Bool) if integer => NumberTarget::Bool,
+        (Recipe::EpochSeconds, BigQueryType::Timestamp) if integer => NumberTarget::Epoch(SECOND, data_type),
+        (Recipe::EpochMillis, BigQueryType::Timestamp) if integer => {
+            NumberTarget::Epoch(MILLISECOND, data_type)
+        }
+        _ => return None,
+    })
+}
+
+fn record(sources: &Fields, targets: &[RecordField]) -> Result<Kernel> {
+    if sources.len() != targets.len() {
+        return Err(Error::new(
+            ErrorKind::TypeMapping,
+            format!("a record of {} fields cannot be loaded as one of {}", sources.len(), targets.len()),
+        )
+        .hint("map the table again"));
+    }
+    let kernels = sources
+        .iter()
+        .zip(targets)
+        .map(|(source, target)| {
+            let field = ColumnSchema::from_field(source);
+            let uuid = field.extension == Some(Extension::Uuid) && target.data_type == BigQueryType::String;
+            let recipe = if uuid || (field.extension.is_some() && field.data_type == DataType::Utf8) {
+                Recipe::Direct
+            } else {
+                recipe_for(&field.data_type, &target.data_type, None)?
+            };
+            Kernel::plan(&field.data_type, field.extension, &target.data_type, target.mode, &recipe)
+                .map_err(|error| error.with("field", source.name()))
+        })
+        .collect::<Result<_>>()?;
+    Ok(Kernel::Struct(StructCast { fields: targets.iter().map(RecordField::to_field).collect(), kernels }))
+}

@@ -1,0 +1,136 @@
+//! Text to other types.
+
+use std::sync::Arc;
+
+use arrow_array::builder::BooleanBuilder;
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{
+    Date32Type, Decimal128Type, Decimal256Type, Float64Type, Int64Type, Time64MicrosecondType,
+    TimestampMicrosecondType,
+};
+use arrow_array::{Array as _, ArrayRef, ArrowPrimitiveType, StringArray, StringArrayType};
+use arrow_schema::DataType;
+
+use super::kernel::{Cast, build, without};
+use super::parse::{self, Misfit, TimeFormat};
+use crate::error::Result;
+
+/// How text becomes a value.
+#[derive(Debug, Clone)]
+pub(super) enum TextCast {
+    Integer,
+    Decimal128(u8, u8, DataType),
+    Decimal256(u8, u8, DataType),
+    Float,
+    Bool {
+        yes: String,
+        no: String,
+    },
+    Date(TimeFormat),
+    Time(TimeFormat, DataType),
+    /// With or without an offset; the type says which.
+    Instant(TimeFormat, DataType),
+    /// Units since 1970 of so many microseconds.
+    Epoch(i64, DataType),
+}
+
+impl TextCast {
+    pub(super) fn run(&self, array: &ArrayRef) -> Result<Cast> {
+        Ok(match array.data_type() {
+            DataType::LargeUtf8 => self.each(array.as_string::<i64>()),
+            DataType::Utf8View => self.each(array.as_string_view()),
+            _ => self.each(array.as_string::<i32>()),
+        })
+    }
+
+    fn each<'a, S: StringArrayType<'a>>(&self, array: S) -> Cast {
+        match self {
+            Self::Integer => read::<Int64Type, S>(array, DataType::Int64, parse::integer),
+            Self::Decimal128(precision, scale, data_type) => {
+                let (precision, scale) = (*precision, *scale);
+                read::<Decimal128Type, S>(array, data_type.clone(), |text| {
+                    parse::decimal128(text, precision, scale)
+                })
+            }
+            Self::Decimal256(precision, scale, data_type) => {
+                read::<Decimal256Type, S>(array, data_type.clone(), |text| {
+                    parse::decimal256(text, *precision, *scale)
+                })
+            }
+            Self::Float => read::<Float64Type, S>(array, DataType::Float64, parse::float),
+            Self::Bool { yes, no } => booleans(array, yes, no),
+            Self::Date(format) => read::<Date32Type, S>(array, DataType::Date32, |text| format.date(text)),
+            Self::Time(format, data_type) => {
+                read::<Time64MicrosecondType, S>(array, data_type.clone(), |text| format.time(text))
+            }
+            Self::Instant(format, data_type) => {
+                read::<TimestampMicrosecondType, S>(array, data_type.clone(), |text| format.date_time(text))
+            }
+            Self::Epoch(unit, data_type) => {
+                read::<TimestampMicrosecondType, S>(array, data_type.clone(), |text| {
+                    super::temporal::epoch(i128::from(parse::integer(text)?), *unit)
+                })
+            }
+        }
+    }
+}
+
+fn read<'a, T: ArrowPrimitiveType, S: StringArrayType<'a>>(
+    array: S,
+    data_type: DataType,
+    parse: impl Fn(&[u8]) -> Result<T::Native, Misfit>,
+) -> Cast {
+    build::<T>(array.len(), array.nulls(), data_type, |row| {
+        trimmed(array.value(row), |text| parse(text.as_bytes()))
+    })
+}
+
+/// Reads a text; only where that fails are blanks looked for, so that clean columns pay nothing for them.
+#[inline]
+fn trimmed<V>(text: &str, parse: impl Fn(&str) -> Result<V, Misfit>) -> Result<Option<V>, Misfit> {
+    match parse(text) {
+        Ok(value) => Ok(Some(value)),
+        Err(misfit) => match text.trim() {
+            "" => Ok(None),
+            trimmed if trimmed.len() == text.len() => Err(misfit),
+            trimmed => parse(trimmed).map(Some),
+        },
+    }
+}
+
+fn booleans<'a, S: StringArrayType<'a>>(array: S, yes: &str, no: &str) -> Cast {
+    let mut builder = BooleanBuilder::with_capacity(array.len());
+    let mut rejected = Vec::new();
+    for row in 0..array.len() {
+        if array.is_null(row) {
+            builder.append_null();
+            continue;
+        }
+        match trimmed(array.value(row), |text| parse::boolean(text, yes, no)) {
+            Ok(value) => builder.append_option(value),
+            Err(misfit) => {
+                builder.append_null();
+                rejected.push((row, misfit));
+            }
+        }
+    }
+    Cast { array: Arc::new(builder.finish()), rejected }
+}
+
+/// Texts that are JSON, as they are; empty ones become NULL.
+pub(super) fn check_json(array: &StringArray) -> Cast {
+    let mut missing = Vec::new();
+    let mut rejected = Vec::new();
+    for row in (0..array.len()).filter(|row| array.is_valid(*row)) {
+        let text = array.value(row);
+        if text.trim().is_empty() {
+            missing.push(row);
+        } else if let Err(misfit) = parse::json(text.as_bytes()) {
+            missing.push(row);
+            rejected.push((row, misfit));
+        }
+    }
+    let nulls = without(array.nulls(), &missing, array.len());
+    let checked = StringArray::new(array.offsets().clone(), array.values().clone(), nulls);
+    Cast { array: Arc::new(checked), rejected }
+}

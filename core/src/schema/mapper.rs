@@ -1,0 +1,428 @@
+//! Proposes BigQuery types for the columns of a source table.
+
+use std::collections::BTreeMap;
+
+use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray as _;
+use arrow_schema::{DataType, TimeUnit};
+
+use super::bigquery::{BigQueryType, Mode, RecordField};
+use super::cast::{possible_types, recipe_for};
+use super::detect::{Candidate, Detection, detect};
+use super::mapping::{
+    Alternative, ColumnMapping, ColumnOverride, Confidence, Lossless, Overrides, TableMapping, Warning,
+};
+use super::names::target_names;
+use super::recipe::Recipe;
+use super::table::{ColumnSchema, Extension, TableSchema};
+use crate::error::{Error, ErrorKind, Result};
+
+/// What a [`SchemaMapper`] may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MapperOptions {
+    /// Look for types hidden in text columns of the sample. Default: true.
+    pub detect_types: bool,
+    /// Apply a detected type at high confidence without counter-example; otherwise it is only offered.
+    /// Default: true.
+    pub apply_detected: bool,
+    /// How many alternatives a column keeps. Default: 3.
+    pub alternatives: usize,
+    /// Descriptions come from the source's comments. Default: true.
+    pub keep_comments: bool,
+}
+
+impl Default for MapperOptions {
+    fn default() -> Self {
+        Self { detect_types: true, apply_detected: true, alternatives: 3, keep_comments: true }
+    }
+}
+
+/// Proposes a [`TableMapping`] for a [`TableSchema`]. Pure: no I/O, same input, same answer.
+///
+/// ```
+/// use arrow_schema::DataType;
+/// use transload_core::SchemaMapper;
+/// use transload_core::schema::{ColumnSchema, TableRef, TableSchema};
+///
+/// let table = TableSchema::new(
+///     TableRef::new("public", "orders"),
+///     vec![
+///         ColumnSchema::new("id", "bigint", DataType::Int64).required(),
+///         ColumnSchema::new("total", "numeric(12,2)", DataType::Decimal128(12, 2)),
+///     ],
+/// );
+/// let mapping = SchemaMapper::default().map(&table, None)?;
+/// assert_eq!(mapping.columns[0].bigquery_type.to_string(), "INT64");
+/// assert_eq!(mapping.columns[0].mode.as_str(), "REQUIRED");
+/// assert_eq!(mapping.columns[1].bigquery_type.to_string(), "NUMERIC(12,2)");
+/// # Ok::<(), transload_core::Error>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct SchemaMapper {
+    options: MapperOptions,
+    overrides: Overrides,
+}
+
+impl SchemaMapper {
+    /// A mapper with options.
+    #[must_use]
+    pub fn new(options: MapperOptions) -> Self {
+        Self { options, overrides: Overrides::new() }
+    }
+
+    /// Sets the overrides, by the column's name at the source.
+    #[must_use]
+    pub fn with_overrides(mut self, overrides: Overrides) -> Self {
+        self.overrides = overrides;
+        self
+    }
+
+    /// Proposes a mapping. `sample` is a batch of the table's rows in which text columns are searched for
+    /// hidden types; without it they stay STRING.
+    ///
+    /// # Errors
+    /// `not_found` for an override of a column that does not exist; `type_mapping` for an impossible
+    /// override (the error lists the possible types) and for a type that has no mapping.
+    pub fn map(&self, table: &TableSchema, sample: Option<&RecordBatch>) -> Result<TableMapping> {
+        for name in self.overrides.keys() {
+            table.column(name).map_err(|error| error.operation("apply override"))?;
+        }
+        let none = ColumnOverride::default();
+        let override_of = |name: &str| self.overrides.get(name).unwrap_or(&none);
+        let (kept, dropped): (Vec<_>, Vec<_>) =
+            table.columns.iter().partition(|column| !override_of(&column.name).drop);
+        if kept.is_empty() {
+            return Err(Error::config(format!("every column of table {} is dropped", table.table)));
+        }
+        let names = target_names(
+            kept.iter().map(|column| override_of(&column.name).name.as_deref().unwrap_or(&column.name)),
+        );
+        let mut columns = Vec::with_capacity(kept.len());
+        for (column, target_name) in kept.iter().zip(names) {
+            let wanted = override_of(&column.name);
+            let mapped = self
+                .column(column, wanted, sample, target_name)
+                .map_err(|error| error.with("table", &table.table).with("column", &column.name))?;
+            columns.push(mapped);
+        }
+        Ok(TableMapping {
+            table: table.table.clone(),
+            columns,
+            dropped: dropped.into_iter().map(|column| column.name.clone()).collect(),
+            primary_key: table.primary_key.clone(),
+            description: table.comment.clone().filter(|_| self.options.keep_comments),
+        })
+    }
+
+    /// Checks overrides against a table without a sample: the first impossible one is the error.
+    ///
+    /// # Errors
+    /// Those of [`Self::map`].
+    pub fn validate(&self, table: &TableSchema) -> Result<()> {
+        self.map(table, None).map(|_| ())
+    }
+
+    fn column(
+        &self,
+        column: &ColumnSchema,
+        wanted: &ColumnOverride,
+        sample: Option<&RecordBatch>,
+        target_name: String,
+    ) -> Result<ColumnMapping> {
+        let detection = self.detection(column, sample);
+        let mut mapped = by_catalog(column, target_name)?;
+        if self.options.keep_comments {
+            mapped.description = column.comment.clone();
+        }
+        if mapped.target_name != column.name && wanted.name.is_none() {
+            mapped
+                .warnings
+                .push(Warning::new("W_NAME", format!("named `{}` in BigQuery", mapped.target_name)));
+        }
+        if let Some(detection) = &detection {
+            self.apply_detection(&mut mapped, detection);
+        }
+        if wanted.data_type.is_some() || wanted.format.is_some() {
+            apply_override(&mut mapped, column, wanted, detection.as_ref())?;
+        }
+        if let Some(mode) = wanted.mode {
+            mapped.mode = check_mode(mode, &mapped)?;
+        }
+        if let Some(description) = &wanted.description {
+            mapped.description = Some(description.clone());
+        }
+        Ok(mapped)
+    }
+
+    fn detection(&self, column: &ColumnSchema, sample: Option<&RecordBatch>) -> Option<Detection> {
+        if !self.options.detect_types || column.data_type != DataType::Utf8 || column.extension.is_some() {
+            return None;
+        }
+        let values = sample?.column_by_name(&column.name)?.as_string_opt::<i32>()?;
+        Some(detect(&column.name, values.iter()))
+    }
+
+    /// Text stays text unless proven: applied at high confidence without counter-example, else offered.
+    fn apply_detection(&self, mapped: &mut ColumnMapping, detection: &Detection) {
+        mapped.warnings.extend(detection.vetoes.iter().cloned());
+        let offers = detection.candidates.iter().map(alternative);
+        mapped.alternatives = offers.take(self.options.alternatives).collect();
+        let Some(best) = detection.candidates.first() else {
+            mapped.reason = format!("text; no other type fits {} sampled values", detection.values);
+            return;
+        };
+        let proven = best.score >= 0.9 && best.evidence.matched == best.evidence.distinct;
+        if proven && self.options.apply_detected {
+            mapped.bigquery_type = best.bigquery_type.clone();
+            mapped.recipe = best.recipe.clone();
+            mapped.score = best.score;
+            mapped.confidence = Confidence::of_score(best.score);
+            mapped.reason.clone_from(&best.reason);
+            mapped.lossless = Lossless::Conditional;
+            mapped.warnings.extend(best.warnings.iter().cloned());
+            mapped
+                .warnings
+                .push(Warning::new("W_INFERRED", "found in a sample; every value is checked while loading"));
+            // NULL tokens and empty texts become NULL.
+            mapped.mode = Mode::Nullable;
+            mapped.alternatives.remove(0);
+        } else if best.score >= 0.7 {
+            mapped.reason = format!("text kept; {} is offered ({:.2})", best.bigquery_type, best.score);
+        }
+    }
+}
+
+fn alternative(candidate: &Candidate) -> Alternative {
+    Alternative {
+        bigquery_type: candidate.bigquery_type.clone(),
+        recipe: candidate.recipe.clone(),
+        score: candidate.score,
+        confidence: Confidence::of_score(candidate.score),
+        reason: candidate.reason.clone(),
+        evidence: Some(candidate.evidence.clone()),
+    }
+}
+
+/// The proposal from the catalog type alone.
+fn by_catalog(column: &ColumnSchema, target_name: String) -> Result<ColumnMapping> {
+    let (bigquery_type, repeated, reason) = arrow_to_bigquery(&column.data_type, column.extension)?;
+    let recipe = match recipe_for(element_type(&column.data_type), &bigquery_type, None) {
+        Ok(recipe) => recipe,
+        Err(error) => return Err(error),
+    };
+    let mode = match (repeated, column.nullable) {
+        (true, _) => Mode::Repeated,
+        (false, true) => Mode::Nullable,
+        (false, false) => Mode::Required,
+    };
+    let mut warnings = column.note.warnings.clone();
+    if repeated {
+        warnings.push(Warning::new("W_ARRAY_NULL", "BigQuery stores a NULL array as an empty one"));
+    }
+    let reason = column.note.reason.clone().unwrap_or(reason);
+    Ok(ColumnMapping {
+        source_name: column.name.clone(),
+        source_type: column.source_type.clone(),
+        arrow_type: column.data_type.to_string(),
+        target_name,
+        bigquery_type,
+        mode,
+        recipe,
+        confidence: column.note.confidence,
+        score: column.note.confidence.score(),
+        reason,
+        lossless: column.note.lossless,
+        warnings,
+        alternatives: Vec::new(),
+        description: None,
+        overridden: false,
+    })
+}
+
+fn element_type(data_type: &DataType) -> &DataType {
+    match data_type {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            item.data_type()
+        }
+        other => other,
+    }
+}
+
+/// The one table Arrow -> BigQuery: type, whether it repeats, and why.
+fn arrow_to_bigquery(
+    data_type: &DataType,
+    extension: Option<Extension>,
+) -> Result<(BigQueryType, bool, String)> {
+    let simple = |bigquery_type: BigQueryType, reason: &str| Ok((bigquery_type, false, reason.to_owned()));
+    match extension {
+        Some(Extension::Json) => return simple(BigQueryType::Json, "JSON stays JSON"),
+        Some(Extension::Uuid) => {
+            return simple(BigQueryType::String, "BigQuery has no UUID type; its text keeps every value");
+        }
+        Some(Extension::GeoWkt) => return simple(BigQueryType::Geography, "well-known text on WGS 84"),
+        None => {}
+    }
+    match data_type {
+        DataType::Boolean => simple(BigQueryType::Bool, "same values"),
+        DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::UInt8
+        | DataType::UInt16
+        | DataType::UInt32 => simple(BigQueryType::Int64, "every value fits 64 bits"),
+        DataType::UInt64 => {
+            simple(BigQueryType::Numeric(Some((20, 0))), "unsigned 64-bit values go beyond INT64")
+        }
+        DataType::Float16 | DataType::Float32 | DataType::Float64 => {
+            simple(BigQueryType::Float64, "every value is an IEEE double")
+        }
+        DataType::Decimal32(precision, scale)
+        | DataType::Decimal64(precision, scale)
+        | DataType::Decimal128(precision, scale)
+        | DataType::Decimal256(precision, scale) => {
+            let bigquery_type = BigQueryType::decimal(*precision, *scale);
+            let reason = match bigquery_type {
+                BigQueryType::String => "more digits than BIGNUMERIC holds; text keeps them",
+                _ => "exact decimal with the same digits",
+            };
+            simple(bigquery_type, reason)
+        }
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => simple(BigQueryType::String, "text"),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            simple(BigQueryType::Bytes, "bytes as they are")
+        }
+        DataType::Date32 | DataType::Date64 => simple(BigQueryType::Date, "calendar date"),
+        DataType::Timestamp(unit, zone) => {
+            let (bigquery_type, reason) = match zone {
+                Some(_) => (BigQueryType::Timestamp, "an instant"),
+                None => (BigQueryType::DateTime, "no zone at the source, so none is invented"),
+            };
+            let nanos =
+                if *unit == TimeUnit::Nanosecond { "; digits below microseconds do not fit" } else { "" };
+            Ok((bigquery_type, false, format!("{reason}{nanos}")))
+        }
+        DataType::Time32(_) | DataType::Time64(_) => simple(BigQueryType::Time, "time of day"),
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            let (bigquery_type, nested, reason) = arrow_to_bigquery(item.data_type(), None)?;
+            if nested {
+                return Err(no_mapping(data_type));
+            }
+            Ok((bigquery_type, true, format!("array; {reason}")))
+        }
+        DataType::Struct(fields) => {
+            let fields = fields
+                .iter()
+                .map(|field| {
+                    let (data_type, repeated, _) = arrow_to_bigquery(field.data_type(), None)?;
+                    let mode = if repeated { Mode::Repeated } else { Mode::Nullable };
+                    Ok(RecordField { name: field.name().clone(), data_type, mode })
+                })
+                .collect::<Result<Vec<_>>>()?;
+            Ok((BigQueryType::Record(fields), false, "record with the same fields".to_owned()))
+        }
+        DataType::Dictionary(_, values) => arrow_to_bigquery(values, None),
+        DataType::Null => simple(BigQueryType::String, "no value to tell a type from"),
+        other => Err(no_mapping(other)),
+    }
+}
+
+fn no_mapping(data_type: &DataType) -> Error {
+    Error::new(ErrorKind::TypeMapping, format!("Arrow type {data_type} has no BigQuery type"))
+        .hint("leave the column out with `source.columns`, or drop it with an override")
+}
+
+fn apply_override(
+    mapped: &mut ColumnMapping,
+    column: &ColumnSchema,
+    wanted: &ColumnOverride,
+    detection: Option<&Detection>,
+) -> Result<()> {
+    let bigquery_type = match &wanted.data_type {
+        Some(text) => text.parse::<BigQueryType>().map_err(|error| with_possible(error, column))?,
+        None => mapped.bigquery_type.clone(),
+    };
+    if bigquery_type == mapped.bigquery_type && wanted.format.is_none() {
+        mapped.overridden = true;
+        return Ok(());
+    }
+    if mapped.mode == Mode::Repeated
+        && bigquery_type != BigQueryType::String
+        && bigquery_type != BigQueryType::Json
+    {
+        return Err(impossible(column, &bigquery_type));
+    }
+    // Without a format of its own, an override accepts what detection found for that type.
+    let offered = detection
+        .filter(|_| wanted.format.is_none())
+        .and_then(|detection| detection.candidates.iter().find(|c| c.bigquery_type == bigquery_type));
+    let recipe = match offered {
+        Some(candidate) => candidate.recipe.clone(),
+        None => recipe_for(&column.data_type, &bigquery_type, wanted.format.as_deref())
+            .map_err(|_| impossible(column, &bigquery_type))?,
+    };
+    if mapped.mode == Mode::Repeated || (mapped.mode == Mode::Required && recipe != Recipe::Direct) {
+        mapped.mode = Mode::Nullable;
+    }
+    mapped.reason = match recipe {
+        Recipe::Direct => "set by the job".to_owned(),
+        _ => format!("set by the job; read {recipe}"),
+    };
+    mapped.lossless = if recipe == Recipe::Direct { mapped.lossless } else { Lossless::Conditional };
+    mapped.alternatives.retain(|offer| offer.bigquery_type != bigquery_type);
+    mapped.bigquery_type = bigquery_type;
+    mapped.recipe = recipe;
+    mapped.overridden = true;
+    mapped.score = 1.0;
+    mapped.confidence = Confidence::High;
+    Ok(())
+}
+
+fn impossible(column: &ColumnSchema, bigquery_type: &BigQueryType) -> Error {
+    let error = Error::new(
+        ErrorKind::TypeMapping,
+        format!(
+            "column `{}` of type {} cannot be loaded as {bigquery_type}",
+            column.name, column.source_type
+        ),
+    );
+    with_possible(error, column)
+}
+
+fn with_possible(error: Error, column: &ColumnSchema) -> Error {
+    let possible: Vec<String> =
+        possible_types(&column.data_type, column.extension).iter().map(ToString::to_string).collect();
+    error.hint(format!("possible types for it: {}", possible.join(", ")))
+}
+
+fn check_mode(mode: Mode, mapped: &ColumnMapping) -> Result<Mode> {
+    if (mode == Mode::Repeated) != (mapped.mode == Mode::Repeated) {
+        return Err(Error::new(
+            ErrorKind::TypeMapping,
+            format!("column `{}` cannot get the mode {}", mapped.source_name, mode.as_str()),
+        )
+        .hint(match mapped.mode {
+            Mode::Repeated => "an array column is always REPEATED",
+            _ => "choose NULLABLE or REQUIRED",
+        }));
+    }
+    Ok(mode)
+}
+
+/// Overrides that keep what detection chose in an earlier load, for [`LoadRecord::pinned`]
+/// (crate::connector::LoadRecord::pinned).
+pub(crate) fn pins(mapping: &TableMapping) -> Overrides {
+    let mut pins = BTreeMap::new();
+    for column in &mapping.columns {
+        if column.warnings.iter().any(|warning| warning.code == "W_INFERRED") && !column.overridden {
+            let pin = ColumnOverride {
+                data_type: Some(column.bigquery_type.to_string()),
+                format: column.recipe.format(),
+                ..ColumnOverride::default()
+            };
+            pins.insert(column.source_name.clone(), pin);
+        }
+    }
+    pins
+}
