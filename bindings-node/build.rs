@@ -1,3 +1,5 @@
+//! Sets the linker options of Node add-ons.
+
 fn main() {
     napi_build::setup();
 }

@@ -12,6 +12,7 @@ use crate::schema::{CursorStep, Overrides, RejectPolicy};
 
 /// One table to one table, as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct JobDocument {
     /// Name of the job; part of its identity.
     pub name: String,
@@ -38,6 +39,7 @@ pub struct JobDocument {
 
 /// What to read.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct SourceDocument {
     /// Name of the connection.
     pub connection: String,
@@ -53,6 +55,7 @@ pub struct SourceDocument {
 
 /// Where to load.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct DestinationDocument {
     /// Name of the connection.
     pub connection: String,
@@ -77,6 +80,7 @@ pub enum StrategyName {
 
 /// How to load.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct LoadDocument {
     /// `replace`, `append` or `merge`.
     pub strategy: StrategyName,
@@ -116,6 +120,7 @@ pub enum StepDocument {
 
 /// Types and names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct MappingDocument {
     /// Overrides by the column's name at the source.
     #[serde(default)]

@@ -23,6 +23,7 @@ pub enum Every {
 
 /// When a host should run a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Schedule {
     /// How often.
     pub every: Every,

@@ -1,0 +1,50 @@
+# What a developer types. Builds go outside the clone, unless CARGO_TARGET_DIR says otherwise.
+
+SHELL := bash
+PATH := $(PATH):$(HOME)/.cargo/bin
+TRANSLOAD_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/transload
+CARGO_TARGET_DIR ?= $(TRANSLOAD_CACHE)/target
+TRANSLOAD_RUN_DIR ?=
+export PATH TRANSLOAD_CACHE CARGO_TARGET_DIR
+
+services := connectors/testkit/services
+# Where `make services-up` puts the services when TRANSLOAD_RUN_DIR does not say.
+run_dir = $(or $(TRANSLOAD_RUN_DIR),$(TRANSLOAD_CACHE)/services)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint docs check bench services-up services-down clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: ## Move a small table, with no server and no account
+	@scripts/demo.sh
+
+test: ## Run every test (Rust, Python, Node) against real servers
+	@scripts/test.sh
+
+check: lint docs ## Run lint and docs
+
+lint: ## Check formatting and lints
+	bash scripts/counts_test.sh
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --all-features -- -D warnings
+
+docs: ## Build the API documentation; a warning is an error
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps
+
+bench: ## Compare with other tools (takes long)
+	@benches/compare/run.sh
+
+services-up: ## Start PostgreSQL and the BigQuery emulator and leave them running
+	@$(services)/install.sh
+	@TRANSLOAD_RUN_DIR="$(run_dir)" $(services)/up.sh >/dev/null
+	@echo "running; now: source $(run_dir)/env"
+
+services-down: ## Stop them
+	@$(services)/down.sh "$(run_dir)"
+
+clean: ## Remove what builds have made (not the installed services)
+	cargo clean
+	rm -rf bindings-node/node_modules bindings-node/dist bindings-node/*.node
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,302 @@
+"use strict";
+
+// The API, described in index.d.ts. Everything that does something is in the engine (src/); here are the
+// shapes that JavaScript expects: objects instead of JSON texts, async iteration, AbortSignal, Error.
+
+const { TransloadError, call, callAsync } = require("./lib/errors.js");
+const native = require("./lib/native.js");
+
+const inspect = Symbol.for("nodejs.util.inspect.custom");
+
+/** The engine takes documents and options as JSON texts. */
+const json = (value) => (typeof value === "string" ? value : JSON.stringify(value ?? null));
+
+// Set by the classes themselves, so that only this file can reach what they wrap.
+let connectionOf;
+let jobOf;
+
+class TableReader {
+  #native;
+  #how;
+
+  constructor(reader) {
+    this.#native = reader;
+  }
+
+  [Symbol.asyncIterator]() {
+    return this.#iterate("batches", () => this.#native.nextBatch());
+  }
+
+  toIPC() {
+    return this.#iterate("toIPC()", () => this.#native.nextChunk());
+  }
+
+  async toBuffer() {
+    const chunks = [];
+    for await (const chunk of this.toIPC()) chunks.push(chunk);
+    return Buffer.concat(chunks);
+  }
+
+  close() {
+    return this.#native.close();
+  }
+
+  [Symbol.asyncDispose]() {
+    return this.close();
+  }
+
+  #iterate(how, next) {
+    if (this.#how) throw new TypeError(`this reader is being read as ${this.#how}; call read() again for another one`);
+    this.#how = how;
+    const reader = this.#native;
+    return {
+      async next() {
+        const value = await callAsync(next);
+        return value === null ? { done: true, value: undefined } : { done: false, value };
+      },
+      async return(value) {
+        await reader.close();
+        return { done: true, value };
+      },
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+    };
+  }
+}
+// Node 18 has no Symbol.asyncDispose; there the method above got the key "undefined".
+delete TableReader.prototype.undefined;
+
+class Connection {
+  #native;
+
+  static {
+    connectionOf = (value) => (value instanceof Connection ? value : new Connection(value)).#native;
+  }
+
+  constructor(documentOrUrl, options = {}) {
+    this.#native = call(() => new native.Connection(json(documentOrUrl), options.name));
+  }
+
+  get name() {
+    return this.#native.name;
+  }
+
+  get type() {
+    return this.#native.type;
+  }
+
+  async test({ timeoutMs = 10_000 } = {}) {
+    return JSON.parse(await callAsync(() => this.#native.test(timeoutMs)));
+  }
+
+  async schemas() {
+    return JSON.parse(await callAsync(() => this.#native.schemas()));
+  }
+
+  async tables(schema) {
+    return JSON.parse(await callAsync(() => this.#native.tables(schema)));
+  }
+
+  async describe(table, schema) {
+    return JSON.parse(await callAsync(() => this.#native.describe(table, schema)));
+  }
+
+  sample(table, options = {}) {
+    return callAsync(() => this.#native.sample(table, json(options)));
+  }
+
+  read(table, options = {}) {
+    return new TableReader(call(() => this.#native.read(table, json(options))));
+  }
+
+  put(table, ipc, schema) {
+    call(() => this.#native.put(table, ipc, schema));
+  }
+
+  fingerprint() {
+    return this.#native.fingerprint();
+  }
+
+  suggestedName() {
+    return this.#native.suggestedName();
+  }
+
+  toJSON() {
+    return JSON.parse(this.#native.toJson());
+  }
+
+  [inspect](_depth, options, inspectValue) {
+    return `Connection ${inspectValue(this.toJSON(), options)}`;
+  }
+}
+
+class TableMapping {
+  #document;
+  #text;
+  #bigquery;
+
+  constructor(text) {
+    const parts = JSON.parse(text);
+    this.#document = parts.mapping;
+    this.#text = parts.text;
+    this.#bigquery = parts.bigquery;
+  }
+
+  get columns() {
+    return this.#document.columns;
+  }
+
+  get hash() {
+    return this.#document.hash;
+  }
+
+  column(sourceName) {
+    return this.columns.find((column) => column.source_name === sourceName);
+  }
+
+  toJSON() {
+    return this.#document;
+  }
+
+  toText() {
+    return this.#text;
+  }
+
+  toBigQuerySchema() {
+    return this.#bigquery;
+  }
+
+  [inspect](_depth, options, inspectValue) {
+    return `TableMapping ${inspectValue(this.#document, options)}`;
+  }
+}
+
+class SchemaMapper {
+  #native;
+
+  constructor(options = {}) {
+    this.#native = call(() => new native.SchemaMapper(json(options)));
+  }
+
+  async propose(connection, table, schema) {
+    return new TableMapping(
+      await callAsync(() => connectionOf(connection).propose(this.#native, table, schema)),
+    );
+  }
+
+  map(ipc, { table = "table", schema } = {}) {
+    return new TableMapping(call(() => this.#native.map(ipc, table, schema)));
+  }
+}
+
+class EtlJob {
+  #native;
+
+  static {
+    jobOf = (value) => (value instanceof EtlJob ? value : new EtlJob(value)).#native;
+  }
+
+  constructor(document) {
+    this.#native = call(() => new native.EtlJob(json(document)));
+  }
+
+  get name() {
+    return this.#native.name;
+  }
+
+  get identity() {
+    return this.#native.identity;
+  }
+
+  cron() {
+    return call(() => this.#native.cron());
+  }
+
+  toJSON() {
+    return JSON.parse(this.#native.toJson());
+  }
+
+  [inspect](_depth, options, inspectValue) {
+    return `EtlJob ${inspectValue(this.toJSON(), options)}`;
+  }
+}
+
+class Runner {
+  #native;
+
+  constructor({ connections = [], ...options } = {}) {
+    this.#native = call(() => new native.Runner(json(options)));
+    for (const connection of connections) this.#native.add(connectionOf(connection));
+  }
+
+  async run(job, { onProgress, signal } = {}) {
+    const nativeJob = jobOf(job);
+    const handle = new native.CancelHandle();
+    const cancel = () => handle.cancel();
+    const progress = onProgress && new ProgressCalls(onProgress, cancel);
+    if (signal?.aborted) cancel();
+    signal?.addEventListener("abort", cancel, { once: true });
+    let outcome;
+    try {
+      outcome = JSON.parse(await callAsync(() => this.#native.run(nativeJob, handle, progress?.receive)));
+      await progress?.done;
+    } finally {
+      signal?.removeEventListener("abort", cancel);
+    }
+    if (progress?.thrown) throw progress.thrown.error;
+    const { report, error } = outcome;
+    if (!error) return report;
+    const cause = error.kind === "cancelled" ? signal?.reason : undefined;
+    throw new TransloadError(error, { report, cause });
+  }
+
+  async propose(job) {
+    return new TableMapping(await callAsync(() => this.#native.propose(jobOf(job))));
+  }
+
+  async prepare(job) {
+    return JSON.parse(await callAsync(() => this.#native.prepare(jobOf(job))));
+  }
+}
+
+/** Calls of a progress callback: the last one comes before the run's promise settles. */
+class ProgressCalls {
+  constructor(callback, cancel) {
+    this.done = new Promise((resolve) => {
+      this.receive = (text) => {
+        const progress = JSON.parse(text);
+        try {
+          // Once it has thrown, the run is over for the caller.
+          if (!this.thrown) callback(progress);
+        } catch (error) {
+          this.thrown = { error };
+          cancel();
+        }
+        if (progress.phase === "done") resolve();
+      };
+    });
+  }
+}
+
+/** Descriptors of all connectors. */
+const connectors = () => JSON.parse(call(() => native.connectors()));
+
+/** JSON Schema of job documents. */
+const jobSchema = () => JSON.parse(native.jobSchema());
+
+/** The version of the engine. */
+const version = native.version();
+
+module.exports = {
+  Connection,
+  EtlJob,
+  Runner,
+  SchemaMapper,
+  TableMapping,
+  TableReader,
+  TransloadError,
+  connectors,
+  jobSchema,
+  version,
+};

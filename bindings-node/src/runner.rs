@@ -1,0 +1,157 @@
+//! Running jobs.
+
+use napi::Env;
+use napi::bindgen_prelude::{Function, PromiseRaw};
+use napi::threadsafe_function::ThreadsafeFunctionCallMode;
+use napi_derive::napi;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::json;
+use transload::document::parse_str;
+use transload::schema::TargetColumn;
+use transload::{CancelHandle, Runner, RunnerOptions};
+
+use crate::REGISTRY;
+use crate::connection::NativeConnection;
+use crate::error::{Throw as _, error_json};
+use crate::job::NativeJob;
+use crate::mapper::mapping_json;
+
+/// Options of a runner; what is missing keeps the engine's default.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+struct Options {
+    /// Bytes that rows in flight may occupy.
+    memory_bytes: Option<usize>,
+    /// Splits read at once.
+    parallelism: Option<usize>,
+    /// Rows sampled for type detection.
+    sample_rows: Option<usize>,
+}
+
+/// Cancels one run.
+#[napi(js_name = "CancelHandle")]
+#[derive(Debug, Default)]
+pub struct NativeCancelHandle(CancelHandle);
+
+#[napi]
+impl NativeCancelHandle {
+    /// A fresh handle.
+    #[napi(constructor)]
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Stops the run.
+    #[napi]
+    pub fn cancel(&self) {
+        self.0.cancel();
+    }
+}
+
+/// Runs jobs.
+#[napi(js_name = "Runner")]
+#[derive(Debug)]
+pub struct NativeRunner(Runner);
+
+#[napi]
+impl NativeRunner {
+    /// A runner without connections. `options` is a JSON text.
+    ///
+    /// # Errors
+    /// `config` for unknown or wrong options.
+    #[napi(constructor)]
+    pub fn new(options: String) -> napi::Result<Self> {
+        let wanted: Options = parse_str("runner options", &options).or_throw()?;
+        let mut options = RunnerOptions::default();
+        if let Some(bytes) = wanted.memory_bytes {
+            options = options.memory_bytes(bytes);
+        }
+        if let Some(splits) = wanted.parallelism {
+            options = options.parallelism(splits);
+        }
+        if let Some(rows) = wanted.sample_rows {
+            options = options.sample_rows(rows);
+        }
+        Ok(Self(Runner::new(REGISTRY.clone()).options(options)))
+    }
+
+    /// Adds a connection under its name.
+    #[napi]
+    pub fn add(&mut self, connection: &NativeConnection) {
+        self.0 = self.0.clone().connection(connection.0.clone());
+    }
+
+    /// Runs a job to its end. Gives the JSON text of `{report, error}`, and never fails: what went wrong is
+    /// in `error`. `on_progress` gets JSON texts, the last one of phase `done`.
+    ///
+    /// # Errors
+    /// Only those of calling into Node.
+    #[napi(ts_return_type = "Promise<string>")]
+    pub fn run<'env>(
+        &self,
+        env: &'env Env,
+        job: &NativeJob,
+        cancel: &NativeCancelHandle,
+        on_progress: Option<Function<'_, String, ()>>,
+    ) -> napi::Result<PromiseRaw<'env, String>> {
+        let mut runner = self.0.clone().cancel_with(&cancel.0);
+        if let Some(on_progress) = on_progress {
+            // Weak: a callback alone does not keep the process alive; the promise does.
+            let callback = on_progress
+                .build_threadsafe_function::<String>()
+                .callee_handled::<false>()
+                .weak::<true>()
+                .build()?;
+            runner = runner.on_progress(move |progress| {
+                if let Ok(text) = serde_json::to_string(progress) {
+                    callback.call(text, ThreadsafeFunctionCallMode::NonBlocking);
+                }
+            });
+        }
+        let job = job.0.clone();
+        env.spawn_future(async move {
+            let report = runner.run(&job).await;
+            let error = report.error.as_ref().map(error_json);
+            Ok(json!({"report": report.to_json(), "error": error}).to_string())
+        })
+    }
+
+    /// The mapping that a run of the job would use; see `mapper::mapping_json`.
+    ///
+    /// # Errors
+    /// Those of opening, describing and mapping.
+    #[napi(ts_return_type = "Promise<string>")]
+    pub fn propose<'env>(&self, env: &'env Env, job: &NativeJob) -> napi::Result<PromiseRaw<'env, String>> {
+        let (runner, job) = (self.0.clone(), job.0.clone());
+        env.spawn_future(async move {
+            let mapping = runner.propose(&job).await;
+            mapping
+                .map(|mapping| mapping_json(&mapping))
+                .map_err(|error| error.with("job", job.name()))
+                .or_throw()
+        })
+    }
+
+    /// Creates or evolves the target table without loading rows; gives it as a JSON text.
+    ///
+    /// # Errors
+    /// Those of [`Self::propose`], and `schema_changed`.
+    #[napi(ts_return_type = "Promise<string>")]
+    pub fn prepare<'env>(&self, env: &'env Env, job: &NativeJob) -> napi::Result<PromiseRaw<'env, String>> {
+        let (runner, job) = (self.0.clone(), job.0.clone());
+        env.spawn_future(async move {
+            let target =
+                runner.prepare(&job).await.map_err(|error| error.with("job", job.name())).or_throw()?;
+            let columns: Vec<_> = target.columns.iter().map(TargetColumn::to_bigquery_json).collect();
+            Ok(json!({
+                "dataset": target.target.dataset,
+                "table": target.target.table,
+                "description": target.description,
+                "columns": columns,
+            })
+            .to_string())
+        })
+    }
+}
