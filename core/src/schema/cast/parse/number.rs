@@ -121,7 +121,11 @@ fn short_decimal(text: &[u8], scale: u8) -> Option<Result<(bool, u64, u64), Misf
     }
     // Zeros beyond the scale are no digits of the value.
     let power = POWERS.get(fraction - scale_digits)?;
-    Some(if mantissa % power == 0 { Ok((negative, mantissa / power, 1)) } else { Err(Misfit::Scale(scale)) })
+    Some(if mantissa.is_multiple_of(*power) {
+        Ok((negative, mantissa / power, 1))
+    } else {
+        Err(Misfit::Scale(scale))
+    })
 }
 
 /// The unscaled value as text, any number of digits.
