@@ -1,0 +1,94 @@
+//! Booleans, JSON and UUIDs.
+
+use super::Findings;
+use super::column::{Column, Draft};
+use crate::schema::bigquery::BigQueryType;
+use crate::schema::cast::parse::{self, Misfit};
+use crate::schema::recipe::Recipe;
+
+/// Pairs of words for true and false.
+const PAIRS: [(&str, &str); 6] =
+    [("true", "false"), ("t", "f"), ("yes", "no"), ("y", "n"), ("on", "off"), ("1", "0")];
+
+/// Spellings (`Yes`, `YES`, `yes`, ...) that a boolean column can have at most.
+const MAX_SPELLINGS: usize = 16;
+
+pub(super) fn booleans(column: &Column<'_>, findings: &mut Findings) {
+    if column.values.len() > MAX_SPELLINGS {
+        return;
+    }
+    for (yes, no) in PAIRS {
+        // A third value, however rare, means that this is no boolean.
+        if !column.all(|text| text.eq_ignore_ascii_case(yes) || text.eq_ignore_ascii_case(no)) {
+            continue;
+        }
+        let spelt = |word: &str| {
+            let mut found: Vec<&str> =
+                column.values.iter().map(|v| v.text).filter(|text| text.eq_ignore_ascii_case(word)).collect();
+            found.sort_unstable();
+            found
+        };
+        let (trues, falses) = (spelt(yes), spelt(no));
+        // The recipe keeps the column's own spelling.
+        let first =
+            |found: &[&str], word: &str| found.first().map_or(word.to_owned(), |&text| text.to_owned());
+        let recipe = Recipe::ParseBool { yes: first(&trues, yes), no: first(&falses, no) };
+        let digits = yes == "1";
+        let what = format!("one of {yes} and {no}");
+        let mut draft = Draft::new(BigQueryType::Bool, recipe, column.tally(|_| true), what)
+            .times(digits && !column.hints.boolean, 0.55)
+            .times(yes.len() == 1 && !digits, 0.97)
+            .cap(trues.is_empty() || falses.is_empty(), 0.65)
+            .cap(trues.len() > 1 || falses.len() > 1, 0.85)
+            .bonus(column.hints.boolean)
+            .warn(digits, "W_BOOL_ASSUMED", "0 and 1 may be numbers");
+        draft.by_rows = true;
+        findings.offer(column.candidate(draft));
+        return;
+    }
+}
+
+pub(super) fn json(column: &Column<'_>, findings: &mut Findings) {
+    // Numbers and quoted strings are JSON too, but only documents make a column one of JSON.
+    let document = |text: &str| text.starts_with(['{', '[']);
+    if !column.values.iter().any(|value| document(value.text)) {
+        return;
+    }
+    let mut damaged = None;
+    for value in &column.values {
+        match parse::json(value.text.as_bytes()) {
+            Ok(()) => {}
+            Err(Misfit::Form("JSON")) => return,
+            Err(misfit) => damaged = Some(misfit),
+        }
+    }
+    if let Some(misfit) = damaged {
+        findings.note("W_JSON_NUM", format!("JSON that BigQuery would change or refuse: a value {misfit}"));
+        return;
+    }
+    let draft = Draft::new(BigQueryType::Json, Recipe::ParseJson, column.tally(|_| true), "JSON documents")
+        .times(column.values.len() < 8, 0.95)
+        .warn(
+            true,
+            "W_JSON_ORDER",
+            "JSON keeps neither blanks nor the order of keys, and the first of equal keys",
+        );
+    findings.offer(column.candidate(draft));
+}
+
+pub(super) fn uuids(column: &Column<'_>, findings: &mut Findings) {
+    if column.all(is_uuid) {
+        findings.note("W_CODE", "UUIDs, for which BigQuery has no type; they stay text");
+    }
+}
+
+fn is_uuid(text: &str) -> bool {
+    let text = text.strip_prefix("urn:uuid:").unwrap_or(text);
+    let text = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or(text);
+    let bytes = text.as_bytes();
+    bytes.len() == 36
+        && bytes.iter().enumerate().all(|(i, byte)| match i {
+            8 | 13 | 18 | 23 => *byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
