@@ -203,6 +203,9 @@ export interface ReadOptions {
  *
  * A URL is `type://user:password@host:port/database?option=value`, or `type:path` for systems that are
  * files. Connections of type `memory` share one store in the process; the path names a part of it.
+ *
+ * Where a source has schemas, a table may be written as `schema.table`. With the schema given apart the name
+ * is taken as it is, dots included.
  */
 export class Connection {
   /**
