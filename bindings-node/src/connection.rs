@@ -139,7 +139,7 @@ impl NativeConnection {
     /// `not_found`, and those of opening and asking.
     #[napi]
     pub async fn describe(&self, table: String, schema: Option<String>) -> napi::Result<String> {
-        let table = TableRef { schema, name: table };
+        let table = self.table(table, schema);
         let describe = async { self.source().await?.describe(&table).await };
         Ok(self.named("describe", describe.await).or_throw()?.to_json().to_string())
     }
@@ -152,7 +152,7 @@ impl NativeConnection {
     pub async fn sample(&self, table: String, options: String) -> napi::Result<Buffer> {
         let sample = async {
             let options: SampleOptions = parse_str("sample options", &options)?;
-            let table = TableRef { schema: options.schema, name: table };
+            let table = self.table(table, options.schema);
             to_ipc(&self.source().await?.sample(&table, options.rows).await?)
         };
         Ok(self.named("sample", sample.await).or_throw()?.into())
@@ -172,7 +172,7 @@ impl NativeConnection {
             parallelism: options.parallelism,
             batch_bytes: options.batch_bytes,
         };
-        let table = TableRef { schema: options.schema, name: table };
+        let table = self.table(table, options.schema);
         Ok(NativeReader::new(self.0.clone(), table, plan))
     }
 
@@ -182,7 +182,7 @@ impl NativeConnection {
     /// `unsupported` for other connections, `data` for bytes that are no Arrow IPC.
     #[napi]
     pub fn put(&self, table: String, ipc: Uint8Array, schema: Option<String>) -> napi::Result<()> {
-        self.named("put", self.put_ipc(&table, &ipc, schema.as_deref())).or_throw()
+        self.named("put", self.put_ipc(&self.table(table, schema), &ipc)).or_throw()
     }
 
     /// The mapping that a mapper proposes for a table; see `mapper::mapping_json`.
@@ -198,7 +198,7 @@ impl NativeConnection {
         schema: Option<String>,
     ) -> napi::Result<PromiseRaw<'env, String>> {
         let (connection, mapper) = (self.0.clone(), mapper.clone());
-        let table = TableRef { schema, name: table };
+        let table = self.table(table, schema);
         env.spawn_future(async move { mapper.propose(&connection, &table).await.or_throw() })
     }
 }
@@ -212,13 +212,26 @@ impl NativeConnection {
         result.map_err(|error| error.operation(operation).with("connection", self.0.name()))
     }
 
-    fn put_ipc(&self, table: &str, ipc: &[u8], schema: Option<&str>) -> Result<()> {
+    /// Where sources have schemas, `schema.table` names both; with a schema given, the name is taken as it is.
+    fn table(&self, name: String, schema: Option<String>) -> TableRef {
+        let schemas = || {
+            let connector = REGISTRY.connector(self.0.kind());
+            connector.is_ok_and(|connector| connector.descriptor().capability.schemas)
+        };
+        match (schema, name.split_once('.')) {
+            (None, Some((schema, table))) if schemas() => TableRef::new(schema, table),
+            (schema, _) => TableRef { schema, name },
+        }
+    }
+
+    fn put_ipc(&self, table: &TableRef, ipc: &[u8]) -> Result<()> {
         if REGISTRY.connector(self.0.kind())?.descriptor().kind != "memory" {
             return Err(Error::unsupported("a table can be put into memory connections only")
                 .hint("run a job to load rows into another system"));
         }
         let store = self.0.option_text("path").unwrap_or_default();
-        MEMORY.put(store, schema.unwrap_or_default(), table, from_ipc(ipc, usize::MAX)?)
+        let schema = table.schema.as_deref().unwrap_or_default();
+        MEMORY.put(store, schema, &table.name, from_ipc(ipc, usize::MAX)?)
     }
 }
 

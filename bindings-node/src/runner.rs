@@ -98,12 +98,8 @@ impl NativeRunner {
     ) -> napi::Result<PromiseRaw<'env, String>> {
         let mut runner = self.0.clone().cancel_with(&cancel.0);
         if let Some(on_progress) = on_progress {
-            // Weak: a callback alone does not keep the process alive; the promise does.
-            let callback = on_progress
-                .build_threadsafe_function::<String>()
-                .callee_handled::<false>()
-                .weak::<true>()
-                .build()?;
+            let callback =
+                on_progress.build_threadsafe_function::<String>().callee_handled::<false>().build()?;
             runner = runner.on_progress(move |progress| {
                 if let Ok(text) = serde_json::to_string(progress) {
                     callback.call(text, ThreadsafeFunctionCallMode::NonBlocking);

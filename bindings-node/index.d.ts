@@ -1,0 +1,599 @@
+/**
+ * transload moves tables: sources to Arrow, mapped to BigQuery types, loaded exactly once.
+ *
+ * JSON documents (connections, jobs, reports, mappings) have the same field names as in every other
+ * language, in `snake_case`. Options of methods are in `camelCase`. Every method that reaches a system
+ * returns a promise and rejects with a {@link TransloadError}.
+ */
+
+/** A JSON value. */
+export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+
+/** What went wrong, in few, stable words. */
+export type ErrorCode =
+  | "config"
+  | "auth"
+  | "permission"
+  | "unreachable"
+  | "tls"
+  | "timeout"
+  | "not_found"
+  | "conflict"
+  | "type_mapping"
+  | "schema_changed"
+  | "data"
+  | "rate_limited"
+  | "cancelled"
+  | "unsupported"
+  | "internal";
+
+/** The JSON form of an error inside a status or a report. */
+export interface ErrorDocument {
+  /** What went wrong. */
+  kind: ErrorCode;
+  /** Whether the same call may succeed later without a change. */
+  retryable: boolean;
+  /** What failed, without context. */
+  message: string;
+  /** The operation that failed. */
+  operation: string | null;
+  /** What to do about it. */
+  hint: string | null;
+  /** Facts: connection, table, column and so on. */
+  context: Record<string, string>;
+  /** Texts of the causes, outermost first. */
+  causes: string[];
+}
+
+/**
+ * What every failed operation of the engine throws. Its message is one line: what failed, where, why, and
+ * what to do. It never holds a secret.
+ */
+export class TransloadError extends Error {
+  private constructor();
+  readonly name: "TransloadError";
+  /** What went wrong. */
+  readonly code: ErrorCode;
+  /** Whether the same call may succeed later without a change. */
+  readonly retryable: boolean;
+  /** The operation that failed, where known. */
+  readonly operation?: string;
+  /** Facts: connection, table, column, job and so on. */
+  readonly context: Readonly<Record<string, string>>;
+  /** What to do about it, where known. */
+  readonly hint?: string;
+  /** Texts of the causes, outermost first; the same as the chain of `cause`. */
+  readonly causes: readonly string[];
+  /** The cause: an Error made of `causes`, or the reason of the AbortSignal that cancelled a run. */
+  readonly cause?: unknown;
+  /** The report of the run that failed; only on errors of {@link Runner.run}. */
+  readonly report?: RunReport;
+  /** A JSON form for logs and APIs, without the report. */
+  toJSON(): {
+    name: "TransloadError";
+    code: ErrorCode;
+    message: string;
+    retryable: boolean;
+    operation?: string;
+    context: Record<string, string>;
+    hint?: string;
+    causes: string[];
+  };
+}
+
+/** A connection as JSON. Which other fields there are depends on the type: see {@link connectors}. */
+export interface ConnectionDocument {
+  /** The name that jobs refer to. Default: the type. */
+  name?: string;
+  /** The system's type, for example `postgresql`. */
+  type: string;
+  /** Where the secret is kept: `env:NAME`, `file:PATH` or `gcp-secret:NAME`. */
+  credentials?: string;
+  /** The secret itself; it leaves the document at once and is never printed. */
+  password?: string;
+  /** Options of the connector. */
+  [option: string]: unknown;
+}
+
+/** What a connection test found. */
+export interface ConnectionStatus {
+  /** `ok`: it works. `failed`: the system said no. `error`: it could not be found out. */
+  status: "ok" | "failed" | "error";
+  /** How long the test took, in milliseconds. */
+  latency_ms: number;
+  /** Product and version as the system names them, if it was reached. */
+  version: string | null;
+  /** Whether the connection is encrypted; `null` where that means nothing. */
+  tls: boolean | null;
+  /** What went wrong. */
+  error: ErrorDocument | null;
+}
+
+/** A schema (or dataset, or folder) of a source. */
+export interface SchemaInfo {
+  name: string;
+  comment: string | null;
+}
+
+/** A table of a source, as a list shows it. */
+export interface TableInfo {
+  /** Schema, where the source has schemas. */
+  schema: string | null;
+  name: string;
+  kind: "table" | "view" | "materialized_view" | "partitioned" | "foreign" | "file";
+  /** Estimated rows; `null` where the system does not know without counting. */
+  rows_estimate: number | null;
+  /** Bytes on disk, where the system knows. */
+  bytes: number | null;
+  /** Last change as RFC 3339 text, where the system knows. */
+  last_change: string | null;
+  comment: string | null;
+}
+
+/** A column of a source table. */
+export interface ColumnSchema {
+  name: string;
+  /** The source's own type text. */
+  source_type: string;
+  /** Arrow type of the batches, as text. */
+  arrow_type: string;
+  /** Arrow extension type, for example `arrow.json`. */
+  extension: string | null;
+  nullable: boolean;
+  comment: string | null;
+  /** The default expression as text. */
+  default: string | null;
+  /** The source computes the value. */
+  generated: boolean;
+  /** An index makes this column a good cursor. */
+  indexed: boolean;
+  /** It belongs to the primary key. */
+  primary_key: boolean;
+}
+
+/** A table as its source describes it. */
+export interface TableSchema {
+  schema: string | null;
+  name: string;
+  columns: ColumnSchema[];
+  /** Columns of the primary key, in key order. */
+  primary_key: string[];
+  /** Column lists of the other unique keys. */
+  unique_keys: string[][];
+  rows_estimate: number | null;
+  comment: string | null;
+}
+
+/** Options of {@link Connection}. */
+export interface ConnectionOptions {
+  /** Name of the connection, in place of the one in the document or URL. */
+  name?: string;
+}
+
+/** Options of {@link Connection.test}. */
+export interface TestOptions {
+  /** After this many milliseconds the test ends as `error`. Default: 10,000. */
+  timeoutMs?: number;
+}
+
+/** Options of {@link Connection.sample}. */
+export interface SampleOptions {
+  /** Schema of the table. */
+  schema?: string;
+  /** At most this many rows. Default: 100. */
+  rows?: number;
+}
+
+/** Options of {@link Connection.read}. */
+export interface ReadOptions {
+  /** Schema of the table. */
+  schema?: string;
+  /** Columns in the wanted order. Default: all. */
+  columns?: string[];
+  /** At most this many rows in all (any rows). Default: all. */
+  limit?: number;
+  /** Parts of the table that are read at once; with more than one the order of rows is not defined. Default: 1. */
+  parallelism?: number;
+  /** Wished bytes of a batch. Default: 16 MiB. */
+  batchBytes?: number;
+}
+
+/**
+ * A named way into one system. It holds no open socket: every call opens and closes its own.
+ *
+ * A URL is `type://user:password@host:port/database?option=value`, or `type:path` for systems that are
+ * files. Connections of type `memory` share one store in the process; the path names a part of it.
+ *
+ * Where a source has schemas, a table may be written as `schema.table`. With the schema given apart the name
+ * is taken as it is, dots included.
+ */
+export class Connection {
+  /**
+   * Checks type and options without any I/O.
+   *
+   * @param documentOrUrl a document, its JSON text, or a URL
+   * @throws TransloadError `config` for an unknown type, and unknown, missing or wrong options
+   */
+  constructor(documentOrUrl: ConnectionDocument | string, options?: ConnectionOptions);
+  /** The name that jobs refer to. */
+  readonly name: string;
+  /** The system's type. */
+  readonly type: string;
+  /** Tests the connection. The answer is a status, whatever happens. */
+  test(options?: TestOptions): Promise<ConnectionStatus>;
+  /** Lists the schemas, without the system's own. Empty for a source without schemas. */
+  schemas(): Promise<SchemaInfo[]>;
+  /** Lists the tables of a schema, or of all. */
+  tables(schema?: string): Promise<TableInfo[]>;
+  /** Columns, types and keys of a table. */
+  describe(table: string, schema?: string): Promise<TableSchema>;
+  /** Some rows from anywhere in the table, as one Arrow IPC stream for `tableFromIPC`. */
+  sample(table: string, options?: SampleOptions): Promise<Buffer>;
+  /** Reads a table. Nothing is opened before the first batch is asked for. */
+  read(table: string, options?: ReadOptions): TableReader;
+  /**
+   * Puts a table into a `memory` connection, in place of one with the same name.
+   *
+   * @param ipc an Arrow IPC stream or file, for example of `tableToIPC`
+   * @throws TransloadError `unsupported` for connections of other types, `data` for broken bytes
+   */
+  put(table: string, ipc: Uint8Array, schema?: string): void;
+  /** The same for two connections to the same place as the same user: 32 hexadecimal digits. */
+  fingerprint(): string;
+  /** A name for a form to propose. */
+  suggestedName(): string;
+  /** The document, without any secret. */
+  toJSON(): ConnectionDocument & { name: string };
+}
+
+/**
+ * A table being read. The engine reads as far as its consumer asks, and a loop that ends early stops the
+ * read at the source. A reader can be read once.
+ *
+ * ```js
+ * for await (const ipc of connection.read("orders")) console.log(tableFromIPC(ipc).numRows);
+ * ```
+ */
+export class TableReader implements AsyncIterable<Buffer> {
+  private constructor();
+  /** The batches, each a complete Arrow IPC stream for `tableFromIPC`. An empty table has none. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<Buffer>;
+  /**
+   * The bytes of one Arrow IPC stream of the whole table: the schema first, also of an empty table. For
+   * `RecordBatchReader.from`, files and HTTP responses.
+   */
+  toIPC(): AsyncIterableIterator<Buffer>;
+  /** The whole table as one Arrow IPC stream, for tables that fit into memory. */
+  toBuffer(): Promise<Buffer>;
+  /** Stops the read at the source, also in the middle of a batch. Who waits for one gets the end. */
+  close(): Promise<void>;
+}
+
+/** What a job or mapper may change of one column's proposal. */
+export interface ColumnOverride {
+  /** BigQuery type, for example `NUMERIC(10,2)`. */
+  type?: string;
+  /** How text is read, for example `%Y%m%d` for a DATE. */
+  format?: string;
+  mode?: "NULLABLE" | "REQUIRED";
+  /** Name at the destination. */
+  name?: string;
+  /** Description at the destination. */
+  description?: string;
+  /** Leave the column out. */
+  drop?: boolean;
+}
+
+/** A stable code and what it means here. */
+export interface Warning {
+  code: string;
+  text: string;
+}
+
+/** What the values of a sample said about one type. */
+export interface Evidence {
+  /** Values looked at, without NULL. */
+  values: number;
+  /** Distinct ones among them. */
+  distinct: number;
+  /** Distinct ones that fit the type. */
+  matched: number;
+  counter_examples: string[];
+  examples: string[];
+}
+
+/** Another type that a column could get. */
+export interface Alternative {
+  bigquery_type: Json;
+  /** How values are read. */
+  recipe: Json;
+  /** 0 to 1. */
+  score: number;
+  confidence: "high" | "medium" | "low";
+  reason: string;
+  evidence: Evidence | null;
+}
+
+/** The proposal for one column. */
+export interface ColumnMapping {
+  source_name: string;
+  source_type: string;
+  arrow_type: string;
+  target_name: string;
+  /** The type as text, for example `NUMERIC(12,2)`; a document for a STRUCT. */
+  bigquery_type: Json;
+  mode: "NULLABLE" | "REQUIRED" | "REPEATED";
+  /** How each value becomes one of the type. */
+  recipe: Json;
+  confidence: "high" | "medium" | "low";
+  /** 0 to 1. */
+  score: number;
+  reason: string;
+  /** Whether every value survives; `conditional`: those that pass the check at run time. */
+  lossless: "yes" | "conditional" | "no";
+  warnings: Warning[];
+  /** Other types that the column could get, best first. */
+  alternatives: Alternative[];
+  description: string | null;
+  /** The type was set by an override. */
+  overridden: boolean;
+}
+
+/** A mapping as JSON. */
+export interface TableMappingDocument {
+  table: { schema?: string; name: string };
+  columns: ColumnMapping[];
+  /** Columns that overrides drop. */
+  dropped: string[];
+  primary_key: string[];
+  description: string | null;
+  hash: string;
+}
+
+/** A column as BigQuery's API and `bq` take it. */
+export interface BigQueryField {
+  name: string;
+  type: string;
+  mode: "NULLABLE" | "REQUIRED" | "REPEATED";
+  description?: string;
+  fields?: BigQueryField[];
+  [property: string]: unknown;
+}
+
+/** The mapping that is proposed for a table. */
+export class TableMapping {
+  private constructor();
+  readonly columns: ColumnMapping[];
+  /** Hash of everything that decides what rows look like at the destination. */
+  readonly hash: string;
+  /** A column by its name at the source. */
+  column(sourceName: string): ColumnMapping | undefined;
+  /** The stable JSON form. */
+  toJSON(): TableMappingDocument;
+  /** A table for people. */
+  toText(): string;
+  /** BigQuery's JSON form of the schema. */
+  toBigQuerySchema(): BigQueryField[];
+}
+
+/** Options of {@link SchemaMapper}. */
+export interface SchemaMapperOptions {
+  /** Overrides by the column's name at the source. */
+  overrides?: Record<string, ColumnOverride>;
+  /** Look for types hidden in text columns, and apply those found at high confidence. Default: true. */
+  detectTypes?: boolean;
+  /** Rows that are looked at for that. Default: 10,000. */
+  sampleRows?: number;
+}
+
+/** Proposes BigQuery types for the columns of a table. */
+export class SchemaMapper {
+  /** @throws TransloadError `config` for unknown or wrong options */
+  constructor(options?: SchemaMapperOptions);
+  /** Describes and samples a table of a connection and maps it. */
+  propose(connection: Connection | ConnectionDocument | string, table: string, schema?: string): Promise<TableMapping>;
+  /**
+   * Maps an Arrow IPC stream or file, without any I/O.
+   *
+   * @param table name for messages; default `table`
+   * @throws TransloadError `type_mapping` for an impossible override, `data` for broken bytes
+   */
+  map(ipc: Uint8Array, table?: { table?: string; schema?: string }): TableMapping;
+}
+
+/** A job as JSON: one source table to one destination table. {@link jobSchema} is its JSON Schema. */
+export interface JobDocument {
+  /** Name of the job; part of its identity. */
+  name: string;
+  source: { connection: string; schema?: string; table: string; columns?: string[] };
+  destination: { connection: string; dataset: string; table: string };
+  /** Default: `replace`. */
+  load?: {
+    strategy: "replace" | "append" | "merge";
+    /** The column that grows; required for `append`. */
+    cursor?: string;
+    /** Key columns; required for `merge`. */
+    key?: string[];
+    backfill_days?: number;
+    backfill_since?: string;
+    /** A number for integer cursors, a duration such as `15m` for dates and times. */
+    lag?: number | string;
+    lookback?: number | string;
+    /** `replace`: go on even if the source is empty and the target is not. */
+    allow_empty?: boolean;
+  };
+  mapping?: {
+    overrides?: Record<string, ColumnOverride>;
+    on_schema_change?: "evolve" | "freeze";
+    on_reject?: "fail" | "null";
+    detect_types?: boolean;
+  };
+  /** For the host; the engine itself does not wait. */
+  schedule?: { every: "manual" | "hourly" | "daily" | "weekly" | "monthly"; at?: string; timezone?: string };
+  enabled?: boolean;
+  /** At most this many rows, for trials; such a run never moves the watermark. */
+  row_limit?: number | null;
+}
+
+/** A valid job. */
+export class EtlJob {
+  /**
+   * @param document a job document or its JSON text
+   * @throws TransloadError `config`, naming the field and, for an unknown one, the nearest known one
+   */
+  constructor(document: JobDocument | string);
+  readonly name: string;
+  /** What makes this job this job in the eyes of a destination: 32 hexadecimal digits. */
+  readonly identity: string;
+  /** The five fields of cron of the job's schedule, in the schedule's time zone; `null` without one. */
+  cron(): string | null;
+  /** The document. */
+  toJSON(): JobDocument;
+}
+
+/** What a run is doing. */
+export type Phase = "connect" | "describe" | "map" | "prepare" | "load" | "commit" | "done";
+
+/** How far a run is. */
+export interface Progress {
+  job: string;
+  phase: Phase;
+  /** How it ended; `null` until the phase is `done`. */
+  status: "succeeded" | "failed" | "cancelled" | null;
+  rows_read: number;
+  /** Rows given to the destination so far; visible only after the commit. */
+  rows_written: number;
+  /** Bytes of Arrow data read so far. */
+  bytes_read: number;
+  /** Seconds since the run began. */
+  seconds: number;
+}
+
+/** What happened in one run of one job. */
+export interface RunReport {
+  job: string;
+  status: "succeeded" | "failed" | "cancelled";
+  strategy: "replace" | "append" | "merge";
+  source: string;
+  destination: string;
+  /** The deterministic id of the load, once the window was decided. */
+  load_id: string | null;
+  /** Whether a load was committed. A run that found nothing new succeeds without one. */
+  committed: boolean;
+  /** The range of cursor values that was loaded. */
+  window: { cursor: string; lo: string | null; hi: string | null; continues: boolean } | null;
+  rows: {
+    read: number;
+    /** Read again at the watermark and dropped, because an earlier load has them. */
+    already_loaded: number;
+    written: number;
+    inserted: number;
+    updated: number;
+    superseded: number;
+    rewritten: number;
+  };
+  /** Values that did not fit and became NULL, by column. */
+  rejects: { column: string; rejected: number; examples: Json[] }[];
+  bytes_read: number;
+  bytes_written: number;
+  batches: number;
+  /** Seconds by phase, and `total`. */
+  seconds: Record<Exclude<Phase, "done"> | "total", number>;
+  mapping_hash: string | null;
+  warnings: (Warning & { column: string | null })[];
+  error: ErrorDocument | null;
+  /** RFC 3339. */
+  started_at: string;
+  /** RFC 3339. */
+  finished_at: string;
+  /** Version of the engine. */
+  engine: string;
+}
+
+/** The table that a destination must hold. */
+export interface TargetTable {
+  dataset: string;
+  table: string;
+  description: string | null;
+  columns: BigQueryField[];
+}
+
+/** Options of {@link Runner}. */
+export interface RunnerOptions {
+  /** The connections that jobs name. */
+  connections?: (Connection | ConnectionDocument | string)[];
+  /** Bytes that rows in flight may occupy, per run. Default: 256 MiB, at least 16 MiB. */
+  memoryBytes?: number;
+  /** Parts of a table that are read at once. Default: the number of cores, at most 4. */
+  parallelism?: number;
+  /** Rows that are sampled for type detection. Default: 10,000. */
+  sampleRows?: number;
+}
+
+/** Options of {@link Runner.run}. */
+export interface RunOptions {
+  /**
+   * Called when the phase changes, about ten times a second while rows move, and at the end: always before
+   * the promise settles. If it throws, the run is cancelled and the promise rejects with what it threw.
+   */
+  onProgress?: (progress: Progress) => void;
+  /** Cancels the run: nothing of its load becomes visible unless the commit had begun. */
+  signal?: AbortSignal;
+}
+
+/** Runs jobs. */
+export class Runner {
+  /** @throws TransloadError `config` for unknown or wrong options */
+  constructor(options?: RunnerOptions);
+  /**
+   * Runs a job to its end.
+   *
+   * @throws TransloadError what ended the run, with the report in `report`; `cancelled` if `signal` aborted
+   */
+  run(job: EtlJob | JobDocument | string, options?: RunOptions): Promise<RunReport>;
+  /** The mapping that a run of the job would use, without loading. */
+  propose(job: EtlJob | JobDocument | string): Promise<TableMapping>;
+  /** Creates or evolves the target table as the job needs it, without loading rows. */
+  prepare(job: EtlJob | JobDocument | string): Promise<TargetTable>;
+}
+
+/** What a connector can do. */
+export interface Capability {
+  source: boolean;
+  destination: boolean;
+  schemas: boolean;
+  /** Everything one read sees is one consistent snapshot. */
+  snapshot: boolean;
+  /** Incremental loads by a cursor column. */
+  cursor: boolean;
+  replace: boolean;
+  append: boolean;
+  merge: boolean;
+  /** A destination keeps committed loads when the process ends. */
+  durable: boolean;
+}
+
+/** What a user interface needs to offer a connector: a tile, a form, defaults. */
+export interface Descriptor {
+  /** The type that connections name. */
+  type: string;
+  /** Other spellings of the type that are accepted. */
+  aliases: string[];
+  label: string;
+  category: "relational" | "warehouse" | "nosql" | "files" | "object_store" | "memory";
+  default_port: number | null;
+  /** Whether connections take credentials. */
+  takes_secret: boolean;
+  /** JSON Schema of the options. */
+  options: { [key: string]: Json };
+  capability: Capability;
+}
+
+/** Descriptors of all connectors, for a user interface. */
+export function connectors(): Descriptor[];
+
+/** JSON Schema of job documents. */
+export function jobSchema(): { [key: string]: Json };
+
+/** The version of the engine. */
+export const version: string;

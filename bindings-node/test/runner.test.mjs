@@ -1,0 +1,178 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { inspect } from "node:util";
+import { tableFromArrays, tableFromIPC, tableToIPC } from "apache-arrow";
+import { Connection, EtlJob, Runner } from "transload";
+import { failure, memoryWithOrders, orders } from "./support.mjs";
+
+const document = {
+  name: "orders",
+  source: { connection: "shop", schema: "public", table: "orders" },
+  destination: { connection: "lake", dataset: "raw", table: "orders" },
+  load: { strategy: "append", cursor: "id" },
+};
+
+/** A shop with orders and an empty lake. */
+function both(rows) {
+  const shop = memoryWithOrders(rows);
+  const lake = new Connection(`memory:lake-of-${shop.toJSON().path}`, { name: "lake" });
+  return { shop, lake, runner: new Runner({ connections: [shop, lake] }) };
+}
+
+const rowsOf = async (connection) =>
+  tableFromIPC(await connection.read("orders", { schema: "raw" }).toBuffer()).numRows;
+
+test("job documents are checked", async () => {
+  const job = new EtlJob({ ...document, schedule: { every: "daily", at: "02:30" } });
+  assert.equal(job.name, "orders");
+  assert.match(job.identity, /^[0-9a-f]{32}$/);
+  assert.equal(job.cron(), "30 2 * * *");
+  assert.equal(new EtlJob(document).cron(), null);
+  assert.equal(new EtlJob(job.toJSON()).identity, job.identity);
+  assert.equal(new EtlJob(JSON.stringify(job)).identity, job.identity);
+  assert.match(inspect(job), /^EtlJob \{/);
+  const wrong = { ...document, load: { strategy: "append", curser: "id" } };
+  assert.match((await failure(() => new EtlJob(wrong), "config")).message, /did you mean `cursor`\?/);
+  await failure(() => new EtlJob({ ...document, load: { strategy: "append" } }), "config");
+  await failure(() => new EtlJob(undefined), "config");
+});
+
+test("a run reports, a second one finds nothing new, a third one the new rows", async () => {
+  const { shop, lake, runner } = both(1000);
+  const job = new EtlJob(document);
+  const first = await runner.run(job);
+  assert.deepEqual(
+    [first.status, first.committed, first.rows.read, first.rows.written, first.error],
+    ["succeeded", true, 1000, 1000, null],
+  );
+  assert.deepEqual([first.window.cursor, first.window.hi], ["id", "999"]);
+  assert.ok(first.seconds.total > 0 && Date.parse(first.finished_at) >= Date.parse(first.started_at));
+
+  const second = await runner.run(job);
+  assert.deepEqual([second.status, second.rows.written], ["succeeded", 0]);
+  assert.equal(await rowsOf(lake), 1000);
+
+  shop.put("orders", orders(0, 1200), "public");
+  const third = await runner.run(document);
+  assert.equal(third.rows.written, 200);
+  assert.equal(await rowsOf(lake), 1200);
+});
+
+test("progress comes in order and ends before the promise settles", async () => {
+  const { runner } = both(1000);
+  const events = [];
+  const report = await runner.run(document, { onProgress: (progress) => events.push(progress) });
+  const phases = [...new Set(events.map((event) => event.phase))];
+  assert.deepEqual(phases, ["connect", "describe", "map", "prepare", "load", "commit", "done"]);
+  const last = events.at(-1);
+  assert.deepEqual(
+    [last.job, last.phase, last.status, last.rows_read, last.rows_written],
+    ["orders", "done", "succeeded", report.rows.read, report.rows.written],
+  );
+  assert.ok(events.slice(0, -1).every((event) => event.status === null));
+});
+
+test("a callback that throws ends the run with what it threw", async () => {
+  const { lake, runner } = both(1000);
+  let calls = 0;
+  const onProgress = () => {
+    calls += 1;
+    throw new RangeError("enough");
+  };
+  await assert.rejects(runner.run(document, { onProgress }), { name: "RangeError", message: "enough" });
+  assert.equal(calls, 1);
+  await assert.rejects(runner.run(document, { onProgress }), RangeError);
+  // The lake is as a cancelled or a finished run leaves it; a later run completes it in any case.
+  await runner.run(document);
+  assert.equal(await rowsOf(lake), 1000);
+});
+
+test("a signal that is aborted before the run cancels it before it loads", async () => {
+  const { lake, runner } = both(1000);
+  const reason = new Error("changed my mind");
+  const error = await failure(() => runner.run(document, { signal: AbortSignal.abort(reason) }), "cancelled");
+  assert.equal(error.cause, reason);
+  assert.equal(error.report.status, "cancelled");
+  assert.equal(error.report.committed, false);
+  await failure(() => lake.describe("orders", "raw"), "not_found");
+});
+
+test("a signal that is aborted while the run goes on cancels it", async () => {
+  const { lake, runner } = both(200_000);
+  const controller = new AbortController();
+  const events = [];
+  const onProgress = (progress) => {
+    events.push(progress);
+    controller.abort();
+  };
+  const error = await failure(() => runner.run(document, { onProgress, signal: controller.signal }), "cancelled");
+  assert.equal(error.cause.name, "AbortError");
+  assert.equal(error.retryable, false);
+  assert.equal(events.at(-1).status, "cancelled");
+  const report = await runner.run(document);
+  assert.equal(report.rows.written, 200_000);
+  assert.equal(await rowsOf(lake), 200_000);
+});
+
+test("a failed run rejects with its report", async () => {
+  const { runner } = both(10);
+  const missing = { ...document, source: { ...document.source, table: "nothing" } };
+  const error = await failure(() => runner.run(missing), "not_found");
+  assert.deepEqual([error.report.status, error.report.job, error.context.job], ["failed", "orders", "orders"]);
+  assert.equal(error.report.error.kind, "not_found");
+  assert.ok(!Object.keys(error).includes("report"), "log lines do not repeat the report");
+
+  const elsewhere = { ...document, destination: { ...document.destination, connection: "lkae" } };
+  assert.match((await failure(() => runner.run(elsewhere), "config")).hint, /did you mean `lake`\?/);
+});
+
+test("values that do not fit fail the run, or become NULL and are counted", async () => {
+  const shop = new Connection("memory:rejects", { name: "shop" });
+  const texts = Array.from({ length: 100 }, (_, i) => (i === 42 ? "n/a?" : String(i)));
+  shop.put("orders", tableToIPC(tableFromArrays({ id: Int32Array.from(texts.keys()), amount: texts }), "stream"), "public");
+  const lake = new Connection("memory:rejects-lake", { name: "lake" });
+  const runner = new Runner({ connections: [shop, lake] });
+  const mapping = { overrides: { amount: { type: "INT64" } } };
+  const error = await failure(() => runner.run({ ...document, mapping }), "data");
+  assert.equal(error.context.column, "amount");
+  const report = await runner.run({ ...document, mapping: { ...mapping, on_reject: "null" } });
+  assert.deepEqual(
+    report.rejects.map((reject) => [reject.column, reject.rejected]),
+    [["amount", 1]],
+  );
+  assert.equal(report.rows.written, 100);
+});
+
+test("propose maps and prepare creates the table, both without rows", async () => {
+  const { lake, runner } = both(10);
+  const job = { ...document, mapping: { overrides: { total: { type: "NUMERIC" } } } };
+  const mapping = await runner.propose(job);
+  assert.equal(mapping.column("total").bigquery_type, "NUMERIC");
+  await failure(() => lake.describe("orders", "raw"), "not_found");
+  const target = await runner.prepare(job);
+  assert.deepEqual([target.dataset, target.table], ["raw", "orders"]);
+  assert.deepEqual(
+    target.columns.map((column) => [column.name, column.type]),
+    [["id", "INT64"], ["total", "NUMERIC"], ["name", "STRING"]],
+  );
+  assert.equal(await rowsOf(lake), 0);
+});
+
+test("runner options are checked; connections may be documents and URLs", async () => {
+  await failure(() => new Runner({ memory_bytes: 1 }), "config");
+  await failure(() => new Runner({ connections: [{ type: "memry" }] }), "config");
+  const runner = new Runner({
+    connections: ["memory:given-as-url", { type: "memory", name: "lake", path: "given" }],
+    memoryBytes: 64 * 1024 * 1024,
+    parallelism: 2,
+    sampleRows: 100,
+  });
+  new Connection("memory:given-as-url").put("orders", orders(0, 5), "public");
+  const job = { ...document, source: { ...document.source, connection: "memory" } };
+  assert.equal((await runner.run(job)).rows.written, 5);
+});
+
+test("runs may go on side by side", async () => {
+  const reports = await Promise.all(Array.from({ length: 8 }, () => both(5000).runner.run(document)));
+  assert.ok(reports.every((report) => report.rows.written === 5000));
+});

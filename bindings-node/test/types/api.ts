@@ -1,0 +1,136 @@
+// Never run: it compiles only if the declarations say what the package does. Uses every public name.
+import { RecordBatchReader, tableFromArrays, tableFromIPC, tableToIPC, type Table } from "apache-arrow";
+import {
+  Connection,
+  EtlJob,
+  Runner,
+  SchemaMapper,
+  TableMapping,
+  TableReader,
+  TransloadError,
+  connectors,
+  jobSchema,
+  version,
+  type Alternative,
+  type BigQueryField,
+  type Capability,
+  type ColumnMapping,
+  type ColumnOverride,
+  type ColumnSchema,
+  type ConnectionDocument,
+  type ConnectionOptions,
+  type ConnectionStatus,
+  type Descriptor,
+  type ErrorCode,
+  type ErrorDocument,
+  type Evidence,
+  type JobDocument,
+  type Json,
+  type Phase,
+  type Progress,
+  type ReadOptions,
+  type RunOptions,
+  type RunReport,
+  type RunnerOptions,
+  type SampleOptions,
+  type SchemaInfo,
+  type SchemaMapperOptions,
+  type TableInfo,
+  type TableMappingDocument,
+  type TableSchema,
+  type TargetTable,
+  type TestOptions,
+  type Warning,
+} from "transload";
+
+const document: ConnectionDocument = { name: "shop", type: "postgresql", host: "db", credentials: "env:SHOP" };
+const options: ConnectionOptions = { name: "shop" };
+const connection = new Connection(document);
+const named: string = new Connection("memory:shop", options).name + connection.type;
+// @ts-expect-error a connection has a type
+new Connection({ name: "shop" });
+// @ts-expect-error it cannot be renamed
+connection.name = "other";
+
+async function browse(): Promise<void> {
+  const wait: TestOptions = { timeoutMs: 500 };
+  const status: ConnectionStatus = await connection.test(wait);
+  const error: ErrorDocument | null = status.error;
+  const kind: ErrorCode | undefined = error?.kind;
+  const schemas: SchemaInfo[] = await connection.schemas();
+  const tables: TableInfo[] = await connection.tables(schemas[0]?.name);
+  const table: TableSchema = await connection.describe("orders", "public");
+  const column: ColumnSchema | undefined = table.columns[0];
+  const few: SampleOptions = { rows: 5 };
+  const sample: Table = tableFromIPC(await connection.sample("orders", few));
+  connection.put("copy", tableToIPC(sample, "stream"));
+  console.log(kind, tables, column, connection.fingerprint(), connection.suggestedName(), connection.toJSON().name);
+}
+
+async function read(): Promise<number> {
+  const all: ReadOptions = { schema: "public", columns: ["id"], limit: 10, parallelism: 2, batchBytes: 1 << 20 };
+  const reader: TableReader = connection.read("orders", all);
+  let rows = 0;
+  for await (const ipc of reader) rows += tableFromIPC(ipc).numRows;
+  const batches = await RecordBatchReader.from(connection.read("orders").toIPC());
+  for await (const batch of batches) rows += batch.numRows;
+  rows += tableFromIPC(await connection.read("orders").toBuffer()).numRows;
+  await reader.close();
+  // @ts-expect-error readers come from read()
+  new TableReader();
+  return rows;
+}
+
+async function map(): Promise<TableMapping> {
+  const override: ColumnOverride = { type: "NUMERIC(10,2)", mode: "REQUIRED" };
+  const choices: SchemaMapperOptions = { overrides: { total: override }, detectTypes: false, sampleRows: 10 };
+  const mapper = new SchemaMapper(choices);
+  const mapping = await mapper.propose(connection, "orders", "public");
+  const first: ColumnMapping | undefined = mapping.column("id") ?? mapping.columns[0];
+  const warning: Warning | undefined = first?.warnings[0];
+  const alternative: Alternative | undefined = first?.alternatives[0];
+  const evidence: Evidence | null | undefined = alternative?.evidence;
+  const stored: TableMappingDocument = mapping.toJSON();
+  const fields: BigQueryField[] = mapping.toBigQuerySchema();
+  console.log(warning, evidence, stored.hash === mapping.hash, fields, mapping.toText());
+  return mapper.map(tableToIPC(tableFromArrays({ id: new Int32Array(3) })), { table: "t" });
+}
+
+async function run(): Promise<void> {
+  const written: JobDocument = {
+    name: "orders",
+    source: { connection: "shop", table: "orders" },
+    destination: { connection: "lake", dataset: "raw", table: "orders" },
+    load: { strategy: "append", cursor: "id" },
+  };
+  const job = new EtlJob(written);
+  const again: JobDocument = job.toJSON();
+  const setting: RunnerOptions = { connections: [connection, document, "memory:lake"], memoryBytes: 1 << 26 };
+  const runner = new Runner(setting);
+  const controller = new AbortController();
+  const seen: Phase[] = [];
+  const how: RunOptions = {
+    onProgress: (progress: Progress) => void seen.push(progress.phase),
+    signal: controller.signal,
+  };
+  try {
+    const report: RunReport = await runner.run(job, how);
+    console.log(report.rows.written, report.seconds.total, report.window?.hi);
+  } catch (error) {
+    if (!(error instanceof TransloadError)) throw error;
+    const code: ErrorCode = error.code;
+    const rejected: number | undefined = error.report?.rejects.length;
+    console.log(code, error.retryable, error.operation, error.context["table"], error.hint, error.causes[0]);
+    console.log(rejected, error.cause, error.toJSON().message);
+  }
+  const target: TargetTable = await runner.prepare(again);
+  const proposed: TableMapping = await runner.propose(job);
+  console.log(target.columns, proposed.hash, job.identity, job.name, job.cron());
+  // @ts-expect-error no such strategy
+  await runner.run({ ...written, load: { strategy: "upsert" } });
+}
+
+const descriptors: Descriptor[] = connectors();
+const capability: Capability | undefined = descriptors[0]?.capability;
+const schema: { [key: string]: Json } = jobSchema();
+console.log(version.length, named, capability, schema, browse, read, map, run);

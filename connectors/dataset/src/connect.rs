@@ -1,0 +1,152 @@
+//! The folders of a table, and small file operations whose errors name their path.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use transload_core::schema::TargetRef;
+use transload_core::{Error, ErrorKind, Result};
+
+use crate::error::io_error;
+
+pub(crate) const SCHEMA_FILE: &str = "_schema.json";
+pub(crate) const LOAD_FILE: &str = "_load.json";
+
+/// Where everything of one table is.
+#[derive(Debug, Clone)]
+pub(crate) struct TableFolders {
+    pub(crate) dataset: PathBuf,
+    /// What readers see.
+    pub(crate) live: PathBuf,
+    hidden: PathBuf,
+}
+
+impl TableFolders {
+    pub(crate) fn new(root: &Path, target: &TargetRef) -> Result<Self> {
+        check_name("dataset", &target.dataset)?;
+        check_name("table", &target.table)?;
+        let dataset = root.join(&target.dataset);
+        let hidden = dataset.join(".transload").join(&target.table);
+        Ok(Self { live: dataset.join(&target.table), hidden, dataset })
+    }
+
+    pub(crate) fn staging(&self) -> PathBuf {
+        self.hidden.join("staging")
+    }
+
+    pub(crate) fn trash(&self) -> PathBuf {
+        self.hidden.join("trash")
+    }
+
+    pub(crate) fn load(&self, load_id: &str) -> PathBuf {
+        self.live.join(format!("load={load_id}"))
+    }
+
+    /// Folders of committed loads, sorted by name.
+    pub(crate) fn loads(&self) -> Result<Vec<PathBuf>> {
+        let entries = match fs::read_dir(&self.live) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(io_error("list", &self.live, error)),
+        };
+        let mut loads = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(|error| io_error("list", &self.live, error))?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if name.starts_with("load=") {
+                loads.push(path);
+            }
+        }
+        loads.sort();
+        Ok(loads)
+    }
+
+    /// The lock of the table: one load at a time. It is released when the file is dropped, and by the
+    /// kernel when the process dies.
+    pub(crate) fn lock(&self) -> Result<File> {
+        create_folder(&self.hidden)?;
+        let path = self.hidden.join("lock");
+        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(|error| io_error("open lock", &path, error))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::new(
+                ErrorKind::Conflict,
+                format!("another load into {} is in progress", self.live.display()),
+            )
+            .with("path", path.display())
+            .retryable(true)
+            .hint("wait for it to end and run the job again")),
+            Err(error) => Err(io_error("lock", &path, error.into())),
+        }
+    }
+
+    /// Removes what dead loads left. Only with the lock held.
+    pub(crate) fn clean(&self) {
+        for folder in [self.staging(), self.trash()] {
+            remove_folder(&folder);
+        }
+    }
+}
+
+fn check_name(what: &str, name: &str) -> Result<()> {
+    let bad = name.is_empty() || name.starts_with(['.', '_']) || name.contains(['/', '\\', '\0', '=', '*', '?']);
+    if bad {
+        return Err(Error::config(format!("`{name}` cannot be the name of a {what} in a folder"))
+            .with(what.to_owned(), name)
+            .hint("it must not be empty, begin with `.` or `_`, or hold / \\ = * ?"));
+    }
+    Ok(())
+}
+
+pub(crate) fn create_folder(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(|error| io_error("create folder", path, error))
+}
+
+/// Best effort: what cannot be removed now is removed by a later load.
+pub(crate) fn remove_folder(path: &Path) {
+    if let Err(error) = fs::remove_dir_all(path)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %path.display(), %error, "folder could not be removed");
+    }
+}
+
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).map_err(|error| io_error("move a finished load to", to, error))
+}
+
+/// Exchanges two folders in one step.
+pub(crate) fn exchange(one: &Path, other: &Path) -> Result<()> {
+    renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)
+        .map_err(|error| io_error("exchange table folder", other, error.into()))
+}
+
+pub(crate) fn sync(path: &Path) -> Result<()> {
+    let synced = File::open(path).and_then(|file| file.sync_all());
+    synced.map_err(|error| io_error("sync", path, error))
+}
+
+pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    let text = serde_json::to_vec_pretty(value)
+        .map_err(|error| Error::internal("plain data could not be serialised").source_error(error))?;
+    let written = File::create(path).and_then(|mut file| file.write_all(&text));
+    written.map_err(|error| io_error("write", path, error))
+}
+
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io_error("read", path, error)),
+    };
+    serde_json::from_slice(&text).map(Some).map_err(|error| {
+        Error::data(format!("{} is damaged", path.display()))
+            .with("path", path.display())
+            .source_error(error)
+            .hint("restore the file, or move the table's folder away to start afresh")
+    })
+}

@@ -1,0 +1,217 @@
+//! The destination: preparing tables and beginning loads.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use transload_core::connector::{
+    Destination, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome, ServerInfo,
+};
+use transload_core::schema::{Mode, TargetColumn, TargetRef, TargetTable};
+use transload_core::{Error, Result};
+
+use crate::config::DatasetConfig;
+use crate::connect::{
+    LOAD_FILE, SCHEMA_FILE, TableFolders, create_folder, read_json, rename, sync, write_json,
+};
+use crate::encode::{EncodeOptions, PartWriter};
+use crate::writer::DatasetWriter;
+
+#[derive(Debug, Clone)]
+pub(crate) struct DatasetDestination {
+    config: Arc<DatasetConfig>,
+}
+
+/// `_schema.json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct StoredSchema {
+    description: Option<String>,
+    columns: Vec<StoredColumn>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredColumn {
+    name: String,
+    #[serde(rename = "type")]
+    data_type: String,
+    /// Fields of a RECORD, whose type text alone does not tell them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    fields: Vec<StoredColumn>,
+    mode: Mode,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+}
+
+impl StoredColumn {
+    fn of(name: &str, data_type: &transload_core::schema::BigQueryType, mode: Mode) -> Self {
+        use transload_core::schema::BigQueryType;
+        let (text, fields) = match data_type {
+            BigQueryType::Record(fields) => {
+                let fields = fields.iter().map(|f| Self::of(&f.name, &f.data_type, f.mode)).collect();
+                ("RECORD".to_owned(), fields)
+            }
+            other => (other.to_string(), Vec::new()),
+        };
+        Self { name: name.to_owned(), data_type: text, fields, mode, description: None }
+    }
+
+    fn data_type(&self) -> Result<transload_core::schema::BigQueryType> {
+        use transload_core::schema::{BigQueryType, RecordField};
+        if self.data_type != "RECORD" {
+            return self.data_type.parse();
+        }
+        let field = |f: &Self| Ok(RecordField { name: f.name.clone(), data_type: f.data_type()?, mode: f.mode });
+        Ok(BigQueryType::Record(self.fields.iter().map(field).collect::<Result<_>>()?))
+    }
+}
+
+impl StoredSchema {
+    pub(crate) fn of(table: &TargetTable) -> Self {
+        let columns = table.columns.iter().map(|column| StoredColumn {
+            description: column.description.clone(),
+            ..StoredColumn::of(&column.name, &column.data_type, column.mode)
+        });
+        Self { description: table.description.clone(), columns: columns.collect() }
+    }
+
+    fn into_table(self, target: &TargetRef) -> Result<TargetTable> {
+        let columns = self.columns.into_iter().map(|column| {
+            Ok(TargetColumn {
+                data_type: column.data_type()?,
+                name: column.name,
+                mode: column.mode,
+                description: column.description,
+            })
+        });
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        Ok(TargetTable { target: target.clone(), columns, description: self.description })
+    }
+}
+
+/// Runs file work off the async threads.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::internal("a task that works on files died").source_error(error))?
+}
+
+impl DatasetDestination {
+    pub(crate) fn new(config: DatasetConfig) -> Self {
+        Self { config: Arc::new(config) }
+    }
+
+    fn folders(&self, target: &TargetRef) -> Result<TableFolders> {
+        TableFolders::new(&self.config.path, target)
+    }
+}
+
+fn existing(folders: &TableFolders, target: &TargetRef) -> Result<Option<TargetTable>> {
+    let stored: Option<StoredSchema> = read_json(&folders.live.join(SCHEMA_FILE))?;
+    match stored {
+        Some(stored) => stored.into_table(target).map(Some),
+        None if folders.live.exists() => Err(Error::data(format!(
+            "{} is a folder but not a table of transload: it has no {SCHEMA_FILE}",
+            folders.live.display()
+        ))
+        .hint("choose another table name, or move the folder away")),
+        None => Ok(None),
+    }
+}
+
+/// The folder of a new table, complete before it appears.
+fn create_table(folders: &TableFolders, target: &TargetTable, config: &DatasetConfig) -> Result<()> {
+    let staged = folders.staging().join(format!("table-{}", std::process::id()));
+    crate::connect::remove_folder(&staged);
+    // A file with the schema and no rows: a glob over an empty table finds something.
+    let empty = staged.join("load=000000-created");
+    create_folder(&empty)?;
+    let options = EncodeOptions::new(config, 0, 1);
+    PartWriter::new(options, target.arrow_schema(), &empty, "part".to_owned()).finish(true)?;
+    write_schema(&staged, target, config.durable)?;
+    match rename(&staged, &folders.live) {
+        // Somebody else created it at the same moment.
+        Err(_) if folders.live.join(SCHEMA_FILE).exists() => {
+            crate::connect::remove_folder(&staged);
+            Ok(())
+        }
+        outcome => outcome,
+    }
+}
+
+/// Writes `_schema.json` so that a reader sees the old one or the new one.
+pub(crate) fn write_schema(folder: &Path, table: &TargetTable, durable: bool) -> Result<()> {
+    let path = folder.join(SCHEMA_FILE);
+    let temporary = folder.join(format!("{SCHEMA_FILE}.{}", std::process::id()));
+    write_json(&temporary, &StoredSchema::of(table))?;
+    if durable {
+        sync(&temporary)?;
+    }
+    rename(&temporary, &path)
+}
+
+#[async_trait]
+impl Destination for DatasetDestination {
+    async fn check(&self) -> Result<ServerInfo> {
+        let config = Arc::clone(&self.config);
+        blocking(move || {
+            create_folder(&config.path)?;
+            let probe = config.path.join(format!(".transload-check-{}", std::process::id()));
+            write_json(&probe, &())?;
+            std::fs::remove_file(&probe).map_err(|error| crate::error::io_error("remove", &probe, error))?;
+            Ok(ServerInfo { version: format!("folder {}", config.path.display()), tls: None })
+        })
+        .await
+    }
+
+    async fn ensure_dataset(&self, dataset: &str) -> Result<()> {
+        let folders = self.folders(&TargetRef::new(dataset, "any"))?;
+        blocking(move || create_folder(&folders.dataset)).await
+    }
+
+    async fn table(&self, target: &TargetRef) -> Result<Option<TargetTable>> {
+        let (folders, target) = (self.folders(target)?, target.clone());
+        blocking(move || existing(&folders, &target)).await
+    }
+
+    async fn prepare(&self, target: &TargetTable, policy: OnSchemaChange) -> Result<PrepareOutcome> {
+        let (folders, target, config) = (self.folders(&target.target)?, target.clone(), Arc::clone(&self.config));
+        blocking(move || match existing(&folders, &target.target)? {
+            None => {
+                create_table(&folders, &target, &config)?;
+                Ok(PrepareOutcome { created: true, ..PrepareOutcome::default() })
+            }
+            Some(there) => {
+                let (outcome, evolved) = target.evolve(&there, policy)?;
+                if evolved != there {
+                    write_schema(&folders.live, &evolved, config.durable)?;
+                }
+                Ok(outcome)
+            }
+        })
+        .await
+    }
+
+    async fn last_load(&self, target: &TargetRef, job: &str) -> Result<Option<LoadRecord>> {
+        let (folders, job) = (self.folders(target)?, job.to_owned());
+        blocking(move || {
+            let mut newest: Option<LoadRecord> = None;
+            for load in folders.loads()? {
+                let record: Option<LoadRecord> = read_json(&load.join(LOAD_FILE))?;
+                if let Some(record) = record.filter(|record| record.job == job)
+                    && newest.as_ref().is_none_or(|newest| record.sequence > newest.sequence)
+                {
+                    newest = Some(record);
+                }
+            }
+            Ok(newest)
+        })
+        .await
+    }
+
+    async fn begin_load(&self, request: LoadRequest) -> Result<Box<dyn LoadWriter>> {
+        let (folders, config) = (self.folders(&request.target.target)?, Arc::clone(&self.config));
+        let writer = blocking(move || DatasetWriter::begin(folders, &config, request)).await?;
+        Ok(Box::new(writer))
+    }
+}

@@ -1,0 +1,293 @@
+//! `merge`: the new rows, and the existing files without the rows they replace.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use arrow_array::{Array as _, BooleanArray, RecordBatch};
+use arrow_row::{RowConverter, SortField};
+use arrow_select::filter::filter_record_batch;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use transload_core::connector::{LoadOutcome, LoadRecord};
+use transload_core::{Error, Result};
+
+use crate::connect::{LOAD_FILE, SCHEMA_FILE, create_folder, read_json};
+use crate::destination::StoredSchema;
+use crate::encode::{EncodeOptions, Part, PartWriter};
+use crate::error::{io_error, parquet_error};
+use crate::publish::{append, exchange_table, new_table_folder, seal_load};
+use crate::writer::Staged;
+
+/// Rows of a batch while existing files are read; small, since only keys are kept.
+const BATCH_ROWS: usize = 16_384;
+
+/// The row of the load that wins for a key: file, row, and its `order_by` in comparable form.
+struct Winner {
+    file: usize,
+    row: usize,
+    order: Box<[u8]>,
+}
+
+type Keys = HashMap<Box<[u8]>, Winner>;
+
+pub(crate) fn merge(
+    staged: &Staged,
+    encode: &EncodeOptions,
+    parts: Vec<Part>,
+    record: &LoadRecord,
+    key: &[String],
+    order_by: Option<&str>,
+    outcome: &mut LoadOutcome,
+) -> Result<()> {
+    let (keys, rows) = winners(&parts, key, order_by)?;
+    outcome.superseded = count(rows - keys.len());
+    if outcome.superseded > 0 {
+        drop_losers(staged, encode, &parts, &keys, key)?;
+    }
+    seal_load(staged, record)?;
+
+    let mut plans = Vec::new();
+    for load in staged.folders.loads()? {
+        for part in part_files(&load)? {
+            let (hits, total) = hits(&part, key, &keys)?;
+            outcome.updated += count(hits.len());
+            plans.push(FilePlan { load: load.clone(), part, hits, total });
+        }
+    }
+    outcome.inserted = count(keys.len()).saturating_sub(outcome.updated);
+    if plans.iter().all(|plan| plan.hits.is_empty()) {
+        return append(staged, record);
+    }
+    let table = rebuild(staged, encode, &plans, record, outcome)?;
+    fs::rename(&staged.folder, table.join(format!("load={}", record.load_id)))
+        .map_err(|error| io_error("move load to", &table, error))?;
+    exchange_table(staged, &table)
+}
+
+fn count(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
+}
+
+/// What happens to one existing file.
+struct FilePlan {
+    load: PathBuf,
+    part: PathBuf,
+    /// Rows that new ones replace, ascending.
+    hits: Vec<usize>,
+    total: usize,
+}
+
+/// The winning row of every key of the load, and the number of rows.
+fn winners(parts: &[Part], key: &[String], order_by: Option<&str>) -> Result<(Keys, usize)> {
+    let mut keys = Keys::new();
+    let mut rows = 0;
+    let mut columns: Vec<&str> = key.iter().map(String::as_str).collect();
+    columns.extend(order_by.filter(|order| !key.iter().any(|column| column == order)));
+    for (file, part) in parts.iter().enumerate() {
+        let mut row = 0;
+        for batch in open(&part.path, Some(&columns))? {
+            let batch = batch.map_err(|error| broken(&part.path, error))?;
+            let these = encoded(&batch, key, true)?;
+            let orders = match order_by {
+                Some(order) => encoded(&batch, &[order.to_owned()], false)?,
+                None => vec![Box::default(); batch.num_rows()],
+            };
+            for (key, order) in these.into_iter().zip(orders) {
+                let winner = Winner { file, row, order };
+                // At a tie the later written row wins.
+                if keys.get(&key).is_none_or(|best| winner.order >= best.order) {
+                    keys.insert(key, winner);
+                }
+                row += 1;
+            }
+        }
+        rows += row;
+    }
+    Ok((keys, rows))
+}
+
+/// Key (or order) columns of a batch as comparable bytes, a row each.
+fn encoded(batch: &RecordBatch, names: &[String], refuse_null: bool) -> Result<Vec<Box<[u8]>>> {
+    let mut columns = Vec::with_capacity(names.len());
+    for name in names {
+        let column = batch.column_by_name(name).ok_or_else(|| {
+            Error::data(format!("a file of the table has no key column `{name}`"))
+                .with("column", name)
+                .hint("load the table anew with `replace`, then merge by the new key")
+        })?;
+        if refuse_null && column.null_count() > 0 {
+            return Err(Error::data(format!("key column `{name}` holds NULL, so rows cannot be merged by it"))
+                .with("column", name)
+                .hint("choose key columns that are never NULL"));
+        }
+        columns.push(column.clone());
+    }
+    let fields = columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
+    let rows = RowConverter::new(fields)?.convert_columns(&columns)?;
+    Ok(rows.iter().map(|row| Box::from(row.as_ref())).collect())
+}
+
+/// Writes the staged files again without rows that another row of the load with the same key replaced.
+fn drop_losers(
+    staged: &Staged,
+    encode: &EncodeOptions,
+    parts: &[Part],
+    keys: &Keys,
+    key: &[String],
+) -> Result<()> {
+    let schema = staged.request.target.arrow_schema();
+    for (file, part) in parts.iter().enumerate() {
+        let mut writer =
+            PartWriter::new(encode.clone(), schema.clone(), &staged.folder, format!("{}-unique", stem(&part.path)));
+        let mut row = 0;
+        for batch in open(&part.path, None)? {
+            let batch = batch.map_err(|error| broken(&part.path, error))?;
+            let mut keep = Vec::with_capacity(batch.num_rows());
+            for these in encoded(&batch, key, true)? {
+                keep.push(keys.get(&these).is_some_and(|best| (best.file, best.row) == (file, row)));
+                row += 1;
+            }
+            writer.write(&filter_record_batch(&batch, &BooleanArray::from(keep))?)?;
+        }
+        writer.finish(false)?;
+        fs::remove_file(&part.path).map_err(|error| io_error("remove", &part.path, error))?;
+    }
+    Ok(())
+}
+
+/// Rows of an existing file whose key the load has, and its number of rows.
+fn hits(part: &Path, key: &[String], keys: &Keys) -> Result<(Vec<usize>, usize)> {
+    let mut hits = Vec::new();
+    let mut row = 0;
+    let columns: Vec<&str> = key.iter().map(String::as_str).collect();
+    for batch in open(part, Some(&columns))? {
+        let batch = batch.map_err(|error| broken(part, error))?;
+        for these in encoded(&batch, key, false)? {
+            if keys.contains_key(&these) {
+                hits.push(row);
+            }
+            row += 1;
+        }
+    }
+    Ok((hits, row))
+}
+
+/// The new table folder with all existing loads: files without hits are hard links, others are rewritten.
+fn rebuild(
+    staged: &Staged,
+    encode: &EncodeOptions,
+    plans: &[FilePlan],
+    record: &LoadRecord,
+    outcome: &mut LoadOutcome,
+) -> Result<PathBuf> {
+    let table = new_table_folder(staged, &staged.request.target)?;
+    // The live schema may have columns that this job does not load.
+    let stored: Option<StoredSchema> = read_json(&staged.folders.live.join(SCHEMA_FILE))?;
+    if let Some(stored) = stored {
+        crate::connect::write_json(&table.join(SCHEMA_FILE), &stored)?;
+    }
+    for load in staged.folders.loads()? {
+        let folder = inside(&table, &load)?;
+        create_folder(&folder)?;
+        let load_file = load.join(LOAD_FILE);
+        if load_file.exists() {
+            link(&load_file, &folder.join(LOAD_FILE))?;
+        }
+    }
+    for plan in plans {
+        let folder = inside(&table, &plan.load)?;
+        if plan.hits.is_empty() {
+            link(&plan.part, &inside(&folder, &plan.part)?)?;
+        } else if plan.hits.len() < plan.total {
+            outcome.rewritten += count(plan.total - plan.hits.len());
+            rewrite(plan, encode, &folder, record.sequence)?;
+        }
+    }
+    Ok(table)
+}
+
+fn rewrite(plan: &FilePlan, encode: &EncodeOptions, folder: &Path, sequence: u64) -> Result<()> {
+    let reader = open(&plan.part, None)?;
+    let mut writer = PartWriter::new(
+        encode.clone(),
+        reader.schema_without_metadata(),
+        folder,
+        format!("{}-m{sequence}", stem(&plan.part)),
+    );
+    let mut hits = plan.hits.iter().copied().peekable();
+    let mut row = 0;
+    for batch in reader {
+        let batch = batch.map_err(|error| broken(&plan.part, error))?;
+        let mut keep = Vec::with_capacity(batch.num_rows());
+        for _ in 0..batch.num_rows() {
+            keep.push(hits.next_if_eq(&row).is_none());
+            row += 1;
+        }
+        writer.write(&filter_record_batch(&batch, &BooleanArray::from(keep))?)?;
+    }
+    writer.finish(false).map(|_| ())
+}
+
+fn inside(folder: &Path, path: &Path) -> Result<PathBuf> {
+    let name = path.file_name().ok_or_else(|| Error::internal("a path without a name"))?;
+    Ok(folder.join(name))
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+fn link(from: &Path, to: &Path) -> Result<()> {
+    fs::hard_link(from, to).map_err(|error| io_error("link", to, error))
+}
+
+fn part_files(load: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(load).map_err(|error| io_error("list", load, error))? {
+        let path = entry.map_err(|error| io_error("list", load, error))?.path();
+        if path.extension().is_some_and(|ending| ending == "parquet") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn broken(path: &Path, error: arrow_schema::ArrowError) -> Error {
+    Error::data(format!("{} cannot be read", path.display()))
+        .source_error(error)
+        .hint("the file is damaged; restore it or load the table anew with `replace`")
+}
+
+fn open(path: &Path, columns: Option<&[&str]>) -> Result<ParquetRecordBatchReader> {
+    let file = File::open(path).map_err(|error| io_error("open", path, error))?;
+    let failed = |error| parquet_error("read", path, error);
+    let mut builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(failed)?.with_batch_size(BATCH_ROWS);
+    if let Some(columns) = columns {
+        let schema = builder.parquet_schema();
+        let roots: Vec<usize> = schema
+            .root_schema()
+            .get_fields()
+            .iter()
+            .enumerate()
+            .filter(|(_, field)| columns.contains(&field.name()))
+            .map(|(index, _)| index)
+            .collect();
+        let mask = ProjectionMask::roots(schema, roots);
+        builder = builder.with_projection(mask);
+    }
+    builder.build().map_err(failed)
+}
+
+/// The schema of a reader for writing the same columns again.
+trait ReaderSchema {
+    fn schema_without_metadata(&self) -> arrow_schema::SchemaRef;
+}
+
+impl ReaderSchema for ParquetRecordBatchReader {
+    fn schema_without_metadata(&self) -> arrow_schema::SchemaRef {
+        use arrow_array::RecordBatchReader as _;
+        self.schema()
+    }
+}

@@ -1,0 +1,93 @@
+//! The commit: staged files and their load record become visible by one rename.
+
+use std::path::{Path, PathBuf};
+
+use transload_core::connector::{LoadOutcome, LoadRecord, WriteMode};
+use transload_core::schema::TargetTable;
+use transload_core::{Result, ResultExt as _};
+
+use crate::connect::{LOAD_FILE, SCHEMA_FILE, create_folder, exchange, read_json, rename, sync, write_json};
+use crate::destination::write_schema;
+use crate::encode::{EncodeOptions, Part, PartWriter};
+use crate::merge;
+use crate::writer::Staged;
+
+/// Makes a load visible. Idempotent by load id.
+pub(crate) fn publish(
+    staged: &Staged,
+    encode: EncodeOptions,
+    parts: Vec<Part>,
+    record: &LoadRecord,
+) -> Result<LoadOutcome> {
+    let committed: Option<LoadRecord> = read_json(&staged.folders.load(&record.load_id).join(LOAD_FILE))?;
+    if committed.is_some_and(|committed| committed.job == record.job) {
+        return Ok(LoadOutcome { already_committed: true, ..LoadOutcome::default() });
+    }
+    let bytes = parts.iter().map(|part| part.bytes).sum();
+    let mut outcome = LoadOutcome { inserted: record.rows, bytes, ..LoadOutcome::default() };
+    match &staged.request.mode {
+        WriteMode::Append => {
+            seal_load(staged, record)?;
+            append(staged, record)?;
+        }
+        WriteMode::Merge { key, order_by } => {
+            merge::merge(staged, &encode, parts, record, key, order_by.as_deref(), &mut outcome)?;
+        }
+        // `Replace`, and whatever a later version adds, which is safest as a whole table.
+        _ => {
+            if parts.is_empty() {
+                let schema = staged.request.target.arrow_schema();
+                PartWriter::new(encode, schema, &staged.folder, "part-0".to_owned()).finish(true)?;
+            }
+            seal_load(staged, record)?;
+            replace(staged, record)?;
+        }
+    }
+    staged.folders.clean();
+    Ok(outcome)
+}
+
+/// The load folder gets its record; after that it is complete.
+pub(crate) fn seal_load(staged: &Staged, record: &LoadRecord) -> Result<()> {
+    let path = staged.folder.join(LOAD_FILE);
+    write_json(&path, record)?;
+    if staged.config.durable {
+        sync(&path)?;
+        sync(&staged.folder)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn append(staged: &Staged, record: &LoadRecord) -> Result<()> {
+    rename(&staged.folder, &staged.folders.load(&record.load_id)).operation("commit")?;
+    sync_folder(staged, &staged.folders.live)
+}
+
+fn replace(staged: &Staged, record: &LoadRecord) -> Result<()> {
+    let table = new_table_folder(staged, &staged.request.target)?;
+    rename(&staged.folder, &table.join(format!("load={}", record.load_id)))?;
+    exchange_table(staged, &table)
+}
+
+/// A folder beside the staged load that will become the table.
+pub(crate) fn new_table_folder(staged: &Staged, target: &TargetTable) -> Result<PathBuf> {
+    let table = staged.folders.staging().join("table");
+    create_folder(&table)?;
+    write_schema(&table, target, staged.config.durable)?;
+    Ok(table)
+}
+
+/// Puts a complete table folder in place of the live one; the old one becomes trash.
+pub(crate) fn exchange_table(staged: &Staged, table: &Path) -> Result<()> {
+    sync_folder(staged, table)?;
+    if staged.folders.live.join(SCHEMA_FILE).exists() {
+        exchange(table, &staged.folders.live).operation("commit")?;
+    } else {
+        rename(table, &staged.folders.live).operation("commit")?;
+    }
+    sync_folder(staged, &staged.folders.dataset)
+}
+
+fn sync_folder(staged: &Staged, folder: &Path) -> Result<()> {
+    if staged.config.durable { sync(folder) } else { Ok(()) }
+}
