@@ -512,6 +512,20 @@ fn possible_types_are_possible() {
         DataType::Duration(TimeUnit::Second),
         DataType::Interval(arrow_schema::IntervalUnit::MonthDayNano),
         DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8)),
+        DataType::Map(
+            Arc::new(Field::new(
+                "entries",
+                DataType::Struct(
+                    vec![
+                        Field::new("keys", DataType::Utf8, false),
+                        Field::new("values", DataType::Int8, true),
+                    ]
+                    .into(),
+                ),
+                false,
+            )),
+            false,
+        ),
         DataType::Struct(
             vec![
                 Field::new("a", DataType::Int8, true),

@@ -110,6 +110,8 @@ impl Forms {
     }
 }
 
+const FINER: &str = "times finer than a microsecond fit no type of BigQuery, so they stay text";
+
 const CONFLICT: &str = "some values show that the day comes first, others the month, so the dates stay text";
 
 fn dates(column: &Column<'_>, findings: &mut Findings) {
@@ -324,12 +326,16 @@ fn instants(column: &Column<'_>, findings: &mut Findings) {
     for form in found.forms.best() {
         let format = found.format(form);
         let Ok(reader) = TimeFormat::new(&format, want) else { continue };
-        if column.values.iter().any(|v| reader.date_time(v.text.as_bytes()) == Err(Misfit::SubMicrosecond)) {
-            findings
-                .note("W_TS_NS", "times finer than a microsecond fit no type of BigQuery, so they stay text");
+        let mut finer = false;
+        let tally = column.tally(|text| {
+            let read = reader.date_time(text.as_bytes());
+            finer |= read == Err(Misfit::SubMicrosecond);
+            read.is_ok()
+        });
+        if finer {
+            findings.note("W_TS_NS", FINER);
             return;
         }
-        let tally = column.tally(|text| reader.date_time(text.as_bytes()).is_ok());
         let what = format!("times of the format {format}");
         let (bigquery_type, recipe) = if zoned {
             (BigQueryType::Timestamp, Recipe::ParseTimestamp { format })
@@ -386,11 +392,16 @@ fn times(column: &Column<'_>, findings: &mut Findings) {
     }
     let format = clocks.format();
     let Ok(reader) = TimeFormat::new(&format, Want::Time) else { return };
-    if column.values.iter().any(|v| reader.time(v.text.as_bytes()) == Err(Misfit::SubMicrosecond)) {
-        findings.note("W_TS_NS", "times finer than a microsecond fit no type of BigQuery, so they stay text");
+    let mut finer = false;
+    let tally = column.tally(|text| {
+        let read = reader.time(text.as_bytes());
+        finer |= read == Err(Misfit::SubMicrosecond);
+        read.is_ok()
+    });
+    if finer {
+        findings.note("W_TS_NS", FINER);
         return;
     }
-    let tally = column.tally(|text| reader.time(text.as_bytes()).is_ok());
     let what = format!("times of day of the format {format}");
     let draft = Draft::new(BigQueryType::Time, Recipe::ParseTime { format }, tally, what)
         .cap(clocks.respelt(), 0.85)

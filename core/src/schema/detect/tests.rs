@@ -1,4 +1,12 @@
+use std::sync::Arc;
+
+use arrow_array::{RecordBatch, StringArray};
+use arrow_schema::DataType;
+
 use super::*;
+use crate::schema::{
+    Caster, ColumnOverride, ColumnSchema, Overrides, RejectPolicy, SchemaMapper, TableRef, TableSchema,
+};
 
 fn of(name: &str, values: &[&str]) -> Detection {
     detect(name, values.iter().map(|value| Some(*value)))
@@ -371,4 +379,66 @@ fn the_order_of_rows_does_not_matter() {
         assert_eq!(owned("c", &column), owned("c", &reversed));
         assert_eq!(owned("c", &column), owned("c", &shuffled));
     }
+}
+
+/// What is found must load: every candidate with its own format, and exactly its counter-examples fail.
+#[test]
+fn what_is_detected_loads() {
+    let sample = |f: fn(u32) -> String| -> Vec<String> { (0..120).map(f).collect() };
+    let columns = [
+        sample(|i| format!("{}", i64::from(i) * 76_861_433_640_456_465)),
+        sample(|i| format!("1{i}{}", "0".repeat(26))),
+        sample(|i| format!("{i}.{:02}", i % 100)),
+        sample(|i| format!("{i}.{i}e-3")),
+        sample(|i| format!("{i}.{}", "1".repeat(30))),
+        sample(|i| if i % 2 == 0 { "ON".into() } else { "OFF".into() }),
+        sample(|i| format!("{}/{}/2024", i % 28 + 1, i % 12 + 1)),
+        sample(|i| format!("{} May 20{:02}", i % 28 + 1, i % 100)),
+        sample(|i| format!("{:02}.{:02}.99", i % 28 + 1, i % 12 + 1)),
+        sample(|i| format!("1997{:02}{:02}", i % 12 + 1, i % 28 + 1)),
+        sample(|i| format!("{}", 1_700_000_000 + i)),
+        sample(|i| format!("{}:{:02} pm", i % 12 + 1, i % 60)),
+        sample(|i| format!("{:02}:{:02}:00.{}", i % 24, i % 60, i)),
+        sample(|i| format!("2024-01-{:02} {}:{:02}", i % 28 + 1, i % 24, i % 60)),
+        sample(|i| format!("2024-01-{:02}t{:02}:{:02}:00.5+0{}:30", i % 28 + 1, i % 24, i % 60, i % 9)),
+        sample(|i| format!("2024-01-{:02}T{:02}:00:00 GMT", i % 28 + 1, i % 24)),
+        sample(|i| format!("Jan {}, 2024 - {}:{:02}:09", i % 28 + 1, i % 24, i % 60)),
+        sample(|i| format!("[{i}, {{\"a\": null}}]")),
+        sample(|i| if i == 77 { "oops".into() } else { format!(" {i} ") }),
+        sample(|i| if i % 40 == 7 { "n/a".into() } else { format!("2024-01-{:02}", i % 28 + 1) }),
+    ];
+    let mut checked = 0;
+    for values in columns {
+        let detection = owned("event_date", &values);
+        assert!(!detection.candidates.is_empty(), "{:?}", &values[..2]);
+        let table = TableSchema::new(
+            TableRef::unqualified("t"),
+            vec![ColumnSchema::new("c", "text", DataType::Utf8)],
+        );
+        let batch =
+            RecordBatch::try_new(table.arrow_schema(), vec![Arc::new(StringArray::from(values.clone()))])
+                .unwrap();
+        for candidate in detection.candidates {
+            let format = match candidate.recipe {
+                Recipe::EpochSeconds => Some("s".to_owned()),
+                ref recipe => recipe.format(),
+            };
+            let wanted = ColumnOverride {
+                data_type: Some(candidate.bigquery_type.to_string()),
+                format,
+                ..ColumnOverride::default()
+            };
+            let mapper = SchemaMapper::default().with_overrides(Overrides::from([("c".to_owned(), wanted)]));
+            let mapping = mapper.map(&table, None).unwrap();
+            assert_eq!(mapping.columns[0].recipe, candidate.recipe);
+            let caster = Caster::new(&mapping, &batch.schema(), RejectPolicy::Null).unwrap();
+            let (result, rejects) = caster.cast(&batch).unwrap();
+            let misfits = values.iter().filter(|v| ["oops", "n/a"].contains(&v.as_str())).count();
+            let rejected = rejects.first().map_or(0, |reject| reject.rejected);
+            assert_eq!(rejected, u64::try_from(misfits).unwrap(), "{candidate:?} {rejects:?}");
+            assert_eq!(result.column(0).null_count(), misfits);
+            checked += 1;
+        }
+    }
+    assert!(checked >= 20);
 }

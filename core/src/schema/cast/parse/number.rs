@@ -70,29 +70,32 @@ pub(in crate::schema) fn fits128(value: i128, precision: u8) -> bool {
 
 /// A decimal as its unscaled value: sign, digits with an optional point, optional exponent.
 pub(in crate::schema) fn decimal128(text: &[u8], precision: u8, scale: u8) -> Result<i128, Misfit> {
-    match short_decimal(text, scale) {
-        Some(Ok((negative, mantissa, power))) => {
-            // Below 10^18 * 10^19, which an i128 holds.
-            let value = i128::from(mantissa) * i128::from(power);
-            let value = if negative { -value } else { value };
-            // 37 digits at most, so the check is needed only for narrower types.
-            if precision < 37 && !fits128(value, precision) {
-                return Err(Misfit::Range);
-            }
-            Ok(value)
-        }
-        Some(Err(misfit)) => Err(misfit),
-        None => {
-            let digits = long_decimal(text, precision, scale)?;
-            digits.parse().map_err(|_| Misfit::Range)
-        }
+    match short_value(text, precision, scale) {
+        Some(value) => value,
+        None => long_decimal(text, precision, scale)?.parse().map_err(|_| Misfit::Range),
     }
 }
 
 /// [`decimal128`] for wide types.
 pub(in crate::schema) fn decimal256(text: &[u8], precision: u8, scale: u8) -> Result<i256, Misfit> {
-    let digits = long_decimal(text, precision, scale)?;
-    i256::from_string(&digits).ok_or(Misfit::Range)
+    match short_value(text, precision, scale) {
+        Some(value) => value.map(i256::from_i128),
+        None => i256::from_string(&long_decimal(text, precision, scale)?).ok_or(Misfit::Range),
+    }
+}
+
+#[inline]
+fn short_value(text: &[u8], precision: u8, scale: u8) -> Option<Result<i128, Misfit>> {
+    let value = match short_decimal(text, scale)? {
+        Ok((negative, mantissa, power)) => {
+            // Below 10^18 * 10^19, which an i128 holds.
+            let value = i128::from(mantissa) * i128::from(power);
+            if negative { -value } else { value }
+        }
+        Err(misfit) => return Some(Err(misfit)),
+    };
+    // 37 digits at most, so the check is needed only for narrower types.
+    Some(if precision < 37 && !fits128(value, precision) { Err(Misfit::Range) } else { Ok(value) })
 }
 
 /// Sign, mantissa and factor of a plain decimal with few digits; `None` sends it to the general reader.
