@@ -1,1 +1,23 @@
-//! Behaviour suite for the connectors of transload.
+#![doc = include_str!("../README.md")]
+
+pub mod arrow;
+pub mod cases;
+pub mod cell;
+pub mod check;
+mod connection;
+mod destination;
+pub mod fault;
+pub mod fixture;
+pub mod generate;
+mod runner;
+mod source;
+pub mod suite;
+pub mod table;
+
+pub use cell::{Cell, Float, Form, Row};
+pub use fixture::{
+    DestinationFacts, DestinationFixture, Done, Failure, MemoryFixture, SourceFacts, SourceFixture, Subject,
+    need_env,
+};
+pub use suite::{Case, Ctx, Pair, cases_of, pair_cases, run, run_cases};
+pub use table::{Kind, TestColumn, TestTable, same_rows, target, target_forms};

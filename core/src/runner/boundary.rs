@@ -4,10 +4,12 @@
 //! hashes form a multiset, so that two equal rows are two rows.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, Scalar};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
+use arrow_data::ArrayData;
+use arrow_schema::{DataType, FieldRef};
 use arrow_select::filter::filter_record_batch;
 
 use crate::connector::{BoundaryRows, LoadRecord};
@@ -91,7 +93,7 @@ impl Boundary {
             }
         }
         let batch = without(batch, &dropped)?;
-        let column = batch.column_by_name(&self.cursor).map(std::sync::Arc::clone);
+        let column = batch.column_by_name(&self.cursor).map(Arc::clone);
         if let Some(column) = column {
             self.remember(&batch, &column)?;
         }
@@ -131,8 +133,12 @@ impl Boundary {
             let column = batch
                 .column_by_name(name)
                 .ok_or_else(|| Error::internal(format!("the batch has no column `{name}`")))?;
-            columns.push((column, ArrayFormatter::try_new(column.as_ref(), &options)?));
+            columns.push(without_zones(column)?);
         }
+        let columns = columns
+            .iter()
+            .map(|column| Ok((column, ArrayFormatter::try_new(column.as_ref(), &options)?)))
+            .collect::<Result<Vec<_>>>()?;
         let mut hashes = Vec::with_capacity(rows.len());
         for row in rows {
             let mut hasher = blake3::Hasher::new();
@@ -149,6 +155,37 @@ impl Boundary {
             hashes.push(hasher.finalize().to_hex()[..32].to_owned());
         }
         Ok(hashes)
+    }
+}
+
+/// The same instants without their zone: Arrow prints a zoned one only with a time zone database, and which
+/// zone an instant is told in is no difference.
+fn without_zones(column: &ArrayRef) -> Result<ArrayRef> {
+    let data = zoneless_data(column.to_data())?;
+    Ok(arrow_array::make_array(data))
+}
+
+fn zoneless_data(data: ArrayData) -> Result<ArrayData> {
+    let data_type = zoneless(data.data_type());
+    if data_type == *data.data_type() {
+        return Ok(data);
+    }
+    let children = data.child_data().iter().cloned().map(zoneless_data).collect::<Result<_>>()?;
+    Ok(data.into_builder().data_type(data_type).child_data(children).build()?)
+}
+
+fn zoneless(data_type: &DataType) -> DataType {
+    let field = |field: &FieldRef| {
+        let data_type = zoneless(field.data_type());
+        Arc::new(field.as_ref().clone().with_data_type(data_type))
+    };
+    match data_type {
+        DataType::Timestamp(unit, Some(_)) => DataType::Timestamp(*unit, None),
+        DataType::List(item) => DataType::List(field(item)),
+        DataType::LargeList(item) => DataType::LargeList(field(item)),
+        DataType::FixedSizeList(item, size) => DataType::FixedSizeList(field(item), *size),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(field).collect()),
+        other => other.clone(),
     }
 }
 
@@ -186,8 +223,6 @@ mod tests {
     use super::*;
     use crate::schema::{ColumnSchema, TableRef};
     use arrow_array::{Int64Array, StringArray};
-    use arrow_schema::DataType;
-    use std::sync::Arc;
 
     fn batch(rows: &[(i64, &str)]) -> RecordBatch {
         let at = Int64Array::from_iter_values(rows.iter().map(|row| row.0));
@@ -218,6 +253,34 @@ mod tests {
         assert_eq!(dropped, 3);
         assert_eq!(kept, batch(&[(2, "z"), (2, "x"), (3, "n")]));
         assert_eq!(next.into_rows().hashes.len(), 1);
+    }
+
+    #[test]
+    fn instants_are_told_apart_whatever_their_zone() {
+        let at = |zone: &str, values: Vec<i64>| -> ArrayRef {
+            Arc::new(arrow_array::TimestampMicrosecondArray::from(values).with_timezone(zone))
+        };
+        let list = |zone: &str, values: Vec<i64>| -> ArrayRef {
+            let values = at(zone, values);
+            let item = Arc::new(arrow_schema::Field::new("item", values.data_type().clone(), true));
+            let offsets = arrow_buffer::OffsetBuffer::from_lengths(vec![1; values.len()]);
+            Arc::new(arrow_array::ListArray::new(item, offsets, values, None))
+        };
+        let zones = [("UTC", vec![1, 2, 2]), ("Europe/Berlin", vec![2, 1, 2])];
+        let plain = zones.clone().map(|(zone, values)| at(zone, values));
+        let nested = zones.map(|(zone, values)| list(zone, values));
+        for [utc, berlin] in [plain, nested] {
+            let columns = vec![ColumnSchema::new("at", "timestamptz", utc.data_type().clone())];
+            let table = TableSchema::new(TableRef::unqualified("t"), columns);
+            let boundary = Boundary::new(&table, "at", None, CursorValue::Int(2), None).unwrap();
+            let hashes = |array: ArrayRef| {
+                let batch = RecordBatch::try_from_iter([("at", array)]).unwrap();
+                boundary.hashes(&batch, &[0, 1, 2]).unwrap()
+            };
+            let (utc, berlin) = (hashes(utc), hashes(berlin));
+            assert_eq!((&utc[0], &utc[1], &utc[1]), (&berlin[1], &berlin[0], &utc[2]));
+            assert_ne!(utc[0], utc[1]);
+        }
     }
 
     #[test]
