@@ -126,7 +126,7 @@ test("catalog types get BigQuery types", async () => {
       ["placed_at", "TIMESTAMP", "REQUIRED"],
       ["total", "NUMERIC", "NULLABLE"],
       ["note", "STRING", "NULLABLE"],
-      ["tags", "STRING", "REPEATED"],
+      ["tags", "JSON", "NULLABLE"],
       ["info", "JSON", "NULLABLE"],
     ],
   );
