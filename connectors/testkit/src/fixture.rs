@@ -88,6 +88,9 @@ pub struct SourceFacts {
     pub table_kind: TableKind,
     /// Whether a table may exist without a row. Default: yes.
     pub empty_tables: bool,
+    /// Whether a session whose table changes ends with a `conflict` or `schema_changed` error, in place of
+    /// going on with the rows of its beginning. Default: no.
+    pub changes_end_sessions: bool,
 }
 
 impl Default for SourceFacts {
@@ -98,6 +101,7 @@ impl Default for SourceFacts {
             not_null: false,
             table_kind: TableKind::Table,
             empty_tables: true,
+            changes_end_sessions: false,
         }
     }
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use futures::StreamExt as _;
-use transload_core::connector::ReadPlan;
+use transload_core::ErrorKind;
+use transload_core::connector::{ReadPlan, ReadSession};
 
 use super::{integer, numbered};
 use crate::cell::{Cell, Row};
-use crate::check::{equal, read_plan};
+use crate::check::{equal, error_with_hint, read_plan};
 use crate::fixture::{Done, Failure};
 use crate::suite::{Cases, Ctx};
 use crate::table::{Kind, TestColumn, TestTable, same_rows};
@@ -32,6 +33,11 @@ async fn snapshot(ctx: Arc<Ctx>) -> Done {
     let made = ctx.create(&table).await?;
     let session = ctx.open_source().await?.begin(&made).await?;
     ctx.insert(&made, &more(&ctx, &table, 1000)?).await?;
+    if ctx.tables()?.facts().changes_end_sessions {
+        let read = read_error(session.as_ref()).await;
+        return error_with_hint("a changed table", read, &[ErrorKind::Conflict, ErrorKind::SchemaChanged])
+            .map(|_| ());
+    }
     if ctx.subject.capability().cursor {
         let max = session.cursor_summary("id").await?.max.map(|max| max.to_string());
         equal("highest cursor of the snapshot", &max, &integer(&ctx)?.nth(29).to_plain())?;
@@ -43,6 +49,17 @@ async fn snapshot(ctx: Arc<Ctx>) -> Done {
         ctx.insert(&made, &more(&ctx, &table, 2000 + 10 * i32::try_from(parallelism)?)?).await?;
     }
     Ok(session.close().await?)
+}
+
+/// Reads to the end, for the error that comes.
+async fn read_error(session: &dyn ReadSession) -> transload_core::Result<()> {
+    for split in session.splits(&ReadPlan::default()).await? {
+        let mut batches = session.read(&split).await?;
+        while let Some(batch) = batches.next().await {
+            batch?;
+        }
+    }
+    Ok(())
 }
 
 async fn later_sessions(ctx: Arc<Ctx>) -> Done {
@@ -112,8 +129,12 @@ const HOSTILE: [&str; 11] = [
 async fn hostile_names(ctx: Arc<Ctx>) -> Done {
     let fixture = Arc::clone(ctx.tables()?);
     let id = integer(&ctx)?;
-    let names =
-        || HOSTILE.iter().map(|name| name.replace("{}", "")).filter(|name| fixture.accepts_name(name));
+    let names = || {
+        HOSTILE
+            .iter()
+            .map(|name| name.replace("{}", "").trim().to_owned())
+            .filter(|name| fixture.accepts_name(name))
+    };
     let columns: Vec<_> = names().map(|name| TestColumn::new(name, Kind::Text)).collect();
     let short = ctx.unique.replace('_', "");
     for template in HOSTILE.iter().filter(|name| name.contains("{}")) {
