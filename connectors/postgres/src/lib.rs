@@ -1,1 +1,53 @@
-//! PostgreSQL connector of transload.
+#![doc = include_str!("../README.md")]
+
+mod catalog;
+mod config;
+mod connect;
+mod copy;
+mod decode;
+mod error;
+mod filter;
+mod session;
+mod source;
+mod tls;
+mod types;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use transload_core::connector::{
+    Capability, Category, Connector, Credentialed, Descriptor, Destination, Source,
+};
+use transload_core::{Connection, Error, Result};
+
+pub use config::{PostgresConfig, TlsMode};
+
+/// The connector.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Postgres;
+
+#[async_trait]
+impl Connector for Postgres {
+    fn descriptor(&self) -> Descriptor {
+        let capability = Capability::SOURCE.with_schemas().with_snapshot().with_cursor();
+        Descriptor::new("postgresql", "PostgreSQL", Category::Relational, capability)
+            .aliases(&["postgres"])
+            .default_port(5432)
+            .takes_secret()
+            .options_of::<PostgresConfig>()
+    }
+
+    fn validate(&self, connection: &Connection) -> Result<()> {
+        connection.config::<PostgresConfig>().map(|_| ())
+    }
+
+    async fn source(&self, target: Credentialed) -> Result<Arc<dyn Source>> {
+        let config: PostgresConfig = target.connection.config()?;
+        Ok(Arc::new(source::PostgresSource::new(config, target.secret)?))
+    }
+
+    async fn destination(&self, _: Credentialed) -> Result<Arc<dyn Destination>> {
+        Err(Error::unsupported("PostgreSQL is a source only")
+            .hint("load into a connection of type `bigquery` or `dataset`"))
+    }
+}

@@ -1,1 +1,60 @@
 //! Identifier and literal quoting shared by the SQL connectors of transload.
+//!
+//! Names and values come from users and from foreign catalogs, so every one of them passes through here.
+
+use transload_core::{Error, Result};
+
+/// An identifier in double quotes, as standard SQL, PostgreSQL and SQLite take it.
+///
+/// # Errors
+/// `config` for a name with a NUL character, which no SQL system can hold.
+///
+/// ```
+/// assert_eq!(transload_sql::quote_identifier("my \"table\"")?, "\"my \"\"table\"\"\"");
+/// # Ok::<(), transload_core::Error>(())
+/// ```
+pub fn quote_identifier(name: &str) -> Result<String> {
+    refuse_nul("name", name)?;
+    Ok(format!("\"{}\"", name.replace('"', "\"\"")))
+}
+
+/// A text literal in single quotes for systems where a backslash may escape: PostgreSQL's `E''` form, which
+/// means the same whatever `standard_conforming_strings` says.
+///
+/// # Errors
+/// `config` for a text with a NUL character.
+///
+/// ```
+/// assert_eq!(transload_sql::quote_literal("it's \\ here")?, "E'it''s \\\\ here'");
+/// # Ok::<(), transload_core::Error>(())
+/// ```
+pub fn quote_literal(text: &str) -> Result<String> {
+    refuse_nul("value", text)?;
+    Ok(format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''")))
+}
+
+fn refuse_nul(what: &str, text: &str) -> Result<()> {
+    if text.contains('\0') {
+        return Err(Error::config(format!("a {what} holds a NUL character")).hint("remove the character"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_texts_stay_inside_their_quotes() {
+        for name in ["a\"b; DROP TABLE x; --", "\"", "\"\"", "naïve", "a b", "select", "\\", "'"] {
+            let quoted = quote_identifier(name).unwrap();
+            let inner = &quoted[1..quoted.len() - 1];
+            assert_eq!(inner.replace("\"\"", ""), name.replace('"', ""), "only doubled quotes are left");
+            let literal = quote_literal(name).unwrap();
+            let inner = &literal[2..literal.len() - 1];
+            assert_eq!(inner.replace("''", "'").replace("\\\\", "\\"), name);
+        }
+        assert!(quote_identifier("a\0b").is_err());
+        assert!(quote_literal("a\0b").is_err());
+    }
+}

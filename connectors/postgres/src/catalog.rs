@@ -1,0 +1,185 @@
+//! What the catalog says of schemas, tables and columns.
+
+use transload_core::connector::{SchemaInfo, TableInfo, TableKind};
+use transload_core::schema::{ColumnSchema, TableRef, TableSchema};
+use transload_core::{Error, ErrorKind, Result};
+use transload_sql::{quote_identifier, quote_literal};
+
+use crate::connect::{optional, text};
+use crate::types::{CatalogType, ReadAs, read_as};
+
+type Row = tokio_postgres::SimpleQueryRow;
+
+/// A table as its catalog describes it, with what reading it needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Described {
+    pub(crate) table: TableSchema,
+    /// One per column of `table`.
+    pub(crate) reads: Vec<ReadAs>,
+    /// Pages on disk where rows can be found by ctid, else 0.
+    pub(crate) pages: u64,
+    /// `"schema"."table"`
+    pub(crate) quoted: String,
+}
+
+/// The table's name as SQL; without a schema the server's search path decides.
+pub(crate) fn quoted(table: &TableRef) -> Result<String> {
+    let name = quote_identifier(&table.name)?;
+    match &table.schema {
+        Some(schema) => Ok(format!("{}.{name}", quote_identifier(schema)?)),
+        None => Ok(name),
+    }
+}
+
+/// Three statements: the table, its columns, its keys and indexes.
+pub(crate) fn describe_sql(table: &TableRef) -> Result<String> {
+    let name = quote_literal(&quoted(table)?)?;
+    let schema = quote_literal(table.schema.as_deref().unwrap_or_default())?;
+    Ok(format!(
+        "SELECT c.oid, n.nspname, c.relname, c.relkind, c.reltuples::bigint AS rows, c.relpages AS pages,
+            obj_description(c.oid, 'pg_class') AS comment, has_table_privilege(c.oid, 'SELECT') AS readable,
+            {schema} = '' OR EXISTS (SELECT FROM pg_namespace WHERE nspname = {schema}) AS schema_exists
+         FROM (SELECT to_regclass({name}) AS oid) AS wanted
+            LEFT JOIN pg_class c ON c.oid = wanted.oid LEFT JOIN pg_namespace n ON n.oid = c.relnamespace;
+         SELECT a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type_text, a.attnotnull AS required,
+            col_description(a.attrelid, a.attnum) AS comment, pg_get_expr(d.adbin, d.adrelid) AS default_text,
+            a.attgenerated <> '' AS generated, b.typname AS type_name, b.typtype AS sort,
+            b.typelem <> 0 AND b.typlen = -1 AND b.typcategory = 'A' AS is_array,
+            CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END AS modifier
+         FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+            JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
+            LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+         WHERE a.attrelid = to_regclass({name}) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum;
+         SELECT i.indisprimary AS is_primary, i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL AS is_unique,
+            k.position, a.attname AS name, i.indexrelid::text AS index
+         FROM pg_index i CROSS JOIN LATERAL unnest(i.indkey[0:i.indnkeyatts - 1]) WITH ORDINALITY AS k(attnum, position)
+            JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+         WHERE i.indrelid = to_regclass({name}) AND i.indisvalid ORDER BY i.indisprimary DESC, i.indexrelid, k.position"
+    ))
+}
+
+fn truth(row: &Row, column: &str) -> Result<bool> {
+    Ok(optional(row, column)? == Some("t"))
+}
+
+fn owned(row: &Row, column: &str) -> Result<Option<String>> {
+    Ok(optional(row, column)?.map(str::to_owned))
+}
+
+/// Reads the answers of [`describe_sql`].
+pub(crate) fn described(table: &TableRef, results: &[Vec<Row>]) -> Result<Described> {
+    let [.., tables, columns, keys] = results else {
+        return Err(Error::internal("the catalog gave too few results"));
+    };
+    let row = tables.first().ok_or_else(|| Error::internal("the catalog gave no answer"))?;
+    let (Some(schema), Some(name)) = (owned(row, "nspname")?, owned(row, "relname")?) else {
+        return Err(missing(table, truth(row, "schema_exists")?));
+    };
+    if !truth(row, "readable")? {
+        return Err(Error::new(ErrorKind::Permission, format!("table {table} may not be read by this user"))
+            .with("table", table)
+            .hint("grant SELECT on it"));
+    }
+    let mut described = Vec::with_capacity(columns.len());
+    let mut reads = Vec::with_capacity(columns.len());
+    for row in columns {
+        let (column, read) = column(row)?;
+        described.push(column);
+        reads.push(read);
+    }
+    let real = TableRef::new(schema, name);
+    let mut found = TableSchema::new(real.clone(), described);
+    found.comment = owned(row, "comment")?;
+    found.rows_estimate = text(row, "rows")?.parse::<i64>().ok().and_then(|rows| u64::try_from(rows).ok());
+    add_keys(&mut found, keys)?;
+    let has_pages = matches!(text(row, "relkind")?, "r" | "m");
+    let pages = if has_pages { text(row, "pages")?.parse().unwrap_or(0) } else { 0 };
+    Ok(Described { quoted: quoted(&real)?, table: found, reads, pages })
+}
+
+fn missing(table: &TableRef, schema_exists: bool) -> Error {
+    let (what, hint) = match (&table.schema, schema_exists) {
+        (Some(schema), false) => (format!("schema {schema} does not exist"), "list the schemas with schemas()"),
+        _ => (format!("table {table} does not exist"), "check the name, or list the tables with tables()"),
+    };
+    Error::new(ErrorKind::NotFound, what).with("table", table).hint(hint)
+}
+
+fn column(row: &Row) -> Result<(ColumnSchema, ReadAs)> {
+    let read = read_as(CatalogType {
+        name: text(row, "type_name")?,
+        sort: text(row, "sort")?.chars().next().unwrap_or('b'),
+        array: truth(row, "is_array")?,
+        modifier: text(row, "modifier")?.parse().unwrap_or(-1),
+    });
+    let mut column = ColumnSchema::new(text(row, "name")?, text(row, "type_text")?, read.wire.arrow());
+    column.extension = read.extension;
+    column.nullable = !truth(row, "required")?;
+    column.comment = owned(row, "comment")?;
+    column.default = owned(row, "default_text")?;
+    column.generated = truth(row, "generated")?;
+    column.note = read.note.clone();
+    Ok((column, read))
+}
+
+fn add_keys(table: &mut TableSchema, rows: &[Row]) -> Result<()> {
+    let mut unique: Vec<(String, Vec<String>)> = Vec::new();
+    for row in rows {
+        let name = text(row, "name")?;
+        if text(row, "position")? == "1" {
+            table.columns.iter_mut().filter(|column| column.name == name).for_each(|column| column.indexed = true);
+        }
+        if truth(row, "is_primary")? {
+            table.primary_key.push(name.to_owned());
+        } else if truth(row, "is_unique")? {
+            let index = text(row, "index")?;
+            match unique.last_mut().filter(|(known, _)| known == index) {
+                Some((_, columns)) => columns.push(name.to_owned()),
+                None => unique.push((index.to_owned(), vec![name.to_owned()])),
+            }
+        }
+    }
+    table.unique_keys = unique.into_iter().map(|(_, columns)| columns).collect();
+    Ok(())
+}
+
+pub(crate) const SCHEMAS_SQL: &str = "SELECT nspname AS name, obj_description(oid, 'pg_namespace') AS comment
+    FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' ORDER BY nspname";
+
+pub(crate) fn schema_info(row: &Row) -> Result<SchemaInfo> {
+    Ok(SchemaInfo { name: text(row, "name")?.to_owned(), comment: owned(row, "comment")? })
+}
+
+/// One statement; `None` lists every schema but the system's.
+pub(crate) fn tables_sql(schema: Option<&str>) -> Result<String> {
+    let wanted = match schema {
+        Some(schema) => format!("n.nspname = {}", quote_literal(schema)?),
+        None => "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'".to_owned(),
+    };
+    Ok(format!(
+        "SELECT n.nspname AS schema, c.relname AS name, c.relkind AS kind, c.reltuples::bigint AS rows,
+            CASE WHEN c.relkind IN ('r', 'm') THEN pg_total_relation_size(c.oid) END AS bytes,
+            obj_description(c.oid, 'pg_class') AS comment
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE {wanted} AND c.relkind IN ('r', 'v', 'm', 'p', 'f') AND NOT c.relispartition
+         ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\""
+    ))
+}
+
+pub(crate) fn table_info(row: &Row) -> Result<TableInfo> {
+    let number = |column| Ok::<_, Error>(optional(row, column)?.and_then(|number| number.parse::<u64>().ok()));
+    Ok(TableInfo {
+        table: TableRef::new(text(row, "schema")?, text(row, "name")?),
+        kind: match text(row, "kind")? {
+            "v" => TableKind::View,
+            "m" => TableKind::MaterializedView,
+            "p" => TableKind::Partitioned,
+            "f" => TableKind::Foreign,
+            _ => TableKind::Table,
+        },
+        rows_estimate: number("rows")?,
+        bytes: number("bytes")?,
+        last_change: None,
+        comment: owned(row, "comment")?,
+    })
+}

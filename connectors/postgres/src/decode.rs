@@ -1,0 +1,456 @@
+//! Binary values straight into Arrow buffers: one decoder a column, chosen once, no allocation a value.
+//!
+//! Sources: PostgreSQL's `src/backend/utils/adt/*send` functions, described in the manual's COPY page.
+
+use std::sync::Arc;
+
+use arrow_array::{
+    ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Decimal256Array, FixedSizeBinaryArray, PrimitiveArray,
+    StringArray,
+    types::{
+        ArrowPrimitiveType, Date32Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+        Time64MicrosecondType, TimestampMicrosecondType, UInt32Type,
+    },
+};
+use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer, i256};
+use transload_core::{Error, Result};
+
+use crate::types::Wire;
+
+/// Days from 1970-01-01 to 2000-01-01.
+const EPOCH_DAYS: i32 = 10_957;
+/// Microseconds from 1970-01-01 to 2000-01-01.
+const EPOCH_MICROS: i64 = 946_684_800_000_000;
+
+/// The values of one column of the batch being read.
+pub(crate) struct ColumnDecoder {
+    name: String,
+    wire: Wire,
+    nulls: NullBufferBuilder,
+    values: Values,
+}
+
+enum Values {
+    Bool(BooleanBufferBuilder),
+    Int2(Vec<i16>),
+    Int4(Vec<i32>),
+    Int8(Vec<i64>),
+    Oid(Vec<u32>),
+    Float4(Vec<f32>),
+    Float8(Vec<f64>),
+    Decimal128(Vec<i128>),
+    Decimal256(Vec<i256>),
+    Bytes { offsets: Vec<i32>, data: Vec<u8> },
+    Fixed16(Vec<u8>),
+}
+
+impl Values {
+    fn new(wire: Wire) -> Self {
+        match wire {
+            Wire::Bool => Self::Bool(BooleanBufferBuilder::new(0)),
+            Wire::Int2 => Self::Int2(Vec::new()),
+            Wire::Int4 | Wire::Date => Self::Int4(Vec::new()),
+            Wire::Int8 | Wire::Time | Wire::DateTime | Wire::Timestamp => Self::Int8(Vec::new()),
+            Wire::Oid => Self::Oid(Vec::new()),
+            Wire::Float4 => Self::Float4(Vec::new()),
+            Wire::Float8 => Self::Float8(Vec::new()),
+            Wire::Decimal128(..) => Self::Decimal128(Vec::new()),
+            Wire::Decimal256(..) => Self::Decimal256(Vec::new()),
+            Wire::NumericText | Wire::Text | Wire::Jsonb | Wire::Bytes => {
+                Self::Bytes { offsets: vec![0], data: Vec::new() }
+            }
+            Wire::Uuid => Self::Fixed16(Vec::new()),
+        }
+    }
+}
+
+impl ColumnDecoder {
+    pub(crate) fn new(name: &str, wire: Wire) -> Self {
+        Self { name: name.to_owned(), wire, nulls: NullBufferBuilder::new(0), values: Values::new(wire) }
+    }
+
+    /// Adds NULL.
+    pub(crate) fn push_null(&mut self) {
+        self.nulls.append_null();
+        match &mut self.values {
+            Values::Bool(values) => values.append(false),
+            Values::Int2(values) => values.push(0),
+            Values::Int4(values) => values.push(0),
+            Values::Int8(values) => values.push(0),
+            Values::Oid(values) => values.push(0),
+            Values::Float4(values) => values.push(0.0),
+            Values::Float8(values) => values.push(0.0),
+            Values::Decimal128(values) => values.push(0),
+            Values::Decimal256(values) => values.push(i256::ZERO),
+            Values::Bytes { offsets, .. } => offsets.push(offsets.last().copied().unwrap_or_default()),
+            Values::Fixed16(values) => values.extend_from_slice(&[0; 16]),
+        }
+    }
+
+    /// Adds the binary form of a value; gives the bytes that it occupies in memory.
+    #[inline]
+    pub(crate) fn push(&mut self, field: &[u8]) -> Result<usize> {
+        self.nulls.append_non_null();
+        let wire = self.wire;
+        let pushed = match &mut self.values {
+            Values::Bool(values) => fixed::<1>(field).map(|[byte]| values.append(byte != 0)),
+            Values::Int2(values) => fixed(field).map(|bytes| values.push(i16::from_be_bytes(bytes))),
+            Values::Int4(values) => match wire {
+                Wire::Date => fixed(field).and_then(|bytes| date(i32::from_be_bytes(bytes)).map(|day| values.push(day))),
+                _ => fixed(field).map(|bytes| values.push(i32::from_be_bytes(bytes))),
+            },
+            Values::Int8(values) => match wire {
+                Wire::DateTime | Wire::Timestamp => {
+                    fixed(field).and_then(|bytes| micros(i64::from_be_bytes(bytes)).map(|at| values.push(at)))
+                }
+                _ => fixed(field).map(|bytes| values.push(i64::from_be_bytes(bytes))),
+            },
+            Values::Oid(values) => fixed(field).map(|bytes| values.push(u32::from_be_bytes(bytes))),
+            Values::Float4(values) => fixed(field).map(|bytes| values.push(f32::from_be_bytes(bytes))),
+            Values::Float8(values) => fixed(field).map(|bytes| values.push(f64::from_be_bytes(bytes))),
+            Values::Decimal128(values) => match wire {
+                Wire::Decimal128(_, scale) => unscaled::<i128>(field, scale.into()).map(|value| values.push(value)),
+                _ => Err("decoder mismatch"),
+            },
+            Values::Decimal256(values) => match wire {
+                Wire::Decimal256(_, scale) => unscaled::<i256>(field, scale.into()).map(|value| values.push(value)),
+                _ => Err("decoder mismatch"),
+            },
+            Values::Bytes { offsets, data } => {
+                let pushed = match wire {
+                    Wire::NumericText => numeric_text(field, data),
+                    Wire::Jsonb => match field {
+                        [1, json @ ..] => {
+                            data.extend_from_slice(json);
+                            Ok(())
+                        }
+                        _ => Err("a jsonb value of an unknown version"),
+                    },
+                    _ => {
+                        data.extend_from_slice(field);
+                        Ok(())
+                    }
+                };
+                pushed.and_then(|()| {
+                    let end = i32::try_from(data.len()).map_err(|_| "more than 2 GiB of text in one batch")?;
+                    offsets.push(end);
+                    Ok(())
+                })
+            }
+            Values::Fixed16(values) => fixed::<16>(field).map(|bytes| values.extend_from_slice(&bytes)),
+        };
+        match pushed {
+            Ok(()) => Ok(field.len()),
+            Err(what) => Err(self.refuse(what)),
+        }
+    }
+
+    fn refuse(&self, what: &'static str) -> Error {
+        Error::data(format!("column `{}` holds {what}", self.name)).with("column", &self.name).hint(
+            "exclude such rows with a view, or leave the column out of `source.columns`",
+        )
+    }
+
+    /// The values as an array; the decoder is empty afterwards and keeps nothing.
+    pub(crate) fn finish(&mut self) -> Result<ArrayRef> {
+        let nulls = self.nulls.finish();
+        let values = std::mem::replace(&mut self.values, Values::new(self.wire));
+        Ok(match (values, self.wire) {
+            (Values::Bool(mut values), _) => Arc::new(BooleanArray::new(values.finish(), nulls)),
+            (Values::Int2(values), _) => primitive::<Int16Type>(values, nulls),
+            (Values::Int4(values), Wire::Date) => primitive::<Date32Type>(values, nulls),
+            (Values::Int4(values), _) => primitive::<Int32Type>(values, nulls),
+            (Values::Int8(values), Wire::Time) => primitive::<Time64MicrosecondType>(values, nulls),
+            (Values::Int8(values), Wire::DateTime) => primitive::<TimestampMicrosecondType>(values, nulls),
+            (Values::Int8(values), Wire::Timestamp) => {
+                let times = PrimitiveArray::<TimestampMicrosecondType>::new(values.into(), nulls);
+                Arc::new(times.with_timezone("UTC"))
+            }
+            (Values::Int8(values), _) => primitive::<Int64Type>(values, nulls),
+            (Values::Oid(values), _) => primitive::<UInt32Type>(values, nulls),
+            (Values::Float4(values), _) => primitive::<Float32Type>(values, nulls),
+            (Values::Float8(values), _) => primitive::<Float64Type>(values, nulls),
+            (Values::Decimal128(values), Wire::Decimal128(precision, scale)) => Arc::new(
+                Decimal128Array::new(values.into(), nulls).with_precision_and_scale(precision, scale)?,
+            ),
+            (Values::Decimal256(values), Wire::Decimal256(precision, scale)) => Arc::new(
+                Decimal256Array::new(ScalarBuffer::from(values), nulls).with_precision_and_scale(precision, scale)?,
+            ),
+            (Values::Bytes { offsets, data }, Wire::Bytes) => {
+                let offsets = OffsetBuffer::new(offsets.into());
+                Arc::new(BinaryArray::try_new(offsets, Buffer::from_vec(data), nulls)?)
+            }
+            (Values::Bytes { offsets, data }, _) => {
+                let offsets = OffsetBuffer::new(offsets.into());
+                // Validates the whole buffer at once, and that every value begins at a character.
+                let texts = StringArray::try_new(offsets, Buffer::from_vec(data), nulls);
+                Arc::new(texts.map_err(|error| self.refuse("text that is not UTF-8").source_error(error))?)
+            }
+            (Values::Fixed16(values), _) => {
+                Arc::new(FixedSizeBinaryArray::try_new(16, Buffer::from_vec(values), nulls)?)
+            }
+            (Values::Decimal128(_) | Values::Decimal256(_), _) => {
+                return Err(Error::internal("a decimal decoder without its scale"));
+            }
+        })
+    }
+}
+
+fn primitive<T: ArrowPrimitiveType>(values: Vec<T::Native>, nulls: Option<arrow_buffer::NullBuffer>) -> ArrayRef {
+    Arc::new(PrimitiveArray::<T>::new(values.into(), nulls))
+}
+
+#[inline]
+fn fixed<const N: usize>(field: &[u8]) -> Result<[u8; N], &'static str> {
+    field.try_into().map_err(|_| "a value of the wrong length")
+}
+
+#[inline]
+fn date(days: i32) -> Result<i32, &'static str> {
+    if days == i32::MAX || days == i32::MIN {
+        return Err("the date infinity, which no Arrow date can hold");
+    }
+    days.checked_add(EPOCH_DAYS).ok_or("a date out of range")
+}
+
+#[inline]
+fn micros(at: i64) -> Result<i64, &'static str> {
+    if at == i64::MAX || at == i64::MIN {
+        return Err("the timestamp infinity, which no Arrow timestamp can hold");
+    }
+    at.checked_add(EPOCH_MICROS).ok_or("a timestamp out of range")
+}
+
+/// The header of a binary numeric and its base-10000 digits.
+struct Numeric<'a> {
+    digits: std::slice::ChunksExact<'a, u8>,
+    /// Exponent of the first digit, in powers of 10000.
+    weight: i32,
+    negative: bool,
+    /// Digits after the point that the server prints.
+    display_scale: u16,
+}
+
+/// `None` for NaN and the infinities, with their text.
+enum Parsed<'a> {
+    Finite(Numeric<'a>),
+    Special(&'static str),
+}
+
+#[inline]
+fn parse_numeric(field: &[u8]) -> Result<Parsed<'_>, &'static str> {
+    const BROKEN: &str = "a numeric value that cannot be read";
+    let [n0, n1, w0, w1, s0, s1, d0, d1, digits @ ..] = field else { return Err(BROKEN) };
+    let count = usize::from(u16::from_be_bytes([*n0, *n1]));
+    if digits.len() != count * 2 {
+        return Err(BROKEN);
+    }
+    let negative = match u16::from_be_bytes([*s0, *s1]) {
+        0x0000 => false,
+        0x4000 => true,
+        0xC000 => return Ok(Parsed::Special("NaN")),
+        0xD000 => return Ok(Parsed::Special("Infinity")),
+        0xF000 => return Ok(Parsed::Special("-Infinity")),
+        _ => return Err(BROKEN),
+    };
+    Ok(Parsed::Finite(Numeric {
+        digits: digits.chunks_exact(2),
+        weight: i16::from_be_bytes([*w0, *w1]).into(),
+        negative,
+        display_scale: u16::from_be_bytes([*d0, *d1]),
+    }))
+}
+
+#[inline]
+fn digit(pair: &[u8]) -> Result<u16, &'static str> {
+    match pair {
+        [high, low] => {
+            let digit = u16::from_be_bytes([*high, *low]);
+            if digit < 10_000 { Ok(digit) } else { Err("a numeric value with a broken digit") }
+        }
+        _ => Err("a numeric value with a broken digit"),
+    }
+}
+
+/// What a decimal is counted in.
+trait Unscaled: Sized + Copy {
+    const ZERO: Self;
+    fn times_plus(self, factor: u16, add: u16) -> Option<Self>;
+    fn minus(self) -> Self;
+}
+
+impl Unscaled for i128 {
+    const ZERO: Self = 0;
+
+    #[inline]
+    fn times_plus(self, factor: u16, add: u16) -> Option<Self> {
+        self.checked_mul(factor.into())?.checked_add(add.into())
+    }
+
+    fn minus(self) -> Self {
+        -self
+    }
+}
+
+impl Unscaled for i256 {
+    const ZERO: Self = Self::ZERO;
+
+    fn times_plus(self, factor: u16, add: u16) -> Option<Self> {
+        self.checked_mul(Self::from_i128(factor.into()))?.checked_add(Self::from_i128(add.into()))
+    }
+
+    fn minus(self) -> Self {
+        self.wrapping_neg()
+    }
+}
+
+const POWERS: [u16; 4] = [1, 10, 100, 1000];
+
+/// The value times 10^scale. Exact: a digit below the scale is an error, not a rounding.
+#[inline]
+fn unscaled<T: Unscaled>(field: &[u8], scale: i32) -> Result<T, &'static str> {
+    const TOO_LARGE: &str = "a numeric value beyond its declared precision";
+    let Parsed::Finite(numeric) = parse_numeric(field)? else {
+        return Err("NaN or Infinity, which no decimal can hold");
+    };
+    let mut value = T::ZERO;
+    // Decimal exponent that `value` still has to be multiplied by.
+    let mut exponent = scale + (numeric.weight + 1) * 4;
+    for pair in numeric.digits {
+        let digit = digit(pair)?;
+        if exponent >= 4 {
+            value = value.times_plus(10_000, digit).ok_or(TOO_LARGE)?;
+            exponent -= 4;
+            continue;
+        }
+        // The digit straddles the scale: only its upper part may be there.
+        let kept = usize::try_from(exponent).unwrap_or(0);
+        let below = POWERS.get(4 - kept.max(1)).copied().unwrap_or(1000);
+        let (upper, rest) = if kept == 0 { (0, digit) } else { (digit / below, digit % below) };
+        if rest != 0 {
+            return Err("a numeric value with more digits after the point than its type declares");
+        }
+        value = value.times_plus(POWERS.get(kept).copied().unwrap_or(1), upper).ok_or(TOO_LARGE)?;
+        exponent = 0;
+    }
+    while exponent > 0 {
+        let step = usize::try_from(exponent.min(3)).unwrap_or(0);
+        value = value.times_plus(POWERS.get(step).copied().unwrap_or(1), 0).ok_or(TOO_LARGE)?;
+        exponent -= i32::try_from(step.max(1)).unwrap_or(1);
+    }
+    Ok(if numeric.negative { value.minus() } else { value })
+}
+
+/// The text that the server prints.
+fn numeric_text(field: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
+    let numeric = match parse_numeric(field)? {
+        Parsed::Special(text) => {
+            out.extend_from_slice(text.as_bytes());
+            return Ok(());
+        }
+        Parsed::Finite(numeric) => numeric,
+    };
+    if numeric.negative {
+        out.push(b'-');
+    }
+    let digits = numeric.digits.map(digit).collect::<Result<Vec<u16>, _>>()?;
+    let at = |weight: i32| {
+        usize::try_from(numeric.weight - weight).ok().and_then(|index| digits.get(index)).copied().unwrap_or(0)
+    };
+    if numeric.weight < 0 {
+        out.push(b'0');
+    } else {
+        for weight in (0..=numeric.weight).rev() {
+            let digit = at(weight);
+            let text = if weight == numeric.weight { digit.to_string() } else { format!("{digit:04}") };
+            out.extend_from_slice(text.as_bytes());
+        }
+    }
+    let scale = usize::from(numeric.display_scale);
+    if scale > 0 {
+        out.push(b'.');
+        let end = out.len() + scale;
+        let mut weight = -1;
+        while out.len() < end {
+            out.extend_from_slice(format!("{:04}", at(weight)).as_bytes());
+            weight -= 1;
+        }
+        out.truncate(end);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Binary numeric from its parts.
+    fn numeric(weight: i16, sign: u16, scale: u16, digits: &[u16]) -> Vec<u8> {
+        let mut field = Vec::new();
+        field.extend_from_slice(&u16::try_from(digits.len()).unwrap().to_be_bytes());
+        field.extend_from_slice(&weight.to_be_bytes());
+        field.extend_from_slice(&sign.to_be_bytes());
+        field.extend_from_slice(&scale.to_be_bytes());
+        digits.iter().for_each(|digit| field.extend_from_slice(&digit.to_be_bytes()));
+        field
+    }
+
+    fn text(field: &[u8]) -> String {
+        let mut out = Vec::new();
+        numeric_text(field, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn numerics_are_exact() {
+        // 12345.67 = 1 * 10000 + 2345 + 6700 / 10000
+        let value = numeric(1, 0, 2, &[1, 2345, 6700]);
+        assert_eq!(unscaled::<i128>(&value, 2), Ok(1_234_567));
+        assert_eq!(unscaled::<i128>(&value, 5), Ok(1_234_567_000));
+        assert!(unscaled::<i128>(&value, 1).is_err());
+        assert_eq!(text(&value), "12345.67");
+        assert_eq!(unscaled::<i128>(&numeric(0, 0, 2, &[]), 2), Ok(0));
+        assert_eq!(text(&numeric(0, 0, 2, &[])), "0.00");
+        // -0.00012345 with weight -1
+        let small = numeric(-1, 0x4000, 8, &[1, 2345]);
+        assert_eq!(unscaled::<i128>(&small, 8), Ok(-12_345));
+        assert_eq!(text(&small), "-0.00012345");
+        // 20000000 has trailing zero digits left out
+        let large = numeric(1, 0, 0, &[2000]);
+        assert_eq!(unscaled::<i128>(&large, 0), Ok(20_000_000));
+        assert_eq!(unscaled::<i256>(&large, 3), Ok(i256::from_i128(20_000_000_000)));
+        assert_eq!(text(&large), "20000000");
+        // scale -3..=0 of a digit that straddles
+        let cents = numeric(0, 0, 1, &[7, 5000]);
+        assert_eq!(unscaled::<i128>(&cents, 1), Ok(75));
+        assert_eq!(unscaled::<i128>(&cents, 3), Ok(7500));
+        assert!(unscaled::<i128>(&cents, 0).is_err());
+        assert_eq!(text(&numeric(0, 0xC000, 0, &[])), "NaN");
+        assert!(unscaled::<i128>(&numeric(0, 0xC000, 0, &[]), 2).is_err());
+    }
+
+    #[test]
+    fn thirty_eight_digits_fit() {
+        let nines = numeric(9, 0, 0, &[99, 9999, 9999, 9999, 9999, 9999, 9999, 9999, 9999, 9999]);
+        assert_eq!(unscaled::<i128>(&nines, 0), Ok(99_999_999_999_999_999_999_999_999_999_999_999_999));
+        assert!(unscaled::<i128>(&nines, 2).is_err());
+    }
+
+    #[test]
+    fn infinity_is_refused_with_the_column() {
+        let mut column = ColumnDecoder::new("born", Wire::Date);
+        let error = column.push(&i32::MAX.to_be_bytes()).unwrap_err();
+        assert!(error.message().contains("born") && error.message().contains("infinity"));
+    }
+
+    #[test]
+    fn invalid_utf8_is_an_error() {
+        let mut column = ColumnDecoder::new("t", Wire::Text);
+        column.push(&[0xff]).unwrap();
+        assert!(column.finish().is_err());
+        // A character that is split between two values is no text either.
+        column.push(&[0xc3]).unwrap();
+        column.push(&[0xa9]).unwrap();
+        assert!(column.finish().is_err());
+    }
+}

@@ -1,0 +1,162 @@
+//! TLS by rustls: the four ways to check a certificate.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use transload_core::{Error, ErrorKind, Result};
+
+use crate::config::{PostgresConfig, TlsMode};
+
+/// The client configuration of a connection. Files are read here, once.
+pub(crate) fn client_config(config: &PostgresConfig) -> Result<ClientConfig> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::internal("rustls has no usable protocol version").source_error(error))?;
+    let verifier: Arc<dyn ServerCertVerifier> = match config.tls {
+        TlsMode::Disable | TlsMode::Prefer | TlsMode::Require => Arc::new(Unchecked(provider)),
+        TlsMode::VerifyCa => Arc::new(AuthorityOnly(verifier(config, provider)?)),
+        TlsMode::VerifyFull => verifier(config, provider)?,
+    };
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+    match (&config.tls_cert, &config.tls_key) {
+        (None, None) => Ok(builder.with_no_client_auth()),
+        (Some(certificate), Some(key)) => {
+            let key_der = PrivateKeyDer::from_pem_slice(&read("tls_key", key)?)
+                .map_err(|error| bad_pem("tls_key", key).source_error(error))?;
+            builder
+                .with_client_auth_cert(certificates("tls_cert", certificate)?, key_der)
+                .map_err(|error| bad_pem("tls_cert", certificate).source_error(error))
+        }
+        _ => Err(Error::config("`tls_cert` and `tls_key` belong together").hint("give both or none")),
+    }
+}
+
+fn verifier(config: &PostgresConfig, provider: Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>> {
+    let mut roots = RootCertStore::empty();
+    match &config.tls_ca {
+        Some(path) => {
+            for certificate in certificates("tls_ca", path)? {
+                roots.add(certificate).map_err(|error| bad_pem("tls_ca", path).source_error(error))?;
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().map_err(|error| {
+        Error::new(ErrorKind::Tls, "there is no trusted authority to check the server's certificate with")
+            .source_error(error)
+            .hint("give `tls_ca`")
+    })
+}
+
+fn read(option: &str, path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|error| {
+        Error::config(format!("`{option}`: {} cannot be read", path.display())).source_error(error)
+    })
+}
+
+fn certificates(option: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let text = read(option, path)?;
+    let found = CertificateDer::pem_slice_iter(&text).collect::<std::result::Result<Vec<_>, _>>();
+    match found {
+        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(_) => Err(bad_pem(option, path)),
+        Err(error) => Err(bad_pem(option, path).source_error(error)),
+    }
+}
+
+fn bad_pem(option: &str, path: &Path) -> Error {
+    Error::config(format!("`{option}`: {} holds no usable PEM", path.display()))
+}
+
+/// Encrypts without checking whose certificate it is, as libpq does for `prefer` and `require`.
+#[derive(Debug)]
+struct Unchecked(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unchecked {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Checks the authority but not the name.
+#[derive(Debug)]
+struct AuthorityOnly(Arc<WebPkiServerVerifier>);
+
+impl ServerCertVerifier for AuthorityOnly {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match self.0.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            outcome => outcome,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
