@@ -172,25 +172,58 @@ impl SchemaMapper {
             mapped.reason = format!("text; no other type fits {} sampled values", detection.values);
             return;
         };
+        // `19970101` is a number and a date: two readings that both fit are an answer, not a choice for us.
+        let rival = detection.candidates.iter().find(|c| c.score >= 0.7 && family(c) != family(best));
         let proven = best.score >= 0.9 && best.evidence.matched == best.evidence.distinct;
-        if proven && self.options.apply_detected {
-            mapped.bigquery_type = best.bigquery_type.clone();
-            mapped.recipe = best.recipe.clone();
-            mapped.score = best.score;
-            mapped.confidence = Confidence::of_score(best.score);
-            mapped.reason.clone_from(&best.reason);
-            mapped.lossless = Lossless::Conditional;
-            mapped.warnings.extend(best.warnings.iter().cloned());
-            mapped
-                .warnings
-                .push(Warning::new("W_INFERRED", "found in a sample; every value is checked while loading"));
-            // NULL tokens and empty texts become NULL.
-            mapped.mode = Mode::Nullable;
-            mapped.alternatives.remove(0);
+        if let Some(rival) = rival {
+            let (number, other) = if family(best) == Family::Number { (best, rival) } else { (rival, best) };
+            mapped.alternatives.retain(|offer| offer.bigquery_type != other.bigquery_type);
+            mapped.alternatives.insert(0, alternative(other));
+            mapped.reason =
+                format!("text kept; it reads as {} and as {}", other.bigquery_type, number.bigquery_type);
+        } else if proven && self.options.apply_detected {
+            apply_candidate(mapped, best);
         } else if best.score >= 0.7 {
             mapped.reason = format!("text kept; {} is offered ({:.2})", best.bigquery_type, best.score);
         }
     }
+}
+
+/// Readings that contradict each other when both fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Family {
+    Number,
+    Time,
+    Other,
+}
+
+fn family(candidate: &Candidate) -> Family {
+    match candidate.bigquery_type {
+        BigQueryType::Int64
+        | BigQueryType::Float64
+        | BigQueryType::Numeric(_)
+        | BigQueryType::BigNumeric(_) => Family::Number,
+        BigQueryType::Date | BigQueryType::DateTime | BigQueryType::Timestamp | BigQueryType::Time => {
+            Family::Time
+        }
+        _ => Family::Other,
+    }
+}
+
+fn apply_candidate(mapped: &mut ColumnMapping, best: &Candidate) {
+    mapped.bigquery_type = best.bigquery_type.clone();
+    mapped.recipe = best.recipe.clone();
+    mapped.score = best.score;
+    mapped.confidence = Confidence::of_score(best.score);
+    mapped.reason.clone_from(&best.reason);
+    mapped.lossless = Lossless::Conditional;
+    mapped.warnings.extend(best.warnings.iter().cloned());
+    mapped
+        .warnings
+        .push(Warning::new("W_INFERRED", "found in a sample; every value is checked while loading"));
+    // Empty texts become NULL.
+    mapped.mode = Mode::Nullable;
+    mapped.alternatives.retain(|offer| offer.bigquery_type != best.bigquery_type);
 }
 
 fn alternative(candidate: &Candidate) -> Alternative {
@@ -207,10 +240,7 @@ fn alternative(candidate: &Candidate) -> Alternative {
 /// The proposal from the catalog type alone.
 fn by_catalog(column: &ColumnSchema, target_name: String) -> Result<ColumnMapping> {
     let (bigquery_type, repeated, reason) = arrow_to_bigquery(&column.data_type, column.extension)?;
-    let recipe = match recipe_for(element_type(&column.data_type), &bigquery_type, None) {
-        Ok(recipe) => recipe,
-        Err(error) => return Err(error),
-    };
+    let recipe = recipe_for(element_type(&column.data_type), &bigquery_type, None)?;
     let mode = match (repeated, column.nullable) {
         (true, _) => Mode::Repeated,
         (false, true) => Mode::Nullable,

@@ -1,0 +1,368 @@
+//! BigQuery as a destination.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use google_cloud_bigquery_v2::model::{Table, TableSchema};
+use serde_json::json;
+use transload_core::connector::{
+    Destination, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome, ServerInfo, WriteMode,
+};
+use transload_core::schema::{BigQueryType, ColumnChange, Mode, TargetRef, TargetTable};
+use transload_core::{Error, ErrorKind, Result, ResultExt as _};
+
+use crate::connect::Client;
+use crate::load::{Load, safe_id, staging_prefix};
+use crate::sql::{self, LOADS_TABLE};
+use crate::types;
+use crate::writer::{Claim, Mode as LoadMode, Writer};
+use crate::{encode, jobs};
+
+/// How often a schema is read and changed again when somebody else changes it at the same time.
+const EVOLVE_TRIES: u32 = 3;
+/// Pages of table names that a load looks through for what dead loads left.
+const CLEAN_PAGES: usize = 5;
+
+/// An opened BigQuery connection that tables are loaded into.
+#[derive(Debug)]
+pub(crate) struct BigQueryDestination {
+    client: Client,
+    /// Datasets that are known to have the table of load records.
+    recorded: Mutex<BTreeSet<String>>,
+}
+
+impl BigQueryDestination {
+    pub(crate) fn new(client: Client) -> Self {
+        Self { client, recorded: Mutex::new(BTreeSet::new()) }
+    }
+
+    fn loads_path(&self, dataset: &str) -> String {
+        sql::path(&self.client.project, dataset, LOADS_TABLE)
+    }
+
+    /// Creates the table of load records unless it is there.
+    async fn ensure_loads_table(&self, dataset: &str) -> Result<()> {
+        if self.recorded.lock().unwrap_or_else(PoisonError::into_inner).contains(dataset) {
+            return Ok(());
+        }
+        if self.client.table(dataset, LOADS_TABLE).await?.is_none() {
+            let text = |name: &str| json!({"name": name, "type": "STRING", "mode": "REQUIRED"});
+            let body: Table = jobs::from_json(json!({
+                "description": "Loads that transload committed into this dataset. Do not edit: the next \
+                                run continues from here.",
+                "schema": {"fields": [
+                    text("load_id"), text("target_table"), text("job"), text("job_name"),
+                    {"name": "sequence", "type": "INTEGER", "mode": "REQUIRED"},
+                    text("record"),
+                    {"name": "committed_at", "type": "TIMESTAMP", "mode": "REQUIRED"},
+                ]},
+                "clustering": {"fields": ["target_table", "job"]},
+            }))?;
+            self.client.create_table(dataset, LOADS_TABLE, body).await?;
+        }
+        self.recorded.lock().unwrap_or_else(PoisonError::into_inner).insert(dataset.to_owned());
+        Ok(())
+    }
+
+    async fn create(&self, target: &TargetTable) -> Result<bool> {
+        let body = types::table_body(target)?;
+        let TargetRef { dataset, table } = &target.target;
+        Ok(self.client.create_table(dataset, table, body).await?.is_some())
+    }
+
+    /// Adds and relaxes columns in place. The whole schema is sent, so fields that transload does not know
+    /// stay as they are.
+    async fn evolve(
+        &self,
+        target: &TargetTable,
+        table: &Table,
+        changes: &[ColumnChange],
+    ) -> Result<PrepareOutcome> {
+        let mut outcome = PrepareOutcome::default();
+        let mut fields = table.schema.clone().unwrap_or_default().fields;
+        for change in changes {
+            match change {
+                ColumnChange::Add(column) => {
+                    fields.push(types::field(column)?);
+                    outcome.added.push(column.name.clone());
+                }
+                ColumnChange::Relax(name) => {
+                    for field in fields.iter_mut().filter(|field| field.name.eq_ignore_ascii_case(name)) {
+                        field.mode = Mode::Nullable.as_str().to_owned();
+                    }
+                    outcome.relaxed.push(name.clone());
+                }
+                _ => return Err(target.schema_changed(changes)),
+            }
+        }
+        let TargetRef { dataset, table } = &target.target;
+        self.client.patch_schema(dataset, table, TableSchema::new().set_fields(fields)).await?;
+        Ok(outcome)
+    }
+
+    /// Deletes staging tables that earlier loads of the target left. A load that another process still
+    /// runs loses its staging table and fails without effect: the newest run wins.
+    async fn clean_staging(&self, dataset: &str, prefix: &str) {
+        let names = match self.client.table_names(dataset, CLEAN_PAGES).await {
+            Ok(names) => names,
+            Err(error) => {
+                tracing::warn!(dataset, %error, "cannot look for old staging tables; they expire by themselves");
+                return;
+            }
+        };
+        for name in names.iter().filter(|name| name.starts_with(prefix)) {
+            if let Err(error) = self.client.delete_table(dataset, name).await {
+                tracing::warn!(dataset, table = name, %error, "an old staging table stays until it expires");
+            }
+        }
+    }
+
+    async fn is_committed(
+        &self,
+        target: &TargetRef,
+        created: i64,
+        location: &str,
+        load_id: &str,
+    ) -> Result<bool> {
+        let query = format!(
+            "SELECT COUNT(*) FROM {} WHERE load_id = {} AND {}",
+            self.loads_path(&target.dataset),
+            sql::literal(load_id),
+            sql::records_of(&target.table, created),
+        );
+        let rows = self.client.select(location, &query).await?;
+        Ok(rows.first().and_then(|row| row.first()).and_then(|cell| cell.as_deref()) != Some("0"))
+    }
+
+    fn location<'a>(&'a self, table: &'a Table) -> &'a str {
+        if table.location.is_empty() {
+            self.client.config.location.as_deref().unwrap_or("US")
+        } else {
+            &table.location
+        }
+    }
+}
+
+#[async_trait]
+impl Destination for BigQueryDestination {
+    async fn check(&self) -> Result<ServerInfo> {
+        self.client.ping().await.operation("check")?;
+        let endpoint = &self.client.endpoint;
+        let version = if endpoint.is_overridden() {
+            format!("BigQuery (endpoint {})", endpoint.as_str())
+        } else {
+            "BigQuery".to_owned()
+        };
+        Ok(ServerInfo { version, tls: Some(endpoint.is_tls()) })
+    }
+
+    async fn ensure_dataset(&self, dataset: &str) -> Result<()> {
+        sql::check_dataset(dataset)?;
+        // Asked first, because creating takes a right that loading into an existing dataset does not.
+        if self.client.dataset(dataset).await.operation("ensure dataset")?.is_none() {
+            self.client.create_dataset(dataset).await.operation("ensure dataset")?;
+        }
+        Ok(())
+    }
+
+    async fn table(&self, target: &TargetRef) -> Result<Option<TargetTable>> {
+        sql::check_target(target)?;
+        let table = self.client.table(&target.dataset, &target.table).await.operation("read table")?;
+        Ok(table.map(|table| {
+            let (found, foreign) = types::target_table(target, &table);
+            for column in foreign {
+                tracing::warn!(%target, column = column.name, data_type = column.data_type, "a column of a type that transload does not load is left out");
+            }
+            found
+        }))
+    }
+
+    async fn prepare(&self, target: &TargetTable, policy: OnSchemaChange) -> Result<PrepareOutcome> {
+        sql::check_target(&target.target)?;
+        let TargetRef { dataset, table } = &target.target;
+        let mut tries = 1;
+        loop {
+            let Some(existing) = self.client.table(dataset, table).await.operation("prepare")? else {
+                if self.create(target).await.operation("prepare")? {
+                    return Ok(PrepareOutcome { created: true, ..PrepareOutcome::default() });
+                }
+                continue;
+            };
+            let changes = changes(target, &existing)?;
+            if changes.is_empty() {
+                return Ok(PrepareOutcome::default());
+            }
+            let impossible = changes.iter().any(|change| matches!(change, ColumnChange::Impossible(..)));
+            if impossible || policy != OnSchemaChange::Evolve {
+                return Err(target.schema_changed(&changes).operation("prepare"));
+            }
+            match self.evolve(target, &existing, &changes).await {
+                // BigQuery refuses a schema without the columns that somebody else added meanwhile.
+                Err(error) if error.kind() == ErrorKind::Data && tries < EVOLVE_TRIES => tries += 1,
+                outcome => return outcome.operation("prepare"),
+            }
+        }
+    }
+
+    async fn last_load(&self, target: &TargetRef, job: &str) -> Result<Option<LoadRecord>> {
+        sql::check_target(target)?;
+        let operation = "read last load";
+        let Some(table) = self.client.table(&target.dataset, &target.table).await.operation(operation)?
+        else {
+            return Ok(None);
+        };
+        let query = format!(
+            "SELECT record FROM {} WHERE job = {} AND {} ORDER BY sequence DESC, committed_at DESC LIMIT 1",
+            self.loads_path(&target.dataset),
+            sql::literal(job),
+            sql::records_of(&target.table, table.creation_time),
+        );
+        let rows = match self.client.select(self.location(&table), &query).await {
+            Ok(rows) => rows,
+            // No load was ever committed into this dataset.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.operation(operation).with("target", target)),
+        };
+        let Some(record) = rows.into_iter().next().and_then(|row| row.into_iter().next().flatten()) else {
+            return Ok(None);
+        };
+        serde_json::from_str(&record).map(Some).map_err(|error| {
+            Error::data("the last load record cannot be read")
+                .with("target", target)
+                .source_error(error)
+                .hint("it was edited, or written by a newer version of transload")
+        })
+    }
+
+    async fn begin_load(&self, request: LoadRequest) -> Result<Box<dyn LoadWriter>> {
+        let target = request.target.target.clone();
+        let operation = "begin load";
+        sql::check_target(&target)?;
+        let mode = load_mode(&request)?;
+        check_columns(&request.target)?;
+        let place = format!("{}/{}/{target}", self.client.endpoint.as_str(), self.client.project);
+        let claim = Claim::take(place)?;
+        let table = self.client.table(&target.dataset, &target.table).await.operation(operation)?;
+        let table = table.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, "the target table does not exist")
+                .operation(operation)
+                .with("target", &target)
+                .hint("prepare the table before loading into it")
+        })?;
+        let location = self.location(&table).to_owned();
+        let staging_dataset =
+            self.client.config.staging_dataset.clone().unwrap_or_else(|| target.dataset.clone());
+        let prefix = staging_prefix(&self.client.project, &target);
+        let known = async {
+            self.ensure_loads_table(&target.dataset).await?;
+            self.is_committed(&target, table.creation_time, &location, &request.load_id).await
+        };
+        let (already, ()) = futures::join!(known, self.clean_staging(&staging_dataset, &prefix));
+        let already = already.operation(operation).with("target", &target)?;
+        let nonce = format!("{:016x}", rand::random::<u64>());
+        let staging = types::staging_columns(&request.target.columns, mode.is_merge());
+        let load = Arc::new(Load {
+            client: self.client.clone(),
+            location,
+            created: table.creation_time,
+            stage_schema: encode::stage_schema(&staging),
+            staging,
+            staging_table: format!("{prefix}{}_{nonce}", safe_id(&request.load_id)),
+            staging_dataset,
+            nonce,
+            staged: AtomicBool::new(false),
+            target,
+            load_id: request.load_id,
+            columns: request.target.columns,
+        });
+        Ok(Box::new(Writer::start(load, mode, already, claim)))
+    }
+}
+
+/// What would have to change in an existing table so that it takes the rows.
+fn changes(target: &TargetTable, existing: &Table) -> Result<Vec<ColumnChange>> {
+    if !matches!(existing.r#type.as_str(), "" | "TABLE") {
+        return Err(Error::config(format!(
+            "{} is not a table that rows can be loaded into but a {}",
+            target.target,
+            existing.r#type.to_lowercase().replace('_', " ")
+        ))
+        .with("target", &target.target)
+        .hint("load into another name"));
+    }
+    let (found, foreign) = types::target_table(&target.target, existing);
+    let mut changes = target.changes_from(&found);
+    for column in &foreign {
+        let Some(wanted) = target.column(&column.name) else { continue };
+        changes.retain(|change| !matches!(change, ColumnChange::Add(added) if added.name == wanted.name));
+        let why = format!("it is {} and the job brings {}", column.data_type, wanted.data_type);
+        changes.push(ColumnChange::Impossible(wanted.name.clone(), why));
+    }
+    Ok(changes)
+}
+
+/// Columns that a load cannot stage: JSON and GEOGRAPHY inside records would need a conversion per field.
+fn check_columns(target: &TargetTable) -> Result<()> {
+    fn textual(data_type: &BigQueryType) -> bool {
+        match data_type {
+            BigQueryType::Json | BigQueryType::Geography => true,
+            BigQueryType::Record(fields) => fields.iter().any(|field| textual(&field.data_type)),
+            _ => false,
+        }
+    }
+    for column in &target.columns {
+        if matches!(column.data_type, BigQueryType::Record(_)) && textual(&column.data_type) {
+            return Err(Error::new(
+                ErrorKind::TypeMapping,
+                "JSON and GEOGRAPHY inside a RECORD cannot be loaded",
+            )
+            .with("target", &target.target)
+            .with("column", &column.name)
+            .hint("map the column to JSON or STRING as a whole"));
+        }
+    }
+    Ok(())
+}
+
+fn load_mode(request: &LoadRequest) -> Result<LoadMode> {
+    let target = &request.target;
+    let index = |name: &str, role: &str| -> Result<usize> {
+        let found = target.columns.iter().position(|column| column.name.eq_ignore_ascii_case(name));
+        let index = found.ok_or_else(|| {
+            Error::config(format!("the {role} `{name}` is not a column of the target"))
+                .with("target", &target.target)
+                .hint("use the column's name at the destination")
+        })?;
+        let column = &target.columns[index];
+        let kind = &column.data_type;
+        let unordered =
+            matches!(kind, BigQueryType::Json | BigQueryType::Geography | BigQueryType::Record(_));
+        let inexact = role == "key" && *kind == BigQueryType::Float64;
+        if unordered || inexact || column.mode == Mode::Repeated {
+            return Err(Error::new(
+                ErrorKind::TypeMapping,
+                format!("the {role} `{name}` cannot be compared"),
+            )
+            .with("target", &target.target)
+            .with("type", kind)
+            .hint("BigQuery compares no JSON, GEOGRAPHY, RECORD, array, and no FLOAT64 as a key"));
+        }
+        Ok(index)
+    };
+    match &request.mode {
+        WriteMode::Append => Ok(LoadMode::Append),
+        WriteMode::Replace => Ok(LoadMode::Replace),
+        WriteMode::Merge { key, order_by } => {
+            if key.is_empty() {
+                return Err(Error::config("a merge needs a key").with("target", &target.target));
+            }
+            Ok(LoadMode::Merge {
+                key: key.iter().map(|name| index(name, "key")).collect::<Result<_>>()?,
+                order_by: order_by.as_deref().map(|name| index(name, "order column")).transpose()?,
+            })
+        }
+        _ => Err(Error::unsupported("BigQuery does not know this way of writing")),
+    }
+}

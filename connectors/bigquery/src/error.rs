@@ -1,0 +1,258 @@
+//! Classifies what BigQuery and the way to it answer: one table, from codes and never from texts.
+
+use google_cloud_bigquery_v2::model::ErrorProto;
+use google_cloud_gax::error::rpc::StatusDetails;
+use serde::Deserialize;
+use transload_core::{Error, ErrorKind};
+use transload_google::transport_kind;
+
+/// Kind and retryability of a BigQuery `reason`. Source: the "Error messages" page of BigQuery's
+/// documentation; `None` for reasons that are not in it.
+fn of_reason(reason: &str) -> Option<(ErrorKind, bool)> {
+    use ErrorKind as K;
+    Some(match reason {
+        "authError" | "unauthorized" | "required" | "invalidUser" => (K::Auth, false),
+        "accessDenied" | "blocked" | "billingNotEnabled" | "accessNotConfigured" | "forbidden" => {
+            (K::Permission, false)
+        }
+        "notFound" => (K::NotFound, false),
+        "duplicate" | "alreadyExists" | "resourceInUse" => (K::Conflict, false),
+        "conditionNotMet" => (K::Conflict, true),
+        "rateLimitExceeded" | "jobRateLimitExceeded" | "userRateLimitExceeded" | "quotaExceeded" => {
+            (K::RateLimited, true)
+        }
+        // More of the same would exceed them again.
+        "billingTierLimitExceeded" | "resourcesExceeded" | "responseTooLarge" => (K::RateLimited, false),
+        "backendError" | "jobBackendError" | "internalError" | "jobInternalError" | "tableUnavailable" => {
+            (K::Unreachable, true)
+        }
+        "timeout" | "jobTimeout" => (K::Timeout, true),
+        "stopped" => (K::Cancelled, false),
+        "invalid" | "invalidQuery" | "parseError" => (K::Data, false),
+        "notImplemented" => (K::Unsupported, false),
+        _ => return None,
+    })
+}
+
+/// Kind and retryability of an HTTP status without a known reason.
+fn of_status(status: u16) -> (ErrorKind, bool) {
+    use ErrorKind as K;
+    match status {
+        401 => (K::Auth, false),
+        403 => (K::Permission, false),
+        404 | 410 => (K::NotFound, false),
+        408 | 504 => (K::Timeout, true),
+        409 => (K::Conflict, false),
+        412 => (K::Conflict, true),
+        405 | 501 => (K::Unsupported, false),
+        429 => (K::RateLimited, true),
+        500..=599 => (K::Unreachable, true),
+        _ => (K::Data, false),
+    }
+}
+
+fn hint(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Auth => "check the connection's credentials: they may be wrong, expired or disabled",
+        ErrorKind::Permission => {
+            "grant roles/bigquery.dataEditor on the dataset and roles/bigquery.jobUser on the project, and \
+             check that billing is on"
+        }
+        ErrorKind::NotFound => "check project, dataset and location",
+        ErrorKind::Conflict => "try again when the other change is done",
+        ErrorKind::RateLimited => "try again later, load less often, or ask for a higher quota",
+        ErrorKind::Unreachable => "try again; if it stays, check the network and BigQuery's status page",
+        ErrorKind::Tls => "check the endpoint and the certificates that this machine trusts",
+        ErrorKind::Timeout => "try again later",
+        ErrorKind::Cancelled => "somebody cancelled the job in BigQuery",
+        ErrorKind::Unsupported => "check `endpoint`: it may not be the BigQuery API",
+        _ => "BigQuery's own message above says what it did not accept",
+    }
+}
+
+/// BigQuery's own words, as a cause.
+#[derive(Debug)]
+struct Answer(String);
+
+impl std::fmt::Display for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Answer {}
+
+/// The error for an answer with a status (0: none) and a reason; `what` says what failed.
+fn classified(what: &str, status: u16, reason: &str, message: &str) -> Error {
+    let (kind, retryable) = of_reason(reason).unwrap_or_else(|| of_status(status));
+    let mut error = Error::new(kind, what.to_owned()).retryable(retryable).hint(hint(kind));
+    if status != 0 {
+        error = error.with("status", status);
+    }
+    if !reason.is_empty() {
+        error = error.with("reason", reason);
+    }
+    if message.is_empty() { error } else { error.source_error(Answer(message.to_owned())) }
+}
+
+/// The error of a request that got no answer; `source` tells why.
+fn unanswered(what: &str, source: impl std::error::Error + Send + Sync + 'static, timeout: bool) -> Error {
+    let kind = if timeout { ErrorKind::Timeout } else { transport_kind(&source) };
+    let retryable = kind != ErrorKind::Tls;
+    Error::new(kind, what.to_owned()).retryable(retryable).source_error(source).hint(hint(kind))
+}
+
+/// An error of Google's client.
+pub(crate) fn of_client(what: &str, error: google_cloud_gax::error::Error) -> Error {
+    if error.is_binding() {
+        return Error::config(format!("{what}: a name cannot be part of a request"))
+            .source_error(error)
+            .hint("check project, dataset and table");
+    }
+    if error.is_authentication() {
+        let source = std::error::Error::source(&error);
+        let refused = source
+            .and_then(|source| source.downcast_ref::<google_cloud_gax::error::CredentialsError>())
+            .is_some_and(|source| !source.is_transient());
+        let kind = if refused { ErrorKind::Auth } else { transport_kind(&error) };
+        return Error::new(kind, format!("{what}: no access token")).source_error(error).hint(hint(kind));
+    }
+    let status = error.http_status_code().unwrap_or(0);
+    if let Some(answer) = error.status() {
+        let mut reasons = answer.details.iter().filter_map(|detail| match detail {
+            StatusDetails::ErrorInfo(info) => Some(info.reason.as_str()),
+            _ => None,
+        });
+        let reason = reasons.find(|reason| !reason.is_empty()).unwrap_or("").to_owned();
+        return classified(what, status, &reason, &answer.message);
+    }
+    if status != 0 {
+        return classified(what, status, "", "");
+    }
+    if error.is_deserialization() {
+        return Error::new(ErrorKind::Unreachable, what.to_owned())
+            .source_error(error)
+            .hint("the answer is not BigQuery's; check `endpoint` and proxies on the way");
+    }
+    let timeout = error.is_timeout();
+    unanswered(what, error, timeout)
+}
+
+/// An upload request that got no answer. The URL is left out: a session's URL is a capability.
+pub(crate) fn of_transport(what: &str, error: reqwest::Error) -> Error {
+    let timeout = error.is_timeout();
+    unanswered(what, error.without_url(), timeout)
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Body {
+    error: BodyError,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct BodyError {
+    message: String,
+    errors: Vec<BodyItem>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct BodyItem {
+    reason: String,
+}
+
+/// An answer to an upload request that is not a success.
+pub(crate) fn of_answer(what: &str, status: u16, body: &[u8]) -> Error {
+    let body: Body = serde_json::from_slice(body).unwrap_or_default();
+    let reason = body.error.errors.first().map_or("", |item| item.reason.as_str());
+    classified(what, status, reason, &body.error.message)
+}
+
+/// The `errorResult` of a job, with the details of `errors`.
+pub(crate) fn of_job(what: &str, result: &ErrorProto, details: &[ErrorProto]) -> Error {
+    let mut message = result.message.clone();
+    for detail in details.iter().filter(|detail| detail.message != result.message).take(3) {
+        message.push_str("; ");
+        message.push_str(&detail.message);
+    }
+    let error = classified(what, 0, &result.reason, &message);
+    // A value that the table refuses names its place in `location`.
+    if result.location.is_empty() { error } else { error.with("location", &result.location) }
+}
+
+/// Whether the outcome of a request that failed so is unknown: it may have been carried out.
+pub(crate) fn is_unclear(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Timeout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_and_statuses() {
+        use ErrorKind as K;
+        for (status, reason, kind, retryable) in [
+            (401, "", K::Auth, false),
+            (401, "authError", K::Auth, false),
+            (403, "", K::Permission, false),
+            (403, "accessDenied", K::Permission, false),
+            (403, "rateLimitExceeded", K::RateLimited, true),
+            (403, "quotaExceeded", K::RateLimited, true),
+            (403, "billingNotEnabled", K::Permission, false),
+            (404, "notFound", K::NotFound, false),
+            (409, "duplicate", K::Conflict, false),
+            (409, "", K::Conflict, false),
+            (412, "conditionNotMet", K::Conflict, true),
+            (400, "invalid", K::Data, false),
+            (400, "invalidQuery", K::Data, false),
+            (400, "resourceInUse", K::Conflict, false),
+            (400, "resourcesExceeded", K::RateLimited, false),
+            (429, "", K::RateLimited, true),
+            (500, "internalError", K::Unreachable, true),
+            (502, "", K::Unreachable, true),
+            (503, "backendError", K::Unreachable, true),
+            (503, "aNewReason", K::Unreachable, true),
+            (504, "", K::Timeout, true),
+            (200, "stopped", K::Cancelled, false),
+            (501, "notImplemented", K::Unsupported, false),
+        ] {
+            let body = serde_json::json!({"error": {"code": status, "message": "words of the server",
+                "errors": [{"reason": reason}]}});
+            let error = of_answer("load part 1", status, body.to_string().as_bytes());
+            assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "{status} {reason}");
+            assert_eq!(error.message(), "load part 1");
+            assert_eq!(error.causes(), ["words of the server"]);
+            assert!(error.hint_text().is_some());
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_no_json_is_judged_by_its_status() {
+        let error = of_answer("upload", 502, b"<html>Bad Gateway</html>");
+        assert_eq!((error.kind(), is_unclear(&error)), (ErrorKind::Unreachable, true));
+    }
+
+    #[test]
+    fn reasons_survive_googles_client() {
+        let body = br#"{"error":{"code":403,"message":"Slow down","status":"PERMISSION_DENIED",
+            "errors":[{"reason":"rateLimitExceeded","domain":"global","message":"Slow down"}]}}"#;
+        let status =
+            google_cloud_gax::error::rpc::Status::try_from(&bytes::Bytes::from_static(body)).unwrap();
+        let error = google_cloud_gax::error::Error::service_with_http_metadata(status, Some(403), None);
+        let error = of_client("list datasets", error);
+        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::RateLimited, true), "{error}");
+        assert_eq!(error.context_value("reason"), Some("rateLimitExceeded"));
+    }
+
+    #[test]
+    fn job_errors_keep_their_details() {
+        let result = ErrorProto::new().set_reason("invalid").set_message("Error while reading data");
+        let detail = ErrorProto::new().set_reason("invalid").set_message("column c3: bad value");
+        let error = of_job("load part 2", &result, &[result.clone(), detail]);
+        assert_eq!(error.kind(), ErrorKind::Data);
+        assert_eq!(error.causes(), ["Error while reading data; column c3: bad value"]);
+    }
+}

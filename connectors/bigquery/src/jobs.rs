@@ -1,0 +1,230 @@
+//! Jobs: submitting with ids of our own, waiting, and reading results.
+//!
+//! The rule behind exactly-once: after any unclear outcome the same id is submitted again. A job id can
+//! run only once, so "it exists already" means that the first try did arrive.
+
+use std::time::Duration;
+
+use google_cloud_bigquery_v2::model::{Job, JobReference, QueryRequest};
+use serde_json::{Map, Value, json};
+use transload_core::{Error, ErrorKind, Result};
+
+use crate::connect::Client;
+use crate::encode::PartFile;
+use crate::error;
+
+/// How often one request is repeated while its outcome stays unclear.
+const TRIES: u32 = 5;
+/// How often a job that failed for a passing reason is run again under another id.
+pub(crate) const ATTEMPTS: u32 = 4;
+/// How long one long poll may last, milliseconds.
+const POLL_MS: u32 = 10_000;
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// What became of a submission.
+#[derive(Debug)]
+pub(crate) enum Submitted {
+    /// It was accepted now.
+    Accepted,
+    /// A job of that id had been accepted before, perhaps by a request whose answer was lost.
+    Existed,
+}
+
+/// What is submitted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Submission<'a> {
+    /// A query job.
+    Query(&'a Job),
+    /// A load job with the file that it loads.
+    Upload(&'a Value, &'a PartFile),
+}
+
+/// Time to wait before try number `attempt` (from 1): 0.5 s, doubled each time, up to 8 s.
+pub(crate) fn backoff(attempt: u32) -> Duration {
+    Duration::from_millis(500) * 2_u32.saturating_pow(attempt.saturating_sub(1).min(4))
+}
+
+/// One row of a result: the texts of its values.
+pub(crate) type Row = Vec<Option<String>>;
+
+impl Client {
+    /// Submits until the outcome is clear.
+    pub(crate) async fn submit(&self, id: &str, location: &str, what: Submission<'_>) -> Result<Submitted> {
+        let mut tries = 1;
+        loop {
+            let failure = match self.send(&what).await {
+                Ok(true) => return Ok(Submitted::Accepted),
+                Ok(false) => return Ok(Submitted::Existed),
+                Err(failure) => failure,
+            };
+            if error::is_unclear(&failure) {
+                // The request may have arrived. If asking fails as well, the next submission will tell.
+                if let Ok(Some(_)) = self.job(id, location).await {
+                    return Ok(Submitted::Existed);
+                }
+            }
+            if !failure.is_retryable() || tries == TRIES {
+                return Err(failure.with("job_id", id));
+            }
+            tracing::debug!(job = id, %failure, "submitting again under the same id");
+            tokio::time::sleep(backoff(tries)).await;
+            tries += 1;
+        }
+    }
+
+    /// Answers whether the job was accepted (`true`) or existed (`false`).
+    async fn send(&self, what: &Submission<'_>) -> Result<bool> {
+        match what {
+            Submission::Upload(job, file) => self.upload(job, file).await,
+            Submission::Query(job) => {
+                let job = Job::clone(job);
+                let request = self.jobs.insert_job().set_project_id(&self.project).set_job(job);
+                match Box::pin(request.send()).await {
+                    Ok(_) => Ok(true),
+                    Err(error) if error.http_status_code() == Some(409) => Ok(false),
+                    Err(error) => Err(error::of_client("cannot submit the job", error)),
+                }
+            }
+        }
+    }
+
+    /// Submits a query job.
+    pub(crate) async fn submit_query(&self, id: &str, location: &str, sql: &str) -> Result<Submitted> {
+        let job: Job = from_json(json!({
+            "jobReference": {"projectId": self.project, "jobId": id, "location": location},
+            "configuration": {
+                "query": {"query": sql, "useLegacySql": false},
+                "labels": {"engine": "transload"},
+            },
+        }))?;
+        self.submit(id, location, Submission::Query(&job)).await
+    }
+
+    /// A job by its id.
+    pub(crate) async fn job(&self, id: &str, location: &str) -> Result<Option<Job>> {
+        let request = self.jobs.get_job().set_project_id(&self.project).set_job_id(id).set_location(location);
+        match Box::pin(request.send()).await {
+            Ok(job) => Ok(Some(job)),
+            Err(error) if error.http_status_code() == Some(404) => Ok(None),
+            Err(error) => Err(error::of_client("cannot ask for the job", error).with("job_id", id)),
+        }
+    }
+
+    /// Waits until a job is done, well or not. A passing failure to ask does not end the wait.
+    pub(crate) async fn wait(&self, id: &str, location: &str) -> Result<Job> {
+        let mut pause = FIRST_WAIT;
+        let mut failures = 0;
+        loop {
+            match self.job(id, location).await {
+                Ok(Some(job)) => {
+                    failures = 0;
+                    if job.status.as_ref().is_some_and(|status| status.state == "DONE") {
+                        return Ok(job);
+                    }
+                }
+                Ok(None) => {
+                    return Err(Error::new(ErrorKind::NotFound, "a job that was submitted is gone")
+                        .with("job_id", id)
+                        .hint("run the load again"));
+                }
+                Err(failure) if failure.is_retryable() && failures < TRIES => failures += 1,
+                Err(failure) => return Err(failure),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 3 / 2).min(LONGEST_WAIT);
+        }
+    }
+
+    /// Runs a query that changes nothing and answers its rows (the first page).
+    pub(crate) async fn select(&self, location: &str, sql: &str) -> Result<Vec<Row>> {
+        let query = QueryRequest::new()
+            .set_query(sql)
+            .set_use_legacy_sql(false)
+            .set_timeout_ms(POLL_MS)
+            .set_location(location);
+        let request = self.jobs.query().set_project_id(&self.project).set_query_request(query);
+        let answer =
+            Box::pin(request.send()).await.map_err(|error| error::of_client("cannot run a query", error))?;
+        if answer.job_complete == Some(true) {
+            return Ok(answer.rows.iter().map(row).collect());
+        }
+        let Some(JobReference { job_id, .. }) = answer.job_reference else {
+            return Err(Error::new(ErrorKind::Unreachable, "BigQuery answered neither rows nor a job")
+                .hint("check `endpoint`: it may not be the BigQuery API"));
+        };
+        self.rows(&job_id, location).await
+    }
+
+    /// The result of a query job (its first page); waits until there is one.
+    pub(crate) async fn rows(&self, id: &str, location: &str) -> Result<Vec<Row>> {
+        let mut failures = 0;
+        loop {
+            let request = self
+                .jobs
+                .get_query_results()
+                .set_project_id(&self.project)
+                .set_job_id(id)
+                .set_location(location)
+                .set_timeout_ms(POLL_MS);
+            match Box::pin(request.send()).await {
+                Ok(answer) if answer.job_complete == Some(true) => {
+                    return Ok(answer.rows.iter().map(row).collect());
+                }
+                Ok(_) => failures = 0,
+                Err(failure) => {
+                    let failure =
+                        error::of_client("cannot read the result of a job", failure).with("job_id", id);
+                    failures += 1;
+                    if !failure.is_retryable() || failures > TRIES {
+                        return Err(failure);
+                    }
+                    tokio::time::sleep(backoff(failures)).await;
+                }
+            }
+        }
+    }
+}
+
+/// The failure of a finished job, if it failed; `what` says what it was for.
+pub(crate) fn failure(job: &Job, what: &str, id: &str) -> Option<Error> {
+    let status = job.status.as_ref()?;
+    let result = status.error_result.as_ref()?;
+    Some(error::of_job(what, result, &status.errors).with("job_id", id))
+}
+
+/// Builds one of Google's models from its JSON form.
+pub(crate) fn from_json<T: serde::de::DeserializeOwned>(value: Value) -> Result<T> {
+    serde_json::from_value(value)
+        .map_err(|error| Error::internal("a request for BigQuery could not be built").source_error(error))
+}
+
+/// `{"f": [{"v": "1"}, {"v": null}]}` as texts.
+fn row(row: &Map<String, Value>) -> Row {
+    let cells = row.get("f").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    cells
+        .iter()
+        .map(|cell| match cell.get("v") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) => Some(text.clone()),
+            Some(other) => Some(other.to_string()),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_and_stay_bounded() {
+        let waits: Vec<u128> = (1..8).map(|attempt| backoff(attempt).as_millis()).collect();
+        assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 8000, 8000]);
+    }
+
+    #[test]
+    fn rows_are_texts_or_null() {
+        let Value::Object(cells) = json!({"f": [{"v": "1"}, {"v": null}, {"v": [1]}]}) else { panic!() };
+        assert_eq!(row(&cells), [Some("1".to_owned()), None, Some("[1]".to_owned())]);
+    }
+}

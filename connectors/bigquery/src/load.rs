@@ -1,0 +1,272 @@
+//! One load: its names, its staging table and its parts. The way from batches to staged rows.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use google_cloud_bigquery_v2::model::Job;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use transload_core::schema::{TargetColumn, TargetRef, TargetTable};
+use transload_core::{Error, ErrorKind, Result};
+
+use crate::connect::Client;
+use crate::encode::{PartFile, PartWriter};
+use crate::jobs::{ATTEMPTS, Submission, backoff, failure};
+use crate::{sql, types};
+
+/// Files that are uploaded or loaded at the same time.
+const UPLOADS: usize = 2;
+/// BigQuery removes a staging table after this time, should nobody else do it.
+const STAGING_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What all steps of a load share.
+#[derive(Debug)]
+pub(crate) struct Load {
+    pub(crate) client: Client,
+    pub(crate) target: TargetRef,
+    pub(crate) load_id: String,
+    /// Columns of the load, in order.
+    pub(crate) columns: Vec<TargetColumn>,
+    /// Where the target is, and with it every job.
+    pub(crate) location: String,
+    /// When the target was created, milliseconds since 1970.
+    pub(crate) created: i64,
+    /// Columns of the staging table.
+    pub(crate) staging: Vec<TargetColumn>,
+    pub(crate) stage_schema: SchemaRef,
+    pub(crate) staging_dataset: String,
+    pub(crate) staging_table: String,
+    /// Part of every name that belongs to this run only.
+    pub(crate) nonce: String,
+    /// The staging table exists.
+    pub(crate) staged: AtomicBool,
+}
+
+/// What was staged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+    pub(crate) parts: u64,
+}
+
+/// Names of staging tables of a target begin so: what begins so belongs to no other target.
+pub(crate) fn staging_prefix(project: &str, target: &TargetRef) -> String {
+    format!("_tl_{}_", short_hash(&[project, &target.dataset, &target.table]))
+}
+
+/// 16 hexadecimal digits that stand for some texts.
+pub(crate) fn short_hash(texts: &[&str]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for text in texts {
+        hasher.update(text.as_bytes());
+        hasher.update(&[0]);
+    }
+    hasher.finalize().to_hex()[..16].to_owned()
+}
+
+/// A load id as part of a table name or job id. Ids that keep to the contract stay readable.
+pub(crate) fn safe_id(load_id: &str) -> String {
+    let fine =
+        (1..=128).contains(&load_id.len()) && load_id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    if fine { load_id.to_owned() } else { format!("h{}", short_hash(&[load_id])) }
+}
+
+impl Load {
+    /// Quoted path of the staging table.
+    pub(crate) fn staging_path(&self) -> String {
+        sql::path(&self.client.project, &self.staging_dataset, &self.staging_table)
+    }
+
+    /// Creates the staging table unless that was done.
+    async fn ensure_staging(&self) -> Result<()> {
+        if self.staged.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let table = TargetTable {
+            target: TargetRef::new(&self.staging_dataset, &self.staging_table),
+            columns: self.staging.clone(),
+            description: Some(format!("transload staging of {}", self.target)),
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let expires = i64::try_from((now + STAGING_LIFE).as_millis()).unwrap_or(i64::MAX);
+        let body = types::table_body(&table)?.set_expiration_time(expires);
+        // "It is there already" can only be the echo of this very request: the name has the run's nonce.
+        self.client.create_table(&self.staging_dataset, &self.staging_table, body).await?;
+        self.staged.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Deletes the staging table if there is one.
+    pub(crate) async fn drop_staging(&self) -> Result<()> {
+        if self.staged.load(Ordering::Acquire) {
+            self.client.delete_table(&self.staging_dataset, &self.staging_table).await?;
+        }
+        Ok(())
+    }
+
+    fn load_job(&self, id: &str) -> Value {
+        json!({
+            "jobReference": {"projectId": self.client.project, "jobId": id, "location": self.location},
+            "configuration": {
+                "labels": {"engine": "transload"},
+                "load": {
+                    "destinationTable": {
+                        "projectId": self.client.project,
+                        "datasetId": self.staging_dataset,
+                        "tableId": self.staging_table,
+                    },
+                    "sourceFormat": "PARQUET",
+                    "createDisposition": "CREATE_NEVER",
+                    "writeDisposition": "WRITE_APPEND",
+                    "maxBadRecords": 0,
+                    "parquetOptions": {"enableListInference": true},
+                    "decimalTargetTypes": ["NUMERIC", "BIGNUMERIC"],
+                },
+            },
+        })
+    }
+
+    /// Loads one file into the staging table. The attempt is part of the id, since an id is used up by a
+    /// job that failed.
+    async fn load_part(&self, number: u64, file: PartFile) -> Result<Totals> {
+        let what = "cannot load a Parquet file into the staging table";
+        let mut attempt = 1;
+        loop {
+            let id = format!("tl_{}_{}_{number}_a{attempt}", safe_id(&self.load_id), self.nonce);
+            let job = self.load_job(&id);
+            self.client.submit(&id, &self.location, Submission::Upload(&job, &file)).await?;
+            let done = self.client.wait(&id, &self.location).await?;
+            match failure(&done, what, &id) {
+                None => return checked(&done, &file, &id),
+                Some(error) if error.is_retryable() && attempt < ATTEMPTS => {
+                    tracing::warn!(job = id, %error, "a load job failed and runs again");
+                    tokio::time::sleep(backoff(attempt)).await;
+                    attempt += 1;
+                }
+                Some(error) => return Err(error.with("target", &self.target)),
+            }
+        }
+    }
+}
+
+/// Compares what BigQuery says it loaded with what was written.
+fn checked(done: &Job, file: &PartFile, id: &str) -> Result<Totals> {
+    let statistics = done.statistics.as_ref().and_then(|statistics| statistics.load.as_ref());
+    let loaded = statistics.and_then(|load| load.output_rows).and_then(|rows| u64::try_from(rows).ok());
+    if loaded == Some(file.rows) {
+        return Ok(Totals { rows: file.rows, bytes: file.bytes, parts: 1 });
+    }
+    let loaded = loaded.map_or_else(|| "no number of".to_owned(), |rows| rows.to_string());
+    Err(Error::new(ErrorKind::Data, "BigQuery loaded another number of rows than were written")
+        .with("job_id", id)
+        .with("written", file.rows)
+        .with("loaded", loaded)
+        .hint("nothing was committed; run the load again, and report this if it happens twice"))
+}
+
+/// Takes staged batches until there are no more: encodes them on blocking threads, uploads finished files
+/// while the next one is written, and answers once all are loaded.
+pub(crate) async fn pipeline(load: Arc<Load>, mut batches: mpsc::Receiver<RecordBatch>) -> Result<Totals> {
+    let folder = tempfile::Builder::new().prefix("transload-").tempdir().map_err(|error| {
+        Error::new(ErrorKind::Config, "the temporary folder cannot be used")
+            .source_error(error)
+            .hint("point TMPDIR to a folder that may be written")
+    })?;
+    let limit = load.client.config.file_bytes();
+    let mut uploads = JoinSet::new();
+    let mut totals = Totals::default();
+    let mut open: Option<PartWriter> = None;
+    let mut number = 0;
+    loop {
+        let batch = tokio::select! {
+            // A failed upload ends the load even while no rows come.
+            Some(finished) = uploads.join_next(), if !uploads.is_empty() => {
+                add(&mut totals, finished)?;
+                continue;
+            }
+            batch = batches.recv() => batch,
+        };
+        let last = batch.is_none();
+        if let Some(batch) = batch {
+            let (path, schema) = (folder.path().to_owned(), Arc::clone(&load.stage_schema));
+            let part = open.take();
+            number += u64::from(part.is_none());
+            let part = blocking(move || {
+                let mut part = part.map_or_else(|| PartWriter::create(&path, number, &schema), Ok)?;
+                part.write(&batch)?;
+                Ok(part)
+            });
+            open = Some(part.await?);
+        }
+        if last || open.as_ref().is_some_and(|part| part.size() >= limit) {
+            if let Some(part) = open.take() {
+                let file = blocking(move || part.finish()).await?;
+                load.ensure_staging().await?;
+                // This is where back-pressure comes from: no more files than can be on their way.
+                while uploads.len() >= UPLOADS {
+                    let Some(finished) = uploads.join_next().await else { break };
+                    add(&mut totals, finished)?;
+                }
+                let load = Arc::clone(&load);
+                uploads.spawn(async move { load.load_part(number, file).await });
+            }
+        }
+        if last {
+            break;
+        }
+    }
+    while let Some(finished) = uploads.join_next().await {
+        add(&mut totals, finished)?;
+    }
+    Ok(totals)
+}
+
+fn add(totals: &mut Totals, finished: Result<Result<Totals>, tokio::task::JoinError>) -> Result<()> {
+    let part = finished.map_err(died)??;
+    totals.rows += part.rows;
+    totals.bytes += part.bytes;
+    totals.parts += part.parts;
+    Ok(())
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(died)?
+}
+
+pub(crate) fn died(error: tokio::task::JoinError) -> Error {
+    Error::internal("a task of the load died").source_error(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_keep_to_what_bigquery_allows() {
+        assert_eq!(safe_id("a1-B"), "a1-B");
+        for id in ["", "a b", "a/../b", "ü", &"x".repeat(129)] {
+            let safe = safe_id(id);
+            assert!(safe.len() == 17 && safe.chars().all(|c| c.is_ascii_alphanumeric()), "{safe}");
+        }
+        assert_ne!(safe_id("a b"), safe_id("a  b"));
+        let one = staging_prefix("p", &TargetRef::new("d", "ab"));
+        assert_ne!(one, staging_prefix("p", &TargetRef::new("da", "b")));
+        assert_ne!(one, staging_prefix("q", &TargetRef::new("d", "ab")));
+    }
+
+    #[test]
+    fn a_wrong_number_of_loaded_rows_is_an_error() {
+        let file = || PartFile { path: "gone".into(), rows: 3, bytes: 9 };
+        let done = |rows: Value| -> Job {
+            crate::jobs::from_json(json!({"statistics": {"load": {"outputRows": rows}}})).unwrap()
+        };
+        assert_eq!(checked(&done(json!("3")), &file(), "j").unwrap().rows, 3);
+        assert_eq!(checked(&done(json!("2")), &file(), "j").unwrap_err().kind(), ErrorKind::Data);
+        assert!(checked(&Job::new(), &file(), "j").is_err());
+    }
+}
