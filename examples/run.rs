@@ -13,7 +13,9 @@ use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
-use transload::{CancelHandle, Connection, EtlJob, Phase, Progress, Result, RunStatus, Runner, default_registry};
+use transload::{
+    CancelHandle, Connection, EtlJob, Phase, Progress, Result, RunStatus, Runner, default_registry,
+};
 
 fn main() -> ExitCode {
     let log_filter = tracing_subscriber::EnvFilter::try_from_default_env()
@@ -104,7 +106,8 @@ fn read_json(path: &str) -> Result<Value> {
 
 /// A line on a terminal, nothing elsewhere.
 fn progress_line() -> impl Fn(&Progress) + Send + Sync + 'static {
-    let bar = if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+    let bar =
+        if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
         bar.set_style(style);
     }

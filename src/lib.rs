@@ -4,11 +4,32 @@ pub use transload_core::*;
 
 /// The connectors that this build contains, beside [`memory`], by the name of their crate.
 pub mod connectors {
+    #[cfg(feature = "bigquery")]
+    pub use transload_bigquery as bigquery;
+    #[cfg(feature = "dataset")]
+    pub use transload_dataset as dataset;
+    #[cfg(feature = "files")]
+    pub use transload_files as files;
+    #[cfg(feature = "postgres")]
+    pub use transload_postgres as postgres;
+    #[cfg(feature = "sqlite")]
+    pub use transload_sqlite as sqlite;
 }
 
 /// A registry with every connector that this build contains. This is the one table of connectors: a new one
 /// adds a Cargo feature, a line above and a line here.
 #[must_use]
 pub fn default_registry() -> Registry {
-    Registry::new().with(memory::Memory::default())
+    let registry = Registry::new().with(memory::Memory::default());
+    #[cfg(feature = "bigquery")]
+    let registry = registry.with(connectors::bigquery::BigQuery);
+    #[cfg(feature = "dataset")]
+    let registry = registry.with(connectors::dataset::Dataset);
+    #[cfg(feature = "files")]
+    let registry = registry.with(connectors::files::Files);
+    #[cfg(feature = "postgres")]
+    let registry = registry.with(connectors::postgres::Postgres);
+    #[cfg(feature = "sqlite")]
+    let registry = registry.with(connectors::sqlite::Sqlite);
+    registry
 }

@@ -32,7 +32,8 @@ pub(super) async fn prove_equal(lake: &Path, shop: &Shop, since: &str) -> Outcom
 
     let database = rusqlite::Connection::open(shop.database())?;
     let ask = |sql: &str| {
-        database.query_row(sql, [], |row| Ok(Totals { rows: row.get(0)?, cds: row.get(1)?, cents: row.get(2)? }))
+        database
+            .query_row(sql, [], |row| Ok(Totals { rows: row.get(0)?, cds: row.get(1)?, cents: row.get(2)? }))
     };
     let orders = ask(&format!(
         "SELECT count(*), sum(cds), sum(CAST(round(amount * 100) AS INTEGER)) FROM orders WHERE ordered_on >= '{since}'"

@@ -72,10 +72,15 @@ async fn main() -> Outcome<()> {
     }
 
     let added = shop.add_orders()?;
-    println!("\n== third run: {} orders were added at the source, one of them late on the last day ==", added.orders);
+    println!(
+        "\n== third run: {} orders were added at the source, one of them late on the last day ==",
+        added.orders
+    );
     for (report, before) in run_all(&runner, &jobs).await?.iter().zip(&first) {
         match report.strategy {
-            "replace" => expect_rows(report, "more", report.rows.written - before.rows.written, added.orders)?,
+            "replace" => {
+                expect_rows(report, "more", report.rows.written - before.rows.written, added.orders)?
+            }
             "append" => expect_rows(report, "new", report.rows.inserted, added.orders)?,
             _ => {
                 expect_rows(report, "new", report.rows.inserted, added.new_customers)?;
@@ -94,10 +99,8 @@ fn text(path: &Path) -> String {
 
 /// The three jobs, before anybody has looked at the proposed mappings.
 fn drafts() -> Outcome<[EtlJob; 3]> {
-    let purchases = EtlJob::builder("purchases").from_table(
-        "text",
-        transload::schema::TableRef::unqualified(shop::TEXT_FILE),
-    );
+    let purchases = EtlJob::builder("purchases")
+        .from_table("text", transload::schema::TableRef::unqualified(shop::TEXT_FILE));
     Ok([
         purchases.into("lake", "raw", "purchases").replace().build()?,
         EtlJob::builder("orders")
@@ -119,7 +122,13 @@ fn accept_offers(draft: &EtlJob, mapping: &TableMapping) -> Outcome<EtlJob> {
     let mut document = draft.to_json()?;
     for column in &mapping.columns {
         let Some(offer) = offer(column) else { continue };
-        println!("accepted: {}.{} as {} {}", draft.name(), column.source_name, offer.bigquery_type, offer.recipe);
+        println!(
+            "accepted: {}.{} as {} {}",
+            draft.name(),
+            column.source_name,
+            offer.bigquery_type,
+            offer.recipe
+        );
         let wanted = &mut document["mapping"]["overrides"][&column.source_name];
         wanted["type"] = offer.bigquery_type.to_string().into();
         if let Some(format) = offer.recipe.format() {

@@ -70,10 +70,16 @@ impl Shop {
     /// Three orders: a late one on the last day that is loaded already, one of a known and one of a new
     /// customer on the next day.
     pub(super) fn add_orders(&mut self) -> Outcome<Added> {
-        let new: Vec<Purchase> = [("00001", "19980630", 2, 2999), ("00002", "19980701", 1, 1377), ("99001", "19980701", 3, 4100)]
-            .into_iter()
-            .map(|(customer, day, cds, cents)| Purchase { customer: customer.into(), day: day.into(), cds, cents })
-            .collect();
+        let new: Vec<Purchase> =
+            [("00001", "19980630", 2, 2999), ("00002", "19980701", 1, 1377), ("99001", "19980701", 3, 4100)]
+                .into_iter()
+                .map(|(customer, day, cds, cents)| Purchase {
+                    customer: customer.into(),
+                    day: day.into(),
+                    cds,
+                    cents,
+                })
+                .collect();
         let mut file = fs::OpenOptions::new().append(true).open(&self.text_file)?;
         for p in &new {
             write!(file, " {} {} {:>2} {:>7}\r\n", p.customer, p.day, p.cds, money(p.cents))?;
@@ -113,7 +119,7 @@ fn insert(database: &mut Connection, purchases: &[Purchase]) -> Outcome<()> {
             let first = orders.iter().map(|order| &order.day).min();
             let last = orders.iter().map(|order| &order.day).max();
             let cents = orders.iter().map(|order| order.cents).sum();
-            customer.execute(params![id, first, last, orders.len(), money(cents)])?;
+            customer.execute(params![id, first, last, i64::try_from(orders.len())?, money(cents)])?;
         }
         let mut order = transaction
             .prepare("INSERT INTO orders (customer_id, ordered_on, cds, amount) VALUES (?1, ?2, ?3, ?4)")?;

@@ -203,18 +203,18 @@ pub(crate) async fn pipeline(load: Arc<Load>, mut batches: mpsc::Receiver<Record
             });
             open = Some(part.await?);
         }
-        if last || open.as_ref().is_some_and(|part| part.size() >= limit) {
-            if let Some(part) = open.take() {
-                let file = blocking(move || part.finish()).await?;
-                load.ensure_staging().await?;
-                // This is where back-pressure comes from: no more files than can be on their way.
-                while uploads.len() >= UPLOADS {
-                    let Some(finished) = uploads.join_next().await else { break };
-                    add(&mut totals, finished)?;
-                }
-                let load = Arc::clone(&load);
-                uploads.spawn(async move { load.load_part(number, file).await });
+        if (last || open.as_ref().is_some_and(|part| part.size() >= limit))
+            && let Some(part) = open.take()
+        {
+            let file = blocking(move || part.finish()).await?;
+            load.ensure_staging().await?;
+            // This is where back-pressure comes from: no more files than can be on their way.
+            while uploads.len() >= UPLOADS {
+                let Some(finished) = uploads.join_next().await else { break };
+                add(&mut totals, finished)?;
             }
+            let load = Arc::clone(&load);
+            uploads.spawn(async move { load.load_part(number, file).await });
         }
         if last {
             break;

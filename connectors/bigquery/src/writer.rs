@@ -268,7 +268,7 @@ impl LoadWriter for Writer {
         }
         let totals = self.stage_rest().await?;
         let script = self.script(&totals, &record)?;
-        let outcome = self.run_commit(&script, totals).await?;
+        let outcome = Box::pin(self.run_commit(&script, totals)).await?;
         self.clean().await;
         Ok(outcome)
     }
