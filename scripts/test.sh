@@ -82,6 +82,8 @@ python_install() {
 python_tests() { "$TRANSLOAD_CACHE/venv-py/bin/python" -m pytest bindings-python/tests -q -rsx --color=no; }
 
 node_install() {
+  # The package's own install step builds too; the dev profile, for the same reason as above.
+  export TRANSLOAD_NODE_PROFILE=dev
   local how=install
   [[ ! -f bindings-node/package-lock.json ]] || how=ci
   (cd bindings-node && npm "$how" --no-audit --no-fund && npm run build:debug)
