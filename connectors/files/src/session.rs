@@ -338,11 +338,14 @@ impl ReadSession for FileSession {
     }
 }
 
+/// The number of a file and the rest of what is read of it.
+type Open = (usize, Box<dyn Iterator<Item = Result<RecordBatch>> + Send>);
+
 /// Reads pieces one after the other.
 struct PieceReader {
     files: Arc<Files>,
     pieces: VecDeque<Piece>,
-    current: Option<(usize, Box<dyn Iterator<Item = Result<RecordBatch>> + Send>)>,
+    current: Option<Open>,
     /// Positions of the columns to read: the wished ones, and the cursor last if it is not among them.
     fields: Vec<usize>,
     schema: SchemaRef,
@@ -383,7 +386,7 @@ impl PieceReader {
         })
     }
 
-    fn open(&self, piece: Piece) -> Result<(usize, Box<dyn Iterator<Item = Result<RecordBatch>> + Send>)> {
+    fn open(&self, piece: Piece) -> Result<Open> {
         let stranger = || {
             Error::config(format!("the split names {}, which is not in this table", piece.file))
                 .hint("plan the splits again with the session that reads them")

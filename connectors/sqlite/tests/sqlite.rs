@@ -1,5 +1,7 @@
 //! The connector against real database files.
 
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first thing that is not as it should be")]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

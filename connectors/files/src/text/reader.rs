@@ -173,7 +173,7 @@ pub(crate) fn sample(
     for from in if spread { vec![start + (end - start) / 2, end - WINDOW] } else { Vec::new() } {
         let from = line_start(path, from, end)?;
         let to = line_start(path, from.saturating_add(WINDOW), end)?;
-        if from >= to || !(table.splittable() || !has_quote(path, from..to, table)?) {
+        if from >= to || !table.splittable() && has_quote(path, from..to, table)? {
             continue;
         }
         // A window may begin inside a quoted field that began long before it. Its lines do not look like
