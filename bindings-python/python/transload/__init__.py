@@ -1,0 +1,73 @@
+"""transload moves tables: sources to Arrow, mapped to BigQuery types, loaded exactly once.
+
+>>> import transload
+>>> shop = transload.Connection("memory:shop", name="shop")
+>>> shop.test()["status"]
+'ok'
+"""
+
+from . import exceptions
+from ._runner import Runner
+from ._transload import (
+    CancelHandle,
+    Connection,
+    EtlJob,
+    RecordBatch,
+    RecordBatchReader,
+    RunReport,
+    SchemaMapper,
+    TableMapping,
+    __version__,
+    connectors,
+    schema_of_job,
+)
+from .exceptions import (
+    AuthError,
+    Cancelled,
+    ConfigError,
+    ConflictError,
+    DataError,
+    InternalError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitedError,
+    SchemaChangedError,
+    TlsError,
+    TransloadError,
+    TransloadTimeoutError,
+    TypeMappingError,
+    UnreachableError,
+    UnsupportedError,
+)
+
+__all__ = [
+    "AuthError",
+    "CancelHandle",
+    "Cancelled",
+    "ConfigError",
+    "ConflictError",
+    "Connection",
+    "DataError",
+    "EtlJob",
+    "InternalError",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "RateLimitedError",
+    "RecordBatch",
+    "RecordBatchReader",
+    "RunReport",
+    "Runner",
+    "SchemaChangedError",
+    "SchemaMapper",
+    "TableMapping",
+    "TlsError",
+    "TransloadError",
+    "TransloadTimeoutError",
+    "TypeMappingError",
+    "UnreachableError",
+    "UnsupportedError",
+    "__version__",
+    "connectors",
+    "exceptions",
+    "schema_of_job",
+]

@@ -1,0 +1,446 @@
+"""The native half of transload. Use it through the package `transload`, which has every name."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, final
+
+from typing_extensions import CapsuleType, Self, disjoint_base
+
+__version__: str
+"""Version of package and engine."""
+
+class _ArrowArray(Protocol):
+    def __arrow_c_array__(self, requested_schema: Any = None) -> tuple[Any, Any]: ...
+
+class _ArrowStream(Protocol):
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any: ...
+
+class _ArrowSchema(Protocol):
+    def __arrow_c_schema__(self) -> Any: ...
+
+def connectors() -> list[dict[str, Any]]:
+    """What each connector of this build is and can do, as data for a user interface.
+
+    Keys: `type`, `aliases`, `label`, `category`, `default_port`, `takes_secret`, `options` (JSON Schema),
+    `capability`.
+    """
+
+def schema_of_job() -> dict[str, Any]:
+    """The JSON Schema of job documents."""
+
+@final
+class Connection:
+    """A named way into one system: type, address, options, and a reference to its credentials.
+
+    It holds no socket: every call opens and closes its own. A password leaves documents and URLs at once
+    and is never printed; better, name where it is kept, with `credentials="env:NAME"`.
+
+    >>> from transload import Connection
+    >>> shop = Connection("postgresql://etl@db.internal/shop", name="shop", credentials="env:SHOP_PASSWORD")
+    >>> shop
+    Connection(shop (postgresql shop on db.internal))
+    """
+
+    def __new__(
+        cls, document_or_url: Mapping[str, Any] | str | None = None, /, **options: Any
+    ) -> Self:
+        """From a dict, a JSON text, a URL, or options alone; options win over the document.
+
+        Type and options are checked, without any I/O. Raises ConfigError, which names the nearest known
+        option.
+        """
+
+    @property
+    def name(self) -> str:
+        """The name that jobs refer to. Default: the type."""
+
+    @property
+    def type(self) -> str:
+        """The system's type, for example `postgresql`."""
+
+    def test(self, timeout: float = 10.0) -> dict[str, Any]:
+        """Tests the connection; what the system says is a status and never raises.
+
+        `timeout` is in seconds. Keys: `status` (`ok`; `failed`: the system said no; `error`: it could not
+        be found out), `latency_ms`, `version`, `tls`, `error`.
+        """
+
+    def schemas(self) -> list[dict[str, Any]]:
+        """The schemas, with `name` and `comment`; empty where a source has none."""
+
+    def tables(self, schema: str | None = None) -> list[dict[str, Any]]:
+        """The tables of a schema, or of all.
+
+        Keys: `schema`, `name`, `kind`, `rows_estimate`, `bytes`, `last_change`, `comment`.
+        """
+
+    def describe(self, table: str, schema: str | None = None) -> dict[str, Any]:
+        """Columns, types, keys and comments of a table.
+
+        `table` may be `schema.table` where sources have schemas; with `schema` given it is a plain name.
+        Raises NotFoundError.
+        """
+
+    def sample(self, table: str, schema: str | None = None, rows: int = 100) -> RecordBatch:
+        """Up to `rows` rows, from anywhere in the table."""
+
+    def read(
+        self,
+        table: str,
+        schema: str | None = None,
+        columns: Sequence[str] | None = None,
+        limit: int | None = None,
+        parallelism: int | None = None,
+    ) -> RecordBatchReader:
+        """Reads a table as an Arrow stream, a batch when it is asked for.
+
+        `columns`: these, in this order; default all. `limit`: at most this many rows. `parallelism`: parts
+        read at once, default 1; the order of rows is not defined.
+
+        >>> polars.DataFrame(connection.read("public.orders"))  # doctest: +SKIP
+        """
+
+    def put(
+        self, table: str, data: _ArrowArray | _ArrowStream | _ArrowSchema, schema: str | None = None
+    ) -> None:
+        """Puts a table into a `memory:` connection, in place of one with the same name.
+
+        `data` is anything that speaks Arrow: a pyarrow, polars or pandas table, a batch, a reader.
+        Raises UnsupportedError for other connections.
+        """
+
+    def fingerprint(self) -> str:
+        """The same for two connections that lead to the same place as the same user."""
+
+    def suggested_name(self) -> str:
+        """A name for a form to propose, for example `postgresql shop on db.internal`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document, without any secret."""
+
+@final
+class RecordBatch:
+    """Rows in Arrow's layout. Any Arrow library takes it as it is, without a copy."""
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows."""
+
+    @property
+    def num_columns(self) -> int:
+        """Number of columns."""
+
+    @property
+    def column_names(self) -> list[str]:
+        """Names of the columns, in order."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the values occupy."""
+
+    def __arrow_c_array__(
+        self, requested_schema: CapsuleType | None = None
+    ) -> tuple[CapsuleType, CapsuleType]:
+        """The batch by the Arrow PyCapsule protocol."""
+
+    def __arrow_c_schema__(self) -> CapsuleType:
+        """The schema by the Arrow PyCapsule protocol."""
+
+    def __len__(self) -> int: ...
+    def to_pyarrow(self) -> Any:
+        """A `pyarrow.RecordBatch` over the same memory. Needs pyarrow."""
+
+    def to_polars(self) -> Any:
+        """A `polars.DataFrame`. Needs polars."""
+
+@final
+class RecordBatchReader:
+    """A table being read. Iterate over it, or hand it to an Arrow library, once.
+
+    Batches are read when they are asked for; what the next one needs is all that is in memory. Errors in a
+    loop are exceptions of transload; an Arrow library raises its own, with the same text. Leaving a `with`
+    block, or dropping the reader, stops the read at the source.
+    """
+
+    @property
+    def column_names(self) -> list[str]:
+        """Names of the columns, in order."""
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> RecordBatch: ...
+    def __arrow_c_stream__(self, requested_schema: CapsuleType | None = None) -> CapsuleType:
+        """The remaining batches by the Arrow PyCapsule protocol; this reader then has none.
+
+        Raises RuntimeError when they were handed over before.
+        """
+
+    def __arrow_c_schema__(self) -> CapsuleType:
+        """The schema by the Arrow PyCapsule protocol."""
+
+    def close(self) -> None:
+        """Stops the read. A stream that was handed over is its new owner's."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_exception: object) -> None: ...
+    def to_pyarrow(self) -> Any:
+        """A `pyarrow.RecordBatchReader` of the remaining batches. Needs pyarrow."""
+
+    def to_polars(self) -> Any:
+        """A `polars.DataFrame` of the remaining batches. Needs polars."""
+
+@final
+class SchemaMapper:
+    """Proposes BigQuery types for the columns of a table."""
+
+    def __new__(
+        cls,
+        overrides: Mapping[str, Mapping[str, Any]] | None = None,
+        detect_types: bool = True,
+        sample_rows: int = 10_000,
+    ) -> Self:
+        """`overrides`: by the column's name at the source, what to change of its proposal: `type`,
+        `format`, `mode`, `name`, `description`, `drop`. `detect_types`: look for types hidden in text, in
+        at most `sample_rows` rows.
+        """
+
+    def propose(
+        self,
+        connection: Connection | Mapping[str, Any] | str,
+        table: str,
+        schema: str | None = None,
+    ) -> TableMapping:
+        """Describes and samples a table and maps it.
+
+        Raises TypeMappingError for an impossible override, with the possible ones; NotFoundError for one
+        of a column that does not exist.
+        """
+
+    def map(
+        self,
+        data: _ArrowArray | _ArrowStream | _ArrowSchema,
+        table: str = "table",
+        schema: str | None = None,
+    ) -> TableMapping:
+        """Maps Arrow data, without any I/O. `table` and `schema` are names for messages.
+
+        A bare Arrow schema does too; types hidden in text are then not found.
+        """
+
+@final
+class TableMapping:
+    """The proposal for one table. In a notebook it shows as a table."""
+
+    @property
+    def table(self) -> str:
+        """The source table."""
+
+    @property
+    def columns(self) -> list[dict[str, Any]]:
+        """The proposals.
+
+        Keys: `source_name`, `source_type`, `arrow_type`, `target_name`, `bigquery_type`, `mode`, `recipe`,
+        `confidence`, `score`, `reason`, `lossless`, `warnings`, `alternatives`, `description`,
+        `overridden`.
+        """
+
+    @property
+    def dropped(self) -> list[str]:
+        """Columns that overrides leave out."""
+
+    @property
+    def primary_key(self) -> list[str]:
+        """Columns of the primary key, by their names at the source."""
+
+    @property
+    def hash(self) -> str:
+        """Changes with everything that decides what rows look like at the destination."""
+
+    def column(self, name: str) -> dict[str, Any] | None:
+        """The proposal for a column, by its name at the source."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form as a dict."""
+
+    def to_json(self) -> str:
+        """The JSON form."""
+
+    def to_text(self) -> str:
+        """A table for people, with offers and warnings."""
+
+    def to_bigquery_schema(self) -> list[dict[str, Any]]:
+        """BigQuery's JSON form of the schema, as its API and `bq` take it."""
+
+    def _repr_html_(self) -> str: ...
+    def __len__(self) -> int: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__ = None  # type: ignore[assignment]
+
+@final
+class EtlJob:
+    """One source table to one destination table. A job that exists is valid."""
+
+    def __new__(cls, document: EtlJob | Mapping[str, Any] | str, /) -> Self:
+        """From a dict or a JSON text. Raises ConfigError, which names the field."""
+
+    @property
+    def name(self) -> str:
+        """The job's name."""
+
+    @property
+    def identity(self) -> str:
+        """What makes this job this job: name, source table, strategy, cursor and key, as a hash.
+
+        A job with another identity does not continue the watermark of the old one.
+        """
+
+    def cron(self) -> str | None:
+        """The five fields of cron of the schedule; None without one, and for `manual`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document."""
+
+    def to_json(self) -> str:
+        """The document as a JSON text."""
+
+    def __getnewargs__(self) -> tuple[dict[str, Any]]: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__ = None  # type: ignore[assignment]
+
+@disjoint_base
+class Runner:
+    """Runs jobs over connections. `transload.Runner` adds the asynchronous form."""
+
+    def __new__(
+        cls,
+        connections: Sequence[Connection | Mapping[str, Any] | str] = [],
+        memory_bytes: int | None = None,
+        parallelism: int | None = None,
+    ) -> Self:
+        """`memory_bytes`: what rows in flight may occupy, per run; default 256 MiB, at least 16 MiB.
+        `parallelism`: parts of a table read at once; default the number of cores, at most 4.
+        """
+
+    def run(
+        self,
+        job: EtlJob | Mapping[str, Any] | str,
+        on_progress: Callable[[dict[str, Any]], object] | None = None,
+        cancel: CancelHandle | None = None,
+    ) -> RunReport:
+        """Runs a job to its end, without the GIL.
+
+        `on_progress` is called in this thread, when the phase changes, about ten times a second while rows
+        move, and at the end; keys: `job`, `phase`, `status`, `rows_read`, `rows_written`, `bytes_read`,
+        `seconds`. What it raises cancels the run and is raised.
+
+        Raises the error that ended the run, with its `report`; Cancelled after `cancel.cancel()`;
+        KeyboardInterrupt after Ctrl-C, once the run has cleaned up. Nothing half loaded stays. If the
+        commit had begun it decides, and `report["committed"]` tells; interrupts and exceptions of the
+        callback carry a `report` too.
+        """
+
+    def propose(self, job: EtlJob | Mapping[str, Any] | str) -> TableMapping:
+        """The mapping that a run of the job would use."""
+
+    def prepare(self, job: EtlJob | Mapping[str, Any] | str) -> dict[str, Any]:
+        """Creates or evolves the target table without loading rows, and gives it.
+
+        Keys: `dataset`, `table`, `description`, `columns`. Raises SchemaChangedError where the existing
+        table cannot take the rows.
+        """
+
+@final
+class CancelHandle:
+    """Cancels runs, from any thread. A cancelled handle stays cancelled."""
+
+    def __new__(cls) -> Self: ...
+    def cancel(self) -> None:
+        """Stops the runs: each raises Cancelled, unless its commit had begun."""
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether it has been cancelled."""
+
+@final
+class RunReport:
+    """What happened in one run that succeeded. Reports of other runs are on their exceptions, as dicts."""
+
+    @property
+    def job(self) -> str:
+        """The job's name."""
+
+    @property
+    def status(self) -> str:
+        """`succeeded`."""
+
+    @property
+    def source(self) -> str:
+        """`connection: table` of the source."""
+
+    @property
+    def destination(self) -> str:
+        """`connection: dataset.table` of the destination."""
+
+    @property
+    def strategy(self) -> str:
+        """`replace`, `append` or `merge`."""
+
+    @property
+    def load_id(self) -> str | None:
+        """The deterministic id of the load, once the window was decided."""
+
+    @property
+    def committed(self) -> bool:
+        """Whether a load was committed. A run that found nothing new succeeds without one."""
+
+    @property
+    def window(self) -> dict[str, Any] | None:
+        """The range of cursor values, for jobs with a cursor: `cursor`, `lo`, `hi`, `continues`."""
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Row counts: `read`, `already_loaded`, `written`, `inserted`, `updated`, `superseded`,
+        `rewritten`.
+        """
+
+    @property
+    def rejects(self) -> list[dict[str, Any]]:
+        """Values that did not fit and became NULL: `column`, `rejected`, `examples`."""
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of Arrow data read."""
+
+    @property
+    def bytes_written(self) -> int:
+        """Encoded bytes written or sent."""
+
+    @property
+    def batches(self) -> int:
+        """Batches read."""
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Seconds by phase, and `total`."""
+
+    @property
+    def mapping_hash(self) -> str | None:
+        """Hash of the mapping used."""
+
+    @property
+    def warnings(self) -> list[dict[str, Any]]:
+        """What to look out for: `column`, `code`, `text`."""
+
+    @property
+    def started_at(self) -> str:
+        """When it began, RFC 3339."""
+
+    @property
+    def finished_at(self) -> str:
+        """When it ended, RFC 3339."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form as a dict."""
+
+    def to_json(self) -> str:
+        """The JSON form."""

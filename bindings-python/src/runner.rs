@@ -1,0 +1,326 @@
+//! Running jobs.
+
+use pyo3::prelude::*;
+use serde_json::{Value, json};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::JoinHandle;
+use transload::schema::TargetColumn;
+use transload::{CancelHandle, Error, EtlJob, Progress, RunReport, Runner, RunnerOptions};
+
+use crate::REGISTRY;
+use crate::connection::any_connection;
+use crate::convert::to_py;
+use crate::error::{OrRaise as _, exception};
+use crate::job::job_of;
+use crate::mapper::PyTableMapping;
+use crate::runtime::{Engine, block_on};
+
+/// Cancels runs from anywhere.
+#[pyclass(name = "CancelHandle", module = "transload", frozen)]
+#[derive(Debug)]
+pub(crate) struct PyCancelHandle(CancelHandle);
+
+#[pymethods]
+impl PyCancelHandle {
+    #[new]
+    fn new() -> Self {
+        Self(CancelHandle::new())
+    }
+
+    fn cancel(&self) {
+        self.0.cancel();
+    }
+
+    #[getter]
+    fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
+    fn __repr__(&self) -> &'static str {
+        if self.0.is_cancelled() { "CancelHandle(cancelled)" } else { "CancelHandle()" }
+    }
+}
+
+/// Runs jobs.
+#[pyclass(name = "Runner", module = "transload", frozen, subclass)]
+#[derive(Debug)]
+pub(crate) struct PyRunner(Runner);
+
+#[pymethods]
+impl PyRunner {
+    #[new]
+    #[pyo3(signature = (connections=Vec::new(), memory_bytes=None, parallelism=None))]
+    fn new(
+        connections: Vec<Bound<'_, PyAny>>,
+        memory_bytes: Option<usize>,
+        parallelism: Option<usize>,
+    ) -> PyResult<Self> {
+        let mut options = RunnerOptions::default();
+        if let Some(bytes) = memory_bytes {
+            options = options.memory_bytes(bytes);
+        }
+        if let Some(splits) = parallelism {
+            options = options.parallelism(splits);
+        }
+        let mut runner = Runner::new(REGISTRY.clone()).options(options);
+        for connection in &connections {
+            runner = runner.connection(any_connection(connection)?);
+        }
+        Ok(Self(runner))
+    }
+
+    #[pyo3(signature = (job, on_progress=None, cancel=None))]
+    fn run(
+        &self,
+        py: Python<'_>,
+        job: &Bound<'_, PyAny>,
+        on_progress: Option<&Bound<'_, PyAny>>,
+        cancel: Option<&Bound<'_, PyCancelHandle>>,
+    ) -> PyResult<PyRunReport> {
+        let job = job_of(job)?;
+        let cancel = cancel.map_or_else(CancelHandle::new, |handle| handle.get().0.clone());
+        let mut runner = self.0.clone().cancel_with(&cancel);
+        let (sender, events) = unbounded_channel();
+        if on_progress.is_some() {
+            // The callback itself is called by this thread, so the engine never waits for Python.
+            runner = runner.on_progress(move |progress| drop(sender.send(progress.clone())));
+        }
+        let engine = Engine::get(py)?;
+        let task = engine.spawn(async move { Box::new(runner.run(&job).await) });
+        let watch = Watch { engine, task, events, cancel, stopped: None };
+        watch.until_done(py, on_progress)
+    }
+
+    fn propose(&self, py: Python<'_>, job: &Bound<'_, PyAny>) -> PyResult<PyTableMapping> {
+        let job = job_of(job)?;
+        let mapping = block_on(py, self.0.propose(&job))?;
+        mapping.map(PyTableMapping).map_err(|error| named(error, &job)).or_raise(py)
+    }
+
+    fn prepare<'py>(&self, py: Python<'py>, job: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let job = job_of(job)?;
+        let target = block_on(py, self.0.prepare(&job))?.map_err(|error| named(error, &job)).or_raise(py)?;
+        let columns: Vec<Value> = target.columns.iter().map(TargetColumn::to_bigquery_json).collect();
+        to_py(
+            py,
+            &json!({
+                "dataset": target.target.dataset,
+                "table": target.target.table,
+                "description": target.description,
+                "columns": columns,
+            }),
+        )
+    }
+}
+
+fn named(error: Error, job: &EtlJob) -> Error {
+    error.with("job", job.name())
+}
+
+/// A run that this thread waits for.
+struct Watch {
+    engine: Engine,
+    task: JoinHandle<Box<RunReport>>,
+    events: UnboundedReceiver<Progress>,
+    cancel: CancelHandle,
+    /// Why Python wants it to stop.
+    stopped: Option<PyErr>,
+}
+
+enum Step {
+    Events(Vec<Progress>),
+    Done(Result<Box<RunReport>, tokio::task::JoinError>),
+}
+
+impl Watch {
+    /// Calls the callback and looks for signals until the run is over. What they raise cancels the run, and
+    /// is raised when the run has cleaned up; a second interrupt does not wait for that.
+    fn until_done(mut self, py: Python<'_>, on_progress: Option<&Bound<'_, PyAny>>) -> PyResult<PyRunReport> {
+        let outcome = loop {
+            match self.step(py) {
+                Some(Step::Done(outcome)) => break outcome,
+                Some(Step::Events(events)) => {
+                    if let (Some(callback), None) = (on_progress, &self.stopped) {
+                        let called = call(callback, &events);
+                        self.stop(called);
+                    }
+                }
+                None => {}
+            }
+            match py.check_signals() {
+                Err(again) if self.stopped.is_some() => {
+                    self.task.abort();
+                    return Err(again);
+                }
+                signals => self.stop(signals),
+            }
+        };
+        let report = outcome
+            .map_err(|error| Error::internal("the run died").source_error(error).operation("run"))
+            .or_raise(py)?;
+        finish(py, *report, self.stopped)
+    }
+
+    fn stop(&mut self, outcome: PyResult<()>) {
+        if let Err(raised) = outcome {
+            self.cancel.cancel();
+            self.stopped.get_or_insert(raised);
+        }
+    }
+
+    fn step(&mut self, py: Python<'_>) -> Option<Step> {
+        let mut events = Vec::new();
+        let (receiver, task) = (&mut self.events, &mut self.task);
+        self.engine.tick(py, async {
+            // Events first: the run sends them all before it ends.
+            tokio::select! {
+                biased;
+                1.. = receiver.recv_many(&mut events, 64) => Step::Events(events),
+                outcome = task => Step::Done(outcome),
+            }
+        })
+    }
+}
+
+/// Calls back; of several events of one phase that came meanwhile only the last counts.
+fn call(callback: &Bound<'_, PyAny>, events: &[Progress]) -> PyResult<()> {
+    let py = callback.py();
+    for events in events.chunk_by(|a, b| a.phase == b.phase) {
+        if let Some(progress) = events.last() {
+            let progress = serde_json::to_value(progress)
+                .map_err(|error| Error::internal("progress could not be serialised").source_error(error))
+                .or_raise(py)?;
+            callback.call1((to_py(py, &progress)?,))?;
+        }
+    }
+    Ok(())
+}
+
+fn finish(py: Python<'_>, report: RunReport, stopped: Option<PyErr>) -> PyResult<PyRunReport> {
+    if let Some(raised) = stopped {
+        // The commit may have won the race; the report tells. Exceptions without a `__dict__` go without.
+        let _ = raised.value(py).setattr("report", to_py(py, &report.to_json())?);
+        return Err(raised);
+    }
+    match &report.error {
+        Some(error) => Err(exception(py, error, Some(&report.to_json()))),
+        None => Ok(PyRunReport(report)),
+    }
+}
+
+/// What happened in one run.
+#[pyclass(name = "RunReport", module = "transload", frozen)]
+#[derive(Debug)]
+pub(crate) struct PyRunReport(RunReport);
+
+impl PyRunReport {
+    fn field<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+        to_py(py, self.0.to_json().get(name).unwrap_or(&Value::Null))
+    }
+}
+
+#[pymethods]
+impl PyRunReport {
+    #[getter]
+    fn job(&self) -> &str {
+        &self.0.job
+    }
+
+    #[getter]
+    fn status(&self) -> &'static str {
+        self.0.status.as_str()
+    }
+
+    #[getter]
+    fn source(&self) -> &str {
+        &self.0.source
+    }
+
+    #[getter]
+    fn destination(&self) -> &str {
+        &self.0.destination
+    }
+
+    #[getter]
+    fn strategy(&self) -> &'static str {
+        self.0.strategy
+    }
+
+    #[getter]
+    fn load_id(&self) -> Option<&str> {
+        self.0.load_id.as_deref()
+    }
+
+    #[getter]
+    fn committed(&self) -> bool {
+        self.0.committed
+    }
+
+    #[getter]
+    fn window<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.field(py, "window")
+    }
+
+    #[getter]
+    fn rows<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.field(py, "rows")
+    }
+
+    #[getter]
+    fn rejects<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.field(py, "rejects")
+    }
+
+    #[getter]
+    fn bytes_read(&self) -> u64 {
+        self.0.bytes_read
+    }
+
+    #[getter]
+    fn bytes_written(&self) -> u64 {
+        self.0.bytes_written
+    }
+
+    #[getter]
+    fn batches(&self) -> u64 {
+        self.0.batches
+    }
+
+    #[getter]
+    fn seconds<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.field(py, "seconds")
+    }
+
+    #[getter]
+    fn mapping_hash(&self) -> Option<&str> {
+        self.0.mapping_hash.as_deref()
+    }
+
+    #[getter]
+    fn warnings<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.field(py, "warnings")
+    }
+
+    #[getter]
+    fn started_at(&self) -> String {
+        self.0.started_at.to_string()
+    }
+
+    #[getter]
+    fn finished_at(&self) -> String {
+        self.0.finished_at.to_string()
+    }
+
+    fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_py(py, &self.0.to_json())
+    }
+
+    fn to_json(&self) -> String {
+        self.0.to_json().to_string()
+    }
+
+    fn __repr__(&self) -> String {
+        let RunReport { job, status, rows, seconds, .. } = &self.0;
+        format!("RunReport({job}: {}, {} rows in {:.2} s)", status.as_str(), rows.written, seconds.total)
+    }
+}
