@@ -14,6 +14,7 @@ use transload::Result;
 use transload::batch::batch_bytes;
 
 use crate::error::OrRaise as _;
+use crate::runtime::under_us;
 
 /// Rows that came from a source.
 #[pyclass(name = "RecordBatch", module = "transload", frozen)]
@@ -56,14 +57,6 @@ impl PyBatch {
         Ok(to_schema_pycapsule(py, self.0.schema().as_ref())?)
     }
 
-    fn to_pyarrow<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        slf.py().import("pyarrow")?.call_method1("record_batch", (slf,))
-    }
-
-    fn to_polars<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        slf.py().import("polars")?.call_method1("DataFrame", (slf,))
-    }
-
     fn __len__(&self) -> usize {
         self.0.num_rows()
     }
@@ -85,6 +78,10 @@ pub(crate) fn row_field(schema: &Schema) -> FieldRef {
 /// Rows or a schema from any object that speaks the PyCapsule protocol, as one batch of at most `most` rows;
 /// an empty one for a schema.
 pub(crate) fn batch_of(data: &Bound<'_, PyAny>, most: usize) -> PyResult<RecordBatch> {
+    under_us(|| import(data, most))
+}
+
+fn import(data: &Bound<'_, PyAny>, most: usize) -> PyResult<RecordBatch> {
     let py = data.py();
     if data.hasattr("__arrow_c_array__")? || data.hasattr("__arrow_c_stream__")? {
         let mut batches = Vec::new();

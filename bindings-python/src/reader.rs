@@ -15,7 +15,7 @@ use transload::{Error, Result, TableStream};
 
 use crate::arrow::{PyBatch, column_names, row_field};
 use crate::error::OrRaise as _;
-use crate::runtime::{Engine, block_on};
+use crate::runtime::{Engine, block_on, is_under_us};
 
 /// A table being read.
 #[pyclass(name = "RecordBatchReader", module = "transload", frozen)]
@@ -119,14 +119,6 @@ impl PyReader {
         self.close();
     }
 
-    fn to_pyarrow<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        slf.py().import("pyarrow")?.getattr("RecordBatchReader")?.call_method1("from_stream", (slf,))
-    }
-
-    fn to_polars<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        slf.py().import("polars")?.call_method1("DataFrame", (slf,))
-    }
-
     fn __repr__(&self) -> String {
         format!("RecordBatchReader({})", column_names(&self.schema).join(", "))
     }
@@ -179,10 +171,11 @@ struct Stream {
 
 impl Stream {
     /// On the thread that asked for the stream the GIL is released and Ctrl-C noticed. Other threads may be
-    /// the library's own, waited for by a thread that holds the GIL, so they never touch it.
+    /// the library's own, waited for by a thread that holds the GIL, so they never touch it; nor does Python
+    /// code that we called, where nobody knows who holds it.
     fn next_batch(&mut self) -> Option<Result<RecordBatch, ArrowError>> {
         let pull = self.pull.as_mut()?;
-        let next = if thread::current().id() == self.python {
+        let next = if thread::current().id() == self.python && !is_under_us() {
             match Python::try_attach(|py| {
                 pull.next_batch(py).map_err(|interrupt| interrupted(py, &interrupt))
             }) {

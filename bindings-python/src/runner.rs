@@ -13,7 +13,7 @@ use crate::convert::to_py;
 use crate::error::{OrRaise as _, exception};
 use crate::job::job_of;
 use crate::mapper::PyTableMapping;
-use crate::runtime::{Engine, block_on};
+use crate::runtime::{Engine, block_on, under_us};
 
 /// Cancels runs from anywhere.
 #[pyclass(name = "CancelHandle", module = "transload", frozen)]
@@ -141,13 +141,13 @@ impl Watch {
                 Some(Step::Done(outcome)) => break outcome,
                 Some(Step::Events(events)) => {
                     if let (Some(callback), None) = (on_progress, &self.stopped) {
-                        let called = call(callback, &events);
+                        let called = under_us(|| call(callback, &events));
                         self.stop(called);
                     }
                 }
                 None => {}
             }
-            match py.check_signals() {
+            match under_us(|| py.check_signals()) {
                 Err(again) if self.stopped.is_some() => {
                     self.task.abort();
                     return Err(again);

@@ -3,6 +3,7 @@
 //! One tokio runtime serves the process. It is built on first use, and again in a child after `fork`, where
 //! the threads of the parent's are gone.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -107,9 +108,42 @@ where
             engine.drop_inside(future);
             return Ok(output);
         }
-        if let Err(interrupt) = py.check_signals() {
+        if let Err(interrupt) = under_us(|| py.check_signals()) {
             engine.drop_inside(future);
             return Err(interrupt);
         }
+    }
+}
+
+thread_local! {
+    static UNDER_US: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Runs Python code of others (callbacks, signal handlers, Arrow exports) from inside a call of ours.
+///
+/// PyO3 counts that this thread holds the GIL, and cannot know of a library further down the stack that
+/// releases it. What is called back from there must not believe the count; see [`is_under_us`].
+pub(crate) fn under_us<T>(call: impl FnOnce() -> T) -> T {
+    let _guard = UnderUs::new();
+    call()
+}
+
+/// Whether somebody else's Python code, called by us, is running on this thread.
+pub(crate) fn is_under_us() -> bool {
+    UNDER_US.get() > 0
+}
+
+struct UnderUs;
+
+impl UnderUs {
+    fn new() -> Self {
+        UNDER_US.set(UNDER_US.get() + 1);
+        Self
+    }
+}
+
+impl Drop for UnderUs {
+    fn drop(&mut self) {
+        UNDER_US.set(UNDER_US.get().saturating_sub(1));
     }
 }

@@ -119,7 +119,10 @@ class Connection:
 
 @final
 class RecordBatch:
-    """Rows in Arrow's layout. Any Arrow library takes it as it is, without a copy."""
+    """Rows in Arrow's layout, which any Arrow library takes without a copy.
+
+    `pyarrow.record_batch(batch)`, `polars.DataFrame(batch)`
+    """
 
     @property
     def num_rows(self) -> int:
@@ -146,15 +149,11 @@ class RecordBatch:
         """The schema by the Arrow PyCapsule protocol."""
 
     def __len__(self) -> int: ...
-    def to_pyarrow(self) -> Any:
-        """A `pyarrow.RecordBatch` over the same memory. Needs pyarrow."""
-
-    def to_polars(self) -> Any:
-        """A `polars.DataFrame`. Needs polars."""
-
 @final
 class RecordBatchReader:
     """A table being read. Iterate over it, or hand it to an Arrow library, once.
+
+    `pyarrow.RecordBatchReader.from_stream(reader)`, `polars.DataFrame(reader)`, `duckdb.sql("FROM reader")`
 
     Batches are read when they are asked for; what the next one needs is all that is in memory. Errors in a
     loop are exceptions of transload; an Arrow library raises its own, with the same text. Leaving a `with`
@@ -181,12 +180,6 @@ class RecordBatchReader:
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *_exception: object) -> None: ...
-    def to_pyarrow(self) -> Any:
-        """A `pyarrow.RecordBatchReader` of the remaining batches. Needs pyarrow."""
-
-    def to_polars(self) -> Any:
-        """A `polars.DataFrame` of the remaining batches. Needs polars."""
-
 @final
 class SchemaMapper:
     """Proposes BigQuery types for the columns of a table."""
