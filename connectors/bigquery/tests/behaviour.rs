@@ -1,0 +1,162 @@
+//! The behaviour suite on the BigQuery emulator. Tables are read back with queries over its REST interface.
+
+use std::process::ExitCode;
+
+use arrow_schema::{DataType, TimeUnit};
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use transload_bigquery::BigQuery;
+use transload_core::Connection;
+use transload_core::schema::{BigQueryType, CursorValue, Mode, Nanos, TargetTable};
+use transload_testkit::{
+    Cell, DestinationFacts, DestinationFixture, Done, Failure, Float, Row, Subject, need_env, run,
+    table::all_target_types,
+};
+
+const URL: &str = "TRANSLOAD_TEST_BIGQUERY_URL";
+const PROJECT: &str = "TRANSLOAD_TEST_BIGQUERY_PROJECT";
+
+struct Emulator;
+
+fn base() -> Done<String> {
+    Ok(format!("{}/bigquery/v2/projects/{}", need_env(URL)?, need_env(PROJECT)?))
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> Done<(u16, Value)> {
+    let response = request.send().await?;
+    let status = response.status().as_u16();
+    let text = response.text().await?;
+    Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+}
+
+/// All rows of a query; `None` if its table does not exist.
+async fn query(sql: &str) -> Done<Option<Vec<Value>>> {
+    let client = reqwest::Client::new();
+    let body = json!({"query": sql, "useLegacySql": false, "formatOptions": {"useInt64Timestamp": true}});
+    let (status, mut page) = answer(client.post(format!("{}/queries", base()?)).json(&body)).await?;
+    if status == 404 {
+        return Ok(None);
+    }
+    let mut rows = Vec::new();
+    loop {
+        if page["jobComplete"] != json!(true) {
+            return Err(Failure::new(format!("{sql}: {page}")));
+        }
+        rows.extend(page["rows"].as_array().cloned().unwrap_or_default());
+        let Some(token) = page["pageToken"].as_str().filter(|token| !token.is_empty()) else { break };
+        let job = page["jobReference"]["jobId"].as_str().unwrap_or_default().to_owned();
+        let next = client.get(format!("{}/queries/{job}", base()?));
+        let next = next.query(&[("pageToken", token), ("formatOptions.useInt64Timestamp", "true")]);
+        page = answer(next).await?.1;
+    }
+    Ok(Some(rows))
+}
+
+fn cell(value: &Value, data_type: &BigQueryType, mode: Mode) -> Done<Cell> {
+    if mode == Mode::Repeated {
+        let items = value.as_array().cloned().unwrap_or_default();
+        return Ok(Cell::List(
+            items.iter().map(|i| cell(&i["v"], data_type, Mode::Nullable)).collect::<Done<_>>()?,
+        ));
+    }
+    if value.is_null() {
+        return Ok(Cell::Null);
+    }
+    if let BigQueryType::Record(fields) = data_type {
+        let inner = |(i, field): (usize, &transload_core::schema::RecordField)| {
+            Ok((field.name.clone(), cell(&value["f"][i]["v"], &field.data_type, field.mode)?))
+        };
+        return Ok(Cell::Record(fields.iter().enumerate().map(inner).collect::<Done<_>>()?));
+    }
+    let text = value.as_str().ok_or_else(|| Failure::new(format!("{value} is no text")))?;
+    let micros = |nanos: Nanos| i64::try_from(nanos.0 / 1000);
+    Ok(match data_type {
+        BigQueryType::Int64 => Cell::Int(text.parse()?),
+        BigQueryType::Float64 => Cell::Float(Float(text.parse()?)),
+        BigQueryType::Numeric(_) | BigQueryType::BigNumeric(_) => Cell::Decimal(text.to_owned()),
+        BigQueryType::Bool => Cell::Bool(text.parse()?),
+        BigQueryType::Bytes => Cell::Bytes(from_base64(text)?),
+        BigQueryType::Timestamp => Cell::Timestamp(text.parse()?),
+        BigQueryType::Date => match CursorValue::parse(text, &DataType::Date32)? {
+            CursorValue::Date(days) => Cell::Date(days),
+            other => return Err(Failure::new(format!("{other} is no date"))),
+        },
+        BigQueryType::DateTime => {
+            match CursorValue::parse(text, &DataType::Timestamp(TimeUnit::Microsecond, None))? {
+                CursorValue::DateTime(nanos) => Cell::DateTime(micros(nanos)?),
+                other => return Err(Failure::new(format!("{other} is no date and time"))),
+            }
+        }
+        BigQueryType::Time => {
+            let at = format!("1970-01-01T{text}");
+            match CursorValue::parse(&at, &DataType::Timestamp(TimeUnit::Microsecond, None))? {
+                CursorValue::DateTime(nanos) => Cell::Time(micros(nanos)?),
+                other => return Err(Failure::new(format!("{other} is no time"))),
+            }
+        }
+        _ => Cell::text(text),
+    })
+}
+
+fn from_base64(text: &str) -> Done<Vec<u8>> {
+    let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let (mut bytes, mut bits, mut held) = (Vec::new(), 0_u32, 0);
+    for byte in text.bytes().filter(|byte| *byte != b'=') {
+        let digit = digits.iter().position(|digit| *digit == byte);
+        let digit = digit.ok_or_else(|| Failure::new(format!("{text:.50} is not base64")))?;
+        bits = (bits << 6 | u32::try_from(digit)?) & 0xff_ffff;
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push(u8::try_from(bits >> held & 0xff)?);
+        }
+    }
+    Ok(bytes)
+}
+
+#[async_trait]
+impl DestinationFixture for Emulator {
+    fn facts(&self) -> DestinationFacts {
+        let mut types = all_target_types();
+        // The emulator reads decimals of more than 38 digits in Parquet as doubles.
+        types.retain(|data_type| *data_type != BigQueryType::BigNumeric(Some((50, 20))));
+        DestinationFacts { types, concurrent_loads: None, cannot: Vec::new() }
+    }
+
+    /// The emulator keeps BIGNUMERIC as a decimal with 20 digits before the point and 18 after it.
+    fn accepts(&self, data_type: &BigQueryType, value: &Cell) -> bool {
+        match (data_type, value) {
+            (BigQueryType::BigNumeric(_), Cell::Decimal(text)) => {
+                let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+                whole.trim_start_matches('-').len() <= 20 && fraction.len() <= 18
+            }
+            _ => true,
+        }
+    }
+
+    async fn read(&self, table: &TargetTable) -> Done<Option<Vec<Row>>> {
+        let columns: Vec<_> = table.columns.iter().map(|column| format!("`{}`", column.name)).collect();
+        let target = &table.target;
+        let sql = format!("SELECT {} FROM `{}`.`{}`", columns.join(", "), target.dataset, target.table);
+        let Some(rows) = query(&sql).await? else { return Ok(None) };
+        let read = |row: &Value| -> Done<Row> {
+            let columns = table.columns.iter().enumerate();
+            columns.map(|(i, column)| cell(&row["f"][i]["v"], &column.data_type, column.mode)).collect()
+        };
+        rows.iter().map(read).collect::<Done<_>>().map(Some)
+    }
+
+    async fn drop_dataset(&self, dataset: &str) -> Done {
+        let url = format!("{}/datasets/{dataset}?deleteContents=true", base()?);
+        let (status, body) = answer(reqwest::Client::new().delete(url)).await?;
+        if status < 300 || status == 404 { Ok(()) } else { Err(Failure::new(format!("{status}: {body}"))) }
+    }
+}
+
+fn main() -> ExitCode {
+    let connection = || {
+        let connection = Connection::new("bigquery", "bigquery").option("endpoint", need_env(URL)?);
+        Ok(connection.option("project", need_env(PROJECT)?))
+    };
+    run(&[Subject::new("bigquery", BigQuery, connection).destination(Emulator)])
+}
