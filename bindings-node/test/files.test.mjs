@@ -1,6 +1,6 @@
 // The main job on local files: 69,659 real purchases from a fixed-width text into a Parquet dataset.
 import assert from "node:assert/strict";
-import { readFileSync, readdirSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { tableFromIPC } from "apache-arrow";
@@ -96,4 +96,13 @@ test("put belongs to memory, and a missing file is not found", async () => {
   const nowhere = new Connection({ type: "files", path: join(root, "no-such-folder") });
   assert.equal((await nowhere.test()).status, "failed");
   await failure(() => nowhere.describe("orders.csv"), "not_found");
+});
+
+test("a missing SQLite file is not found, and is not created", async () => {
+  const path = join(temporaryFolder(), "shop.db");
+  const shop = new Connection(`sqlite:${path}`);
+  const status = await shop.test();
+  assert.deepEqual([status.status, status.error.kind], ["failed", "not_found"]);
+  await failure(() => shop.tables(), "not_found");
+  assert.equal(existsSync(path), false);
 });
