@@ -1,6 +1,7 @@
 //! The folders of a table, and small file operations whose errors name their path.
 
 use std::fs::{self, File};
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -12,12 +13,15 @@ use transload_core::{Error, ErrorKind, Result};
 
 use crate::error::io_error;
 
+/// The load that a new table begins with: one empty file, no record.
+pub(crate) const CREATED_LOAD: &str = "load=000000-created";
 pub(crate) const SCHEMA_FILE: &str = "_schema.json";
 pub(crate) const LOAD_FILE: &str = "_load.json";
 
 /// Where everything of one table is.
 #[derive(Debug, Clone)]
 pub(crate) struct TableFolders {
+    root: PathBuf,
     pub(crate) dataset: PathBuf,
     /// What readers see.
     pub(crate) live: PathBuf,
@@ -30,7 +34,7 @@ impl TableFolders {
         check_name("table", &target.table)?;
         let dataset = root.join(&target.dataset);
         let hidden = dataset.join(".transload").join(&target.table);
-        Ok(Self { live: dataset.join(&target.table), hidden, dataset })
+        Ok(Self { root: root.to_owned(), live: dataset.join(&target.table), hidden, dataset })
     }
 
     pub(crate) fn staging(&self) -> PathBuf {
@@ -43,6 +47,13 @@ impl TableFolders {
 
     pub(crate) fn load(&self, load_id: &str) -> PathBuf {
         self.live.join(format!("load={load_id}"))
+    }
+
+    /// Creates the folder of the dataset. The parent of the root must be there: a typing error in `path`
+    /// must not grow a tree somewhere.
+    pub(crate) fn create_dataset(&self) -> Result<()> {
+        create_root(&self.root)?;
+        create_folder(&self.dataset)
     }
 
     /// Folders of committed loads, sorted by name.
@@ -67,6 +78,7 @@ impl TableFolders {
     /// The lock of the table: one load at a time. It is released when the file is dropped, and by the
     /// kernel when the process dies.
     pub(crate) fn lock(&self) -> Result<File> {
+        self.create_dataset()?;
         create_folder(&self.hidden)?;
         let path = self.hidden.join("lock");
         let file = File::options().create(true).truncate(false).write(true).open(&path);
@@ -93,13 +105,36 @@ impl TableFolders {
 }
 
 fn check_name(what: &str, name: &str) -> Result<()> {
-    let bad = name.is_empty() || name.starts_with(['.', '_']) || name.contains(['/', '\\', '\0', '=', '*', '?']);
+    let bad =
+        name.is_empty() || name.starts_with(['.', '_']) || name.contains(['/', '\\', '\0', '=', '*', '?']);
     if bad {
         return Err(Error::config(format!("`{name}` cannot be the name of a {what} in a folder"))
             .with(what.to_owned(), name)
             .hint("it must not be empty, begin with `.` or `_`, or hold / \\ = * ?"));
     }
     Ok(())
+}
+
+/// Creates one folder, not its parents.
+pub(crate) fn create_root(path: &Path) -> Result<()> {
+    match fs::create_dir(path) {
+        Err(error) if !path.is_dir() => Err(io_error("create folder", path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Load ids become folder names; the contract says what they are made of.
+pub(crate) fn check_load_id(load_id: &str) -> Result<()> {
+    if !load_id.is_empty() && load_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        return Ok(());
+    }
+    Err(Error::config(format!("`{}` is not a load id", load_id.escape_debug()))
+        .hint("use letters, digits and `-` only"))
+}
+
+/// Sixteen hexadecimal digits that no other load uses.
+pub(crate) fn token() -> String {
+    format!("{:016x}", RandomState::new().hash_one(std::process::id()))
 }
 
 pub(crate) fn create_folder(path: &Path) -> Result<()> {

@@ -13,7 +13,8 @@ use transload_core::{Error, Result};
 
 use crate::config::DatasetConfig;
 use crate::connect::{
-    LOAD_FILE, SCHEMA_FILE, TableFolders, create_folder, read_json, rename, sync, write_json,
+    CREATED_LOAD, LOAD_FILE, SCHEMA_FILE, TableFolders, create_folder, read_json, rename, sync, token,
+    write_json,
 };
 use crate::encode::{EncodeOptions, PartWriter};
 use crate::writer::DatasetWriter;
@@ -61,7 +62,8 @@ impl StoredColumn {
         if self.data_type != "RECORD" {
             return self.data_type.parse();
         }
-        let field = |f: &Self| Ok(RecordField { name: f.name.clone(), data_type: f.data_type()?, mode: f.mode });
+        let field =
+            |f: &Self| Ok(RecordField { name: f.name.clone(), data_type: f.data_type()?, mode: f.mode });
         Ok(BigQueryType::Record(self.fields.iter().map(field).collect::<Result<_>>()?))
     }
 }
@@ -90,7 +92,9 @@ impl StoredSchema {
 }
 
 /// Runs file work off the async threads.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| Error::internal("a task that works on files died").source_error(error))?
@@ -106,7 +110,7 @@ impl DatasetDestination {
     }
 }
 
-fn existing(folders: &TableFolders, target: &TargetRef) -> Result<Option<TargetTable>> {
+pub(crate) fn existing(folders: &TableFolders, target: &TargetRef) -> Result<Option<TargetTable>> {
     let stored: Option<StoredSchema> = read_json(&folders.live.join(SCHEMA_FILE))?;
     match stored {
         Some(stored) => stored.into_table(target).map(Some),
@@ -119,24 +123,49 @@ fn existing(folders: &TableFolders, target: &TargetRef) -> Result<Option<TargetT
     }
 }
 
-/// The folder of a new table, complete before it appears.
+/// The folder of a new table, complete before it appears. Only with the lock held.
 fn create_table(folders: &TableFolders, target: &TargetTable, config: &DatasetConfig) -> Result<()> {
-    let staged = folders.staging().join(format!("table-{}", std::process::id()));
-    crate::connect::remove_folder(&staged);
+    let staged = folders.staging().join(format!("prepare-{}", token()));
     // A file with the schema and no rows: a glob over an empty table finds something.
-    let empty = staged.join("load=000000-created");
+    let empty = staged.join(CREATED_LOAD);
     create_folder(&empty)?;
     let options = EncodeOptions::new(config, 0, 1);
     PartWriter::new(options, target.arrow_schema(), &empty, "part".to_owned()).finish(true)?;
     write_schema(&staged, target, config.durable)?;
-    match rename(&staged, &folders.live) {
-        // Somebody else created it at the same moment.
-        Err(_) if folders.live.join(SCHEMA_FILE).exists() => {
-            crate::connect::remove_folder(&staged);
-            Ok(())
-        }
-        outcome => outcome,
+    if config.durable {
+        sync(&empty)?;
+        sync(&staged)?;
     }
+    rename(&staged, &folders.live)?;
+    if config.durable { sync(&folders.dataset) } else { Ok(()) }
+}
+
+fn prepare(
+    folders: &TableFolders,
+    target: &TargetTable,
+    policy: OnSchemaChange,
+    config: &DatasetConfig,
+) -> Result<PrepareOutcome> {
+    if let Some(there) = existing(folders, &target.target)?
+        && target.evolve(&there, policy)?.1 == there
+    {
+        return Ok(PrepareOutcome::default());
+    }
+    // Nobody may change a table under a running load. What was read above may have changed until here.
+    let _lock = folders.lock()?;
+    folders.clean();
+    let Some(there) = existing(folders, &target.target)? else {
+        create_table(folders, target, config)?;
+        return Ok(PrepareOutcome { created: true, ..PrepareOutcome::default() });
+    };
+    let (outcome, evolved) = target.evolve(&there, policy)?;
+    if evolved != there {
+        write_schema(&folders.live, &evolved, config.durable)?;
+        if config.durable {
+            sync(&folders.live)?;
+        }
+    }
+    Ok(outcome)
 }
 
 /// Writes `_schema.json` so that a reader sees the old one or the new one.
@@ -155,8 +184,9 @@ impl Destination for DatasetDestination {
     async fn check(&self) -> Result<ServerInfo> {
         let config = Arc::clone(&self.config);
         blocking(move || {
-            create_folder(&config.path)?;
-            let probe = config.path.join(format!(".transload-check-{}", std::process::id()));
+            let parent = config.path.parent().filter(|_| !config.path.exists());
+            // Before the first load the parent is what counts. Only writing proves that one may write.
+            let probe = parent.unwrap_or(&config.path).join(format!(".transload-check-{}", token()));
             write_json(&probe, &())?;
             std::fs::remove_file(&probe).map_err(|error| crate::error::io_error("remove", &probe, error))?;
             Ok(ServerInfo { version: format!("folder {}", config.path.display()), tls: None })
@@ -166,7 +196,7 @@ impl Destination for DatasetDestination {
 
     async fn ensure_dataset(&self, dataset: &str) -> Result<()> {
         let folders = self.folders(&TargetRef::new(dataset, "any"))?;
-        blocking(move || create_folder(&folders.dataset)).await
+        blocking(move || folders.create_dataset()).await
     }
 
     async fn table(&self, target: &TargetRef) -> Result<Option<TargetTable>> {
@@ -175,21 +205,9 @@ impl Destination for DatasetDestination {
     }
 
     async fn prepare(&self, target: &TargetTable, policy: OnSchemaChange) -> Result<PrepareOutcome> {
-        let (folders, target, config) = (self.folders(&target.target)?, target.clone(), Arc::clone(&self.config));
-        blocking(move || match existing(&folders, &target.target)? {
-            None => {
-                create_table(&folders, &target, &config)?;
-                Ok(PrepareOutcome { created: true, ..PrepareOutcome::default() })
-            }
-            Some(there) => {
-                let (outcome, evolved) = target.evolve(&there, policy)?;
-                if evolved != there {
-                    write_schema(&folders.live, &evolved, config.durable)?;
-                }
-                Ok(outcome)
-            }
-        })
-        .await
+        let (folders, target, config) =
+            (self.folders(&target.target)?, target.clone(), Arc::clone(&self.config));
+        blocking(move || prepare(&folders, &target, policy, &config)).await
     }
 
     async fn last_load(&self, target: &TargetRef, job: &str) -> Result<Option<LoadRecord>> {
@@ -197,7 +215,13 @@ impl Destination for DatasetDestination {
         blocking(move || {
             let mut newest: Option<LoadRecord> = None;
             for load in folders.loads()? {
-                let record: Option<LoadRecord> = read_json(&load.join(LOAD_FILE))?;
+                let path = load.join(LOAD_FILE);
+                let record: Option<LoadRecord> = read_json(&path)?;
+                if record.is_none() && !load.ends_with(CREATED_LOAD) {
+                    return Err(Error::data(format!("{} is missing", path.display()))
+                        .with("path", path.display())
+                        .hint("restore the file; without it the state of the table is not known"));
+                }
                 if let Some(record) = record.filter(|record| record.job == job)
                     && newest.as_ref().is_none_or(|newest| record.sequence > newest.sequence)
                 {

@@ -29,7 +29,9 @@ const GROUP_BYTES: usize = 64 * 1024 * 1024;
 impl EncodeOptions {
     pub(crate) fn new(config: &DatasetConfig, memory_budget: usize, encoders: usize) -> Self {
         let codec = match config.compression {
-            Compression::Zstd => Codec::ZSTD(ZstdLevel::try_new(config.compression_level).unwrap_or_default()),
+            Compression::Zstd => {
+                Codec::ZSTD(ZstdLevel::try_new(config.compression_level).unwrap_or_default())
+            }
             Compression::Snappy => Codec::SNAPPY,
             Compression::None => Codec::UNCOMPRESSED,
         };

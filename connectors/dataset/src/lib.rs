@@ -1,11 +1,13 @@
 #![doc = include_str!("../README.md")]
 
 mod config;
+mod conform;
 mod connect;
 mod destination;
 mod encode;
 mod error;
 mod merge;
+mod prune;
 mod publish;
 mod writer;
 

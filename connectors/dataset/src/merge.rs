@@ -8,15 +8,17 @@ use arrow_array::{Array as _, BooleanArray, RecordBatch};
 use arrow_row::{RowConverter, SortField};
 use arrow_select::filter::filter_record_batch;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 use transload_core::connector::{LoadOutcome, LoadRecord};
 use transload_core::{Error, Result};
 
-use crate::connect::{LOAD_FILE, SCHEMA_FILE, create_folder, read_json};
-use crate::destination::StoredSchema;
+use crate::connect::{LOAD_FILE, create_folder, token};
 use crate::encode::{EncodeOptions, Part, PartWriter};
 use crate::error::{io_error, parquet_error};
-use crate::publish::{append, exchange_table, new_table_folder, seal_load};
+use crate::prune::Ranges;
+use crate::publish::{append, exchange_table, new_table_folder, seal_load, sync_folder};
 use crate::writer::Staged;
 
 /// Rows of a batch while existing files are read; small, since only keys are kept.
@@ -27,6 +29,8 @@ struct Winner {
     file: usize,
     row: usize,
     order: Box<[u8]>,
+    /// An existing row has the same key.
+    matched: bool,
 }
 
 type Keys = HashMap<Box<[u8]>, Winner>;
@@ -40,7 +44,11 @@ pub(crate) fn merge(
     order_by: Option<&str>,
     outcome: &mut LoadOutcome,
 ) -> Result<()> {
-    let (keys, rows) = winners(&parts, key, order_by)?;
+    // As the table spells them.
+    let named = |name: &str| staged.table.column(name).map_or(name, |column| &column.name).to_owned();
+    let key: &[String] = &key.iter().map(|name| named(name)).collect::<Vec<_>>();
+    let order_by = order_by.map(named);
+    let (mut keys, ranges, rows) = winners(&parts, key, order_by.as_deref())?;
     outcome.superseded = count(rows - keys.len());
     if outcome.superseded > 0 {
         drop_losers(staged, encode, &parts, &keys, key)?;
@@ -50,16 +58,17 @@ pub(crate) fn merge(
     let mut plans = Vec::new();
     for load in staged.folders.loads()? {
         for part in part_files(&load)? {
-            let (hits, total) = hits(&part, key, &keys)?;
-            outcome.updated += count(hits.len());
+            let (hits, total) = hits(&part, key, &mut keys, &ranges)?;
             plans.push(FilePlan { load: load.clone(), part, hits, total });
         }
     }
+    // Rows of the load and not of the table: a key may be in the table more than once.
+    outcome.updated = count(keys.values().filter(|winner| winner.matched).count());
     outcome.inserted = count(keys.len()).saturating_sub(outcome.updated);
     if plans.iter().all(|plan| plan.hits.is_empty()) {
         return append(staged, record);
     }
-    let table = rebuild(staged, encode, &plans, record, outcome)?;
+    let table = rebuild(staged, encode, &plans, outcome)?;
     fs::rename(&staged.folder, table.join(format!("load={}", record.load_id)))
         .map_err(|error| io_error("move load to", &table, error))?;
     exchange_table(staged, &table)
@@ -79,8 +88,9 @@ struct FilePlan {
 }
 
 /// The winning row of every key of the load, and the number of rows.
-fn winners(parts: &[Part], key: &[String], order_by: Option<&str>) -> Result<(Keys, usize)> {
+fn winners(parts: &[Part], key: &[String], order_by: Option<&str>) -> Result<(Keys, Ranges, usize)> {
     let mut keys = Keys::new();
+    let mut ranges = Ranges::of(key.len());
     let mut rows = 0;
     let mut columns: Vec<&str> = key.iter().map(String::as_str).collect();
     columns.extend(order_by.filter(|order| !key.iter().any(|column| column == order)));
@@ -89,12 +99,13 @@ fn winners(parts: &[Part], key: &[String], order_by: Option<&str>) -> Result<(Ke
         for batch in open(&part.path, Some(&columns))? {
             let batch = batch.map_err(|error| broken(&part.path, error))?;
             let these = encoded(&batch, key, true)?;
+            ranges.add(&batch, key)?;
             let orders = match order_by {
                 Some(order) => encoded(&batch, &[order.to_owned()], false)?,
                 None => vec![Box::default(); batch.num_rows()],
             };
             for (key, order) in these.into_iter().zip(orders) {
-                let winner = Winner { file, row, order };
+                let winner = Winner { file, row, order, matched: false };
                 // At a tie the later written row wins.
                 if keys.get(&key).is_none_or(|best| winner.order >= best.order) {
                     keys.insert(key, winner);
@@ -104,7 +115,7 @@ fn winners(parts: &[Part], key: &[String], order_by: Option<&str>) -> Result<(Ke
         }
         rows += row;
     }
-    Ok((keys, rows))
+    Ok((keys, ranges, rows))
 }
 
 /// Key (or order) columns of a batch as comparable bytes, a row each.
@@ -117,9 +128,11 @@ fn encoded(batch: &RecordBatch, names: &[String], refuse_null: bool) -> Result<V
                 .hint("load the table anew with `replace`, then merge by the new key")
         })?;
         if refuse_null && column.null_count() > 0 {
-            return Err(Error::data(format!("key column `{name}` holds NULL, so rows cannot be merged by it"))
-                .with("column", name)
-                .hint("choose key columns that are never NULL"));
+            return Err(Error::data(format!(
+                "key column `{name}` holds NULL, so rows cannot be merged by it"
+            ))
+            .with("column", name)
+            .hint("choose key columns that are never NULL"));
         }
         columns.push(column.clone());
     }
@@ -136,10 +149,14 @@ fn drop_losers(
     keys: &Keys,
     key: &[String],
 ) -> Result<()> {
-    let schema = staged.request.target.arrow_schema();
+    let schema = staged.table.arrow_schema();
     for (file, part) in parts.iter().enumerate() {
-        let mut writer =
-            PartWriter::new(encode.clone(), schema.clone(), &staged.folder, format!("{}-unique", stem(&part.path)));
+        let mut writer = PartWriter::new(
+            encode.clone(),
+            schema.clone(),
+            &staged.folder,
+            format!("{}-unique", stem(&part.path)),
+        );
         let mut row = 0;
         for batch in open(&part.path, None)? {
             let batch = batch.map_err(|error| broken(&part.path, error))?;
@@ -156,21 +173,42 @@ fn drop_losers(
     Ok(())
 }
 
-/// Rows of an existing file whose key the load has, and its number of rows.
-fn hits(part: &Path, key: &[String], keys: &Keys) -> Result<(Vec<usize>, usize)> {
-    let mut hits = Vec::new();
-    let mut row = 0;
-    let columns: Vec<&str> = key.iter().map(String::as_str).collect();
-    for batch in open(part, Some(&columns))? {
-        let batch = batch.map_err(|error| broken(part, error))?;
-        for these in encoded(&batch, key, false)? {
-            if keys.contains_key(&these) {
-                hits.push(row);
+/// Rows of an existing file whose key the load has, and its number of rows. Statistics rule out row
+/// groups first; of the others only the key columns are read.
+fn hits(part: &Path, key: &[String], keys: &mut Keys, ranges: &Ranges) -> Result<(Vec<usize>, usize)> {
+    let file = File::open(part).map_err(|error| io_error("open", part, error))?;
+    let failed = |error| parquet_error("read", part, error);
+    let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(failed)?;
+    let groups = metadata.metadata().row_groups();
+    let rows: Vec<usize> =
+        groups.iter().map(|group| usize::try_from(group.num_rows()).unwrap_or(0)).collect();
+    let mut found = Vec::new();
+    let mut start = 0;
+    // Rows of a file that is older than a key column have NULL there, which no key of the load equals.
+    if key.iter().all(|name| metadata.schema().column_with_name(name).is_some()) {
+        let wanted = ranges.row_groups(&metadata, key).map_err(failed)?;
+        for (group, wanted) in wanted.into_iter().enumerate() {
+            if wanted {
+                let file = file.try_clone().map_err(|error| io_error("open", part, error))?;
+                let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone());
+                let names: Vec<&str> = key.iter().map(String::as_str).collect();
+                let reader = columns_only(builder.with_row_groups(vec![group]), &names);
+                let mut row = start;
+                for batch in reader.with_batch_size(BATCH_ROWS).build().map_err(failed)? {
+                    let batch = batch.map_err(|error| broken(part, error))?;
+                    for these in encoded(&batch, key, false)? {
+                        if let Some(winner) = keys.get_mut(&these) {
+                            winner.matched = true;
+                            found.push(row);
+                        }
+                        row += 1;
+                    }
+                }
             }
-            row += 1;
+            start += rows.get(group).copied().unwrap_or(0);
         }
     }
-    Ok((hits, row))
+    Ok((found, rows.iter().sum()))
 }
 
 /// The new table folder with all existing loads: files without hits are hard links, others are rewritten.
@@ -178,15 +216,11 @@ fn rebuild(
     staged: &Staged,
     encode: &EncodeOptions,
     plans: &[FilePlan],
-    record: &LoadRecord,
     outcome: &mut LoadOutcome,
 ) -> Result<PathBuf> {
-    let table = new_table_folder(staged, &staged.request.target)?;
-    // The live schema may have columns that this job does not load.
-    let stored: Option<StoredSchema> = read_json(&staged.folders.live.join(SCHEMA_FILE))?;
-    if let Some(stored) = stored {
-        crate::connect::write_json(&table.join(SCHEMA_FILE), &stored)?;
-    }
+    let table = new_table_folder(staged)?;
+    // A new name each time: a reader that still has an old name finds no file rather than another content.
+    let tag = token();
     for load in staged.folders.loads()? {
         let folder = inside(&table, &load)?;
         create_folder(&folder)?;
@@ -201,19 +235,22 @@ fn rebuild(
             link(&plan.part, &inside(&folder, &plan.part)?)?;
         } else if plan.hits.len() < plan.total {
             outcome.rewritten += count(plan.total - plan.hits.len());
-            rewrite(plan, encode, &folder, record.sequence)?;
+            outcome.bytes += rewrite(plan, encode, &folder, &tag)?;
         }
+    }
+    for load in staged.folders.loads()? {
+        sync_folder(staged, &inside(&table, &load)?)?;
     }
     Ok(table)
 }
 
-fn rewrite(plan: &FilePlan, encode: &EncodeOptions, folder: &Path, sequence: u64) -> Result<()> {
+fn rewrite(plan: &FilePlan, encode: &EncodeOptions, folder: &Path, tag: &str) -> Result<u64> {
     let reader = open(&plan.part, None)?;
     let mut writer = PartWriter::new(
         encode.clone(),
         reader.schema_without_metadata(),
         folder,
-        format!("{}-m{sequence}", stem(&plan.part)),
+        format!("{}-m{tag}", base(&plan.part)),
     );
     let mut hits = plan.hits.iter().copied().peekable();
     let mut row = 0;
@@ -226,7 +263,7 @@ fn rewrite(plan: &FilePlan, encode: &EncodeOptions, folder: &Path, sequence: u64
         }
         writer.write(&filter_record_batch(&batch, &BooleanArray::from(keep))?)?;
     }
-    writer.finish(false).map(|_| ())
+    Ok(writer.finish(false)?.iter().map(|part| part.bytes).sum())
 }
 
 fn inside(folder: &Path, path: &Path) -> Result<PathBuf> {
@@ -236,6 +273,12 @@ fn inside(folder: &Path, path: &Path) -> Result<PathBuf> {
 
 fn stem(path: &Path) -> String {
     path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// The name that a file was first written under: rewriting it again must not make it longer each time.
+fn base(path: &Path) -> String {
+    let stem = stem(path);
+    stem.split_once("-m").map_or(stem.as_str(), |(base, _)| base).to_owned()
 }
 
 fn link(from: &Path, to: &Path) -> Result<()> {
@@ -263,21 +306,23 @@ fn broken(path: &Path, error: arrow_schema::ArrowError) -> Error {
 fn open(path: &Path, columns: Option<&[&str]>) -> Result<ParquetRecordBatchReader> {
     let file = File::open(path).map_err(|error| io_error("open", path, error))?;
     let failed = |error| parquet_error("read", path, error);
-    let mut builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(failed)?.with_batch_size(BATCH_ROWS);
+    let mut builder =
+        ParquetRecordBatchReaderBuilder::try_new(file).map_err(failed)?.with_batch_size(BATCH_ROWS);
     if let Some(columns) = columns {
-        let schema = builder.parquet_schema();
-        let roots: Vec<usize> = schema
-            .root_schema()
-            .get_fields()
-            .iter()
-            .enumerate()
-            .filter(|(_, field)| columns.contains(&field.name()))
-            .map(|(index, _)| index)
-            .collect();
-        let mask = ProjectionMask::roots(schema, roots);
-        builder = builder.with_projection(mask);
+        builder = columns_only(builder, columns);
     }
     builder.build().map_err(failed)
+}
+
+fn columns_only(
+    builder: ParquetRecordBatchReaderBuilder<File>,
+    columns: &[&str],
+) -> ParquetRecordBatchReaderBuilder<File> {
+    let fields = builder.parquet_schema().root_schema().get_fields().iter().enumerate();
+    let roots: Vec<usize> =
+        fields.filter(|(_, field)| columns.contains(&field.name())).map(|(index, _)| index).collect();
+    let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
+    builder.with_projection(mask)
 }
 
 /// The schema of a reader for writing the same columns again.

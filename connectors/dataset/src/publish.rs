@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use transload_core::connector::{LoadOutcome, LoadRecord, WriteMode};
-use transload_core::schema::TargetTable;
 use transload_core::{Result, ResultExt as _};
 
 use crate::connect::{LOAD_FILE, SCHEMA_FILE, create_folder, exchange, read_json, rename, sync, write_json};
@@ -36,7 +35,7 @@ pub(crate) fn publish(
         // `Replace`, and whatever a later version adds, which is safest as a whole table.
         _ => {
             if parts.is_empty() {
-                let schema = staged.request.target.arrow_schema();
+                let schema = staged.table.arrow_schema();
                 PartWriter::new(encode, schema, &staged.folder, "part-0".to_owned()).finish(true)?;
             }
             seal_load(staged, record)?;
@@ -64,16 +63,16 @@ pub(crate) fn append(staged: &Staged, record: &LoadRecord) -> Result<()> {
 }
 
 fn replace(staged: &Staged, record: &LoadRecord) -> Result<()> {
-    let table = new_table_folder(staged, &staged.request.target)?;
+    let table = new_table_folder(staged)?;
     rename(&staged.folder, &table.join(format!("load={}", record.load_id)))?;
     exchange_table(staged, &table)
 }
 
 /// A folder beside the staged load that will become the table.
-pub(crate) fn new_table_folder(staged: &Staged, target: &TargetTable) -> Result<PathBuf> {
+pub(crate) fn new_table_folder(staged: &Staged) -> Result<PathBuf> {
     let table = staged.folders.staging().join("table");
     create_folder(&table)?;
-    write_schema(&table, target, staged.config.durable)?;
+    write_schema(&table, &staged.table, staged.config.durable)?;
     Ok(table)
 }
 
@@ -88,6 +87,6 @@ pub(crate) fn exchange_table(staged: &Staged, table: &Path) -> Result<()> {
     sync_folder(staged, &staged.folders.dataset)
 }
 
-fn sync_folder(staged: &Staged, folder: &Path) -> Result<()> {
+pub(crate) fn sync_folder(staged: &Staged, folder: &Path) -> Result<()> {
     if staged.config.durable { sync(folder) } else { Ok(()) }
 }

@@ -3,29 +3,41 @@
 use std::fmt;
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use tokio::sync::mpsc;
+use transload_core::batch::batch_bytes;
 use transload_core::connector::{LoadOutcome, LoadRecord, LoadRequest, LoadWriter, WriteMode};
-use transload_core::{Error, Result};
+use transload_core::schema::TargetTable;
+use transload_core::{Error, ErrorKind, Result};
 
 use crate::config::DatasetConfig;
-use crate::connect::{TableFolders, create_folder, remove_folder};
-use crate::destination::blocking;
+use crate::conform::Conform;
+use crate::connect::{TableFolders, check_load_id, create_folder, remove_folder, token};
+use crate::destination::{blocking, existing};
 use crate::encode::{EncodeOptions, Part, PartWriter};
 use crate::publish::publish;
 
 /// Batches that wait for one encoder. More would only use memory.
 const QUEUE: usize = 2;
 
+/// Bytes a load must have before a second encoder, and with it a second file, is worth it.
+const SMALL_LOAD: usize = 8 * 1024 * 1024;
+
 /// A load in progress.
 pub(crate) struct DatasetWriter {
     staged: Staged,
     encode: EncodeOptions,
+    conform: Conform,
     most_encoders: usize,
+    /// Bytes that were written until now.
+    taken: AtomicUsize,
+    /// A write failed: the load can only be aborted.
+    failed: AtomicBool,
     encoders: Mutex<Vec<Encoder>>,
 }
 
@@ -35,6 +47,8 @@ pub(crate) struct Staged {
     pub(crate) folders: TableFolders,
     pub(crate) folder: PathBuf,
     pub(crate) request: LoadRequest,
+    /// The table as it is after the load; its files have these columns.
+    pub(crate) table: TargetTable,
     pub(crate) config: DatasetConfig,
     _lock: File,
 }
@@ -53,28 +67,51 @@ struct Encoder {
 
 impl DatasetWriter {
     pub(crate) fn begin(folders: TableFolders, config: &DatasetConfig, request: LoadRequest) -> Result<Self> {
+        check_load_id(&request.load_id)?;
         let lock = folders.lock()?;
         folders.clean();
-        let folder = folders.staging().join(&request.load_id);
+        let there = existing(&folders, &request.target.target)?;
+        let table = match (&request.mode, there) {
+            (WriteMode::Replace, _) => request.target.clone(),
+            (_, Some(table)) => table,
+            (_, None) => {
+                let target = &request.target.target;
+                return Err(Error::new(ErrorKind::NotFound, format!("table {target} does not exist"))
+                    .with("target", target)
+                    .hint("prepare the table before loading into it"));
+            }
+        };
+        let conform = Conform::new(&request.target, &table)?;
+        // Not the load id alone: an encoder of a dropped load may still write into the folder of that one.
+        let folder = folders.staging().join(format!("{}-{}", request.load_id, token()));
         create_folder(&folder)?;
         // Merge needs to know which of two rows with one key was written later, so it has one encoder.
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let most_encoders = if matches!(request.mode, WriteMode::Merge { .. }) { 1 } else { cores.min(4) };
         let encode = EncodeOptions::new(config, request.memory_budget, most_encoders);
-        let staged = Staged { folders, folder, request, config: config.clone(), _lock: lock };
-        Ok(Self { staged, encode, most_encoders, encoders: Mutex::new(Vec::new()) })
+        let staged = Staged { folders, folder, request, table, config: config.clone(), _lock: lock };
+        Ok(Self {
+            staged,
+            encode,
+            conform,
+            most_encoders,
+            taken: AtomicUsize::new(0),
+            failed: AtomicBool::new(false),
+            encoders: Mutex::new(Vec::new()),
+        })
     }
 
     fn start_encoder(&self, number: usize) -> Result<Encoder> {
         let (queue, mut batches) = mpsc::channel::<RecordBatch>(QUEUE);
-        let schema = self.staged.request.target.arrow_schema();
+        let conform = self.conform.clone();
+        let schema = conform.schema().clone();
         let mut parts =
             PartWriter::new(self.encode.clone(), schema, &self.staged.folder, format!("part-{number}"));
         let thread = std::thread::Builder::new()
             .name("transload-encode".to_owned())
             .spawn(move || {
                 while let Some(batch) = batches.blocking_recv() {
-                    parts.write(&batch)?;
+                    parts.write(&conform.apply(&batch)?)?;
                 }
                 parts.finish(false)
             })
@@ -86,11 +123,15 @@ impl DatasetWriter {
     /// so that a small load is one file.
     fn queue_for(&self) -> Result<mpsc::Sender<RecordBatch>> {
         let mut encoders = self.encoders.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.failed.load(Ordering::Acquire) {
+            return Err(failed_before());
+        }
         let with_room = encoders.iter().find(|encoder| encoder.queue.capacity() > 0);
         if let Some(encoder) = with_room {
             return Ok(encoder.queue.clone());
         }
-        if encoders.len() < self.most_encoders {
+        let small = self.taken.load(Ordering::Relaxed) < SMALL_LOAD;
+        if encoders.is_empty() || (!small && encoders.len() < self.most_encoders) {
             let encoder = self.start_encoder(encoders.len())?;
             let queue = encoder.queue.clone();
             encoders.push(encoder);
@@ -103,6 +144,10 @@ impl DatasetWriter {
     fn take_encoders(&self) -> Vec<Encoder> {
         std::mem::take(&mut *self.encoders.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn failed_before() -> Error {
+    Error::internal("a write of this load failed before").hint("abort the load; its first error says why")
 }
 
 /// Waits for the encoders' last files.
@@ -123,17 +168,29 @@ fn finish(encoders: Vec<Encoder>) -> Result<Vec<Part>> {
 #[async_trait]
 impl LoadWriter for DatasetWriter {
     async fn write(&self, batch: RecordBatch) -> Result<()> {
+        self.conform.check(&batch)?;
+        self.taken.fetch_add(batch_bytes(&batch), Ordering::Relaxed);
         let queue = self.queue_for()?;
         if queue.send(batch).await.is_ok() {
             return Ok(());
         }
         // The encoder ended early: its error is the answer.
+        self.failed.store(true, Ordering::Release);
         let encoders = self.take_encoders();
         let outcome = blocking(move || finish(encoders)).await;
         Err(outcome.err().unwrap_or_else(|| Error::internal("an encoder ended before its load")))
     }
 
     async fn commit(self: Box<Self>, record: LoadRecord) -> Result<LoadOutcome> {
+        if self.failed.load(Ordering::Acquire) {
+            return Err(failed_before());
+        }
+        if record.load_id != self.staged.request.load_id {
+            return Err(Error::internal(format!(
+                "load {} cannot be committed with the record of {}",
+                self.staged.request.load_id, record.load_id
+            )));
+        }
         let encoders = self.take_encoders();
         let Self { staged, encode, .. } = *self;
         blocking(move || {
