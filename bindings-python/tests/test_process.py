@@ -1,0 +1,172 @@
+"""Signals, forks and the end of the process: each in a process of its own."""
+
+import signal
+import time
+
+import pytest
+from conftest import child, run_child
+
+INTERRUPTED = """
+import glob, json, sys, transload
+source = transload.Connection(type="sqlite", name="endless", path=sys.argv[1])
+lake = transload.Connection(type="dataset", name="lake", path=sys.argv[2])
+job = {"name": "j", "source": {"connection": "endless", "table": "numbers"},
+       "destination": {"connection": "lake", "dataset": "raw", "table": "t"}}
+def tell(progress):
+    if progress["rows_written"]:
+        print("loading", flush=True)
+try:
+    transload.Runner([source, lake]).run(job, on_progress=tell)
+except KeyboardInterrupt as interrupt:
+    files = glob.glob(sys.argv[2] + "/raw/**/*.parquet", recursive=True)
+    print(interrupt.report["status"], interrupt.report["committed"], files, flush=True)
+    raise
+"""
+
+READING = """
+import sys, transload
+source = transload.Connection(type="sqlite", name="endless", path=sys.argv[1])
+reader = source.read("numbers")
+print("loading", flush=True)
+{read}
+"""
+
+
+def interrupt(code, *arguments):
+    """Sends SIGINT once the child says so; gives what it printed afterwards and how it ended."""
+    process = child(code, *arguments)
+    try:
+        assert process.stdout.readline() == "loading\n", process.communicate(timeout=10)
+        time.sleep(0.3)
+        begun = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    return out, err, process.returncode, time.monotonic() - begun
+
+
+def test_ctrl_c_ends_a_run_with_nothing_loaded(endless, tmp_path):
+    out, err, status, seconds = interrupt(INTERRUPTED, endless.to_dict()["path"], tmp_path / "lake")
+    assert status == -signal.SIGINT, err
+    assert out.splitlines()[-1] == "cancelled False []"
+    assert err.rstrip().endswith("KeyboardInterrupt")
+    assert seconds < 10
+    assert not list((tmp_path / "lake").rglob("*.parquet"))
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        "for batch in reader: pass",
+        "import pyarrow; [None for _ in pyarrow.RecordBatchReader.from_stream(reader)]",
+    ],
+    ids=["loop", "pyarrow"],
+)
+def test_ctrl_c_ends_a_read(endless, read):
+    _, err, status, _ = interrupt(READING.format(read=read), endless.to_dict()["path"])
+    assert status == -signal.SIGINT, err
+    assert "KeyboardInterrupt" in err
+
+
+WAITING = """
+import socket, sys, threading, transload
+server = socket.create_server(("127.0.0.1", 0))  # accepts and never answers
+port = server.getsockname()[1]
+print("loading", flush=True)
+transload.Connection(f"postgresql://u@127.0.0.1:{port}/d", tls="disable", connect_timeout=60).tables()
+"""
+
+
+def test_ctrl_c_ends_a_wait_for_a_silent_server():
+    _, err, status, seconds = interrupt(WAITING)
+    assert status == -signal.SIGINT, err
+    assert seconds < 5
+
+
+FORK = """
+import os, sys, threading, time, transload
+lake = transload.Connection(type="dataset", name="lake", path=sys.argv[2])
+shop = transload.Connection(type="files", name="shop", path=sys.argv[1])
+runner = transload.Runner([shop, lake])
+def job(name):
+    return {"name": name, "source": {"connection": "shop", "table": "orders.csv"},
+            "destination": {"connection": "lake", "dataset": "raw", "table": name}}
+assert runner.run(job("parent")).rows["written"] == 3   # the runtime is there before the fork
+reader = shop.read("orders.csv")
+children = []
+for number in range(3):
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            report = runner.run(job(f"child{number}"))
+            assert report.rows["written"] == 3
+            try:
+                list(reader)
+            except transload.UnsupportedError as error:
+                assert "after the fork" in error.hint
+                status = 0
+            del reader
+        finally:
+            os._exit(status)
+    children.append(pid)
+for pid in children:
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+print(sum(len(batch) for batch in reader), runner.run(job("again")).rows["written"])
+"""
+
+
+def test_a_forked_child_has_a_runtime_of_its_own(tmp_path):
+    (tmp_path / "orders.csv").write_text("id\n1\n2\n3\n")
+    # Python 3.12 warns of every fork of a process with threads.
+    code = "import warnings; warnings.simplefilter('ignore', DeprecationWarning)\n" + FORK
+    assert run_child(code, tmp_path, tmp_path / "lake") == "3 3"
+
+
+def test_the_process_ends_with_a_reader_open(endless):
+    code = """
+import sys, transload
+reader = transload.Connection(type="sqlite", path=sys.argv[1]).read("numbers", parallelism=2)
+next(reader)
+print("done")
+"""
+    assert run_child(code, endless.to_dict()["path"]) == "done"
+
+
+def test_the_process_ends_while_a_thread_runs_a_job(endless, tmp_path):
+    code = """
+import sys, threading, transload
+source = transload.Connection(type="sqlite", name="endless", path=sys.argv[1])
+lake = transload.Connection(type="dataset", name="lake", path=sys.argv[2])
+job = {"name": "j", "source": {"connection": "endless", "table": "numbers"},
+       "destination": {"connection": "lake", "dataset": "raw", "table": "t"}}
+loading = threading.Event()
+run = lambda: transload.Runner([source, lake]).run(job, lambda p: p["rows_written"] and loading.set())
+threading.Thread(target=run, daemon=True).start()
+assert loading.wait(30)
+print("done")
+"""
+    assert run_child(code, endless.to_dict()["path"], tmp_path / "lake") == "done"
+    assert not list((tmp_path / "lake" / "raw" / "t").rglob("*.parquet"))
+
+
+def test_signal_handlers_of_the_host_run_during_a_wait(endless, tmp_path):
+    """And what they raise ends the run, as it ends Python's own waits."""
+    code = """
+import signal, sys, transload
+source = transload.Connection(type="sqlite", name="endless", path=sys.argv[1])
+lake = transload.Connection(type="dataset", name="lake", path=sys.argv[2])
+def alarm(*_):
+    print(transload.Connection("memory:x").test()["status"])  # the engine may be called from here
+    raise TimeoutError("enough")
+signal.signal(signal.SIGALRM, alarm)
+signal.setitimer(signal.ITIMER_REAL, 1)
+try:
+    transload.Runner([source, lake]).run({
+        "name": "j", "source": {"connection": "endless", "table": "numbers"},
+        "destination": {"connection": "lake", "dataset": "raw", "table": "t"}})
+except TimeoutError as error:
+    print(error, error.report["status"])
+"""
+    assert run_child(code, endless.to_dict()["path"], tmp_path / "lake") == "ok\nenough cancelled"
