@@ -10,8 +10,9 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
-use parquet::basic::LogicalType;
+use parquet::basic::{Compression, LogicalType, Type as PhysicalType};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::schema::types::Type;
 use transload_core::batch::BATCH_ROWS;
 use transload_core::schema::{ColumnSchema, Extension, TableRef, TableSchema};
@@ -32,6 +33,12 @@ impl ParquetTable {
         let file = File::open(path).map_err(|error| io_error("open", path, error))?;
         let wrong = |error: ParquetError| parquet_error(path, error);
         let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(wrong)?;
+        let chunks = metadata.metadata().row_groups().iter().flat_map(|group| group.columns());
+        if let Some(codec) = chunks.map(|chunk| chunk.compression()).find(|codec| !readable(*codec)) {
+            return Err(Error::unsupported(format!("{} is compressed with {codec}", path.display()))
+                .with("path", path.display())
+                .hint("write the file again with Snappy or Zstandard"));
+        }
         let schema = metadata.schema();
         let plain: Fields = schema.fields().iter().map(|field| plain_field(field)).collect();
         let metadata = if &plain == schema.fields() {
@@ -113,18 +120,48 @@ impl ParquetTable {
     fn batch_rows(&self, groups: &[usize], fields: &[usize], batch_bytes: usize) -> usize {
         let metadata = self.metadata.metadata();
         let parquet = self.metadata.parquet_schema();
-        let (mut bytes, mut rows) = (0_i64, 0_i64);
+        let (mut bytes, mut rows, mut most) = (0_i64, 0_i64, BATCH_ROWS);
         for group in groups.iter().filter_map(|group| metadata.row_groups().get(*group)) {
             rows += group.num_rows();
             for (leaf, column) in group.columns().iter().enumerate() {
-                if fields.contains(&parquet.get_column_root_idx(leaf)) {
-                    bytes += column.uncompressed_size();
+                if !fields.contains(&parquet.get_column_root_idx(leaf)) {
+                    continue;
                 }
+                let decoded = decoded_bytes(column);
+                if decoded.is_none() && column.dictionary_page_offset().is_some() {
+                    // Every row may repeat the longest value of the dictionary.
+                    most = BLIND_ROWS;
+                }
+                bytes = bytes.saturating_add(decoded.unwrap_or_else(|| column.uncompressed_size()));
             }
         }
         let mean = usize::try_from(bytes / rows.max(1)).unwrap_or(1).max(1);
-        (batch_bytes / mean).clamp(1, BATCH_ROWS)
+        (batch_bytes / mean).clamp(1, most)
     }
+}
+
+/// Rows of a batch where the file does not tell how large its values are.
+const BLIND_ROWS: usize = 4096;
+
+/// What a column chunk takes in memory, if the file tells: pages hold repeated values only once.
+fn decoded_bytes(column: &ColumnChunkMetaData) -> Option<i64> {
+    let width = match column.column_type() {
+        PhysicalType::BOOLEAN => 1,
+        PhysicalType::INT32 | PhysicalType::FLOAT => 4,
+        PhysicalType::INT64 | PhysicalType::DOUBLE => 8,
+        PhysicalType::INT96 => 12,
+        PhysicalType::FIXED_LEN_BYTE_ARRAY => i64::from(column.column_descr().type_length()),
+        PhysicalType::BYTE_ARRAY => {
+            let values = column.unencoded_byte_array_data_bytes()?;
+            return Some(values.saturating_add(column.num_values().saturating_mul(4)));
+        }
+    };
+    Some(column.num_values().saturating_mul(width))
+}
+
+/// Whether the codec is compiled in. Asked when a file is opened, so that no read fails half way.
+fn readable(codec: Compression) -> bool {
+    matches!(codec, Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::ZSTD(_))
 }
 
 /// Types that the engine does not use inside: views, large and dictionary forms become the plain ones.
@@ -183,5 +220,22 @@ impl Iterator for ParquetReader {
             let columns = batch.project(&self.order)?.columns().to_vec();
             Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use parquet::basic::{GzipLevel, ZstdLevel};
+
+    #[test]
+    fn codecs_that_are_compiled_in() {
+        for codec in [Compression::UNCOMPRESSED, Compression::SNAPPY, Compression::ZSTD(ZstdLevel::default())]
+        {
+            assert!(readable(codec), "{codec}");
+        }
+        for codec in [Compression::GZIP(GzipLevel::default()), Compression::LZ4, Compression::LZ4_RAW] {
+            assert!(!readable(codec), "{codec}");
+        }
     }
 }

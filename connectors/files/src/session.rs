@@ -8,7 +8,7 @@ use arrow_schema::SchemaRef;
 use arrow_select::filter::filter_record_batch;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use transload_core::batch::BATCH_BYTES;
+use transload_core::batch::{BATCH_BYTES, batch_bytes, split_by_bytes};
 use transload_core::connector::{CursorSummary, ReadPlan, ReadSession, Split};
 use transload_core::schema::{CursorValue, TableRef, TableSchema};
 use transload_core::{BatchStream, Error, ErrorKind, Result, ResultExt as _};
@@ -354,6 +354,8 @@ struct PieceReader {
     wished: usize,
     left: u64,
     batch_bytes: usize,
+    /// Pieces of a batch that was larger than wished.
+    ready: VecDeque<RecordBatch>,
 }
 
 impl PieceReader {
@@ -383,6 +385,7 @@ impl PieceReader {
             wished,
             left: plan.limit.unwrap_or(u64::MAX),
             batch_bytes: if plan.batch_bytes == 0 { BATCH_BYTES } else { plan.batch_bytes },
+            ready: VecDeque::new(),
         })
     }
 
@@ -470,10 +473,20 @@ impl Iterator for PieceReader {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if let Some(piece) = self.ready.pop_front() {
+            return Some(Ok(piece));
+        }
         if self.left == 0 {
             return self.finish().err().map(Err);
         }
         let next = self.next_batch();
+        if let Ok(Some(batch)) = &next
+            && batch_bytes(batch) > self.batch_bytes.saturating_mul(2)
+        {
+            // Rows are counted by the mean of whole row groups; some are much wider than that.
+            self.ready.extend(split_by_bytes(batch, self.batch_bytes));
+            return self.ready.pop_front().map(Ok);
+        }
         if next.is_err() {
             self.pieces.clear();
             self.current = None;

@@ -378,3 +378,24 @@ async fn mutated_parquet_never_panics() {
     }
     assert!(refused > 50);
 }
+
+/// Values that a page holds once and every row repeats must not make huge batches.
+#[tokio::test]
+async fn repeated_and_uneven_values_keep_batches_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let long = "x".repeat(20_000);
+    let repeated: StringArray = (0..3000).map(|_| Some(long.as_str())).collect();
+    let uneven: StringArray =
+        (0..3000).map(|row| Some(if row > 2900 { long.as_str() } else { "short" })).collect();
+    for (name, values) in [("repeated", repeated), ("uneven", uneven)] {
+        let batch = RecordBatch::try_from_iter([("v", Arc::new(values) as ArrayRef)]).unwrap();
+        write_parquet(&dir.path().join(format!("{name}.parquet")), &batch, 10_000);
+        let session = source(dir.path(), "").await.begin(&table(&format!("{name}.parquet"))).await.unwrap();
+        let plan = ReadPlan { batch_bytes: 100_000, ..ReadPlan::default() };
+        let split = session.splits(&plan).await.unwrap().remove(0);
+        let batches: Vec<_> = session.read(&split).await.unwrap().try_collect().await.unwrap();
+        assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 3000);
+        let largest = batches.iter().map(transload_core::batch::batch_bytes).max().unwrap();
+        assert!(largest <= 200_000 + 2 * long.len(), "{name}: {largest}");
+    }
+}
