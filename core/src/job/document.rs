@@ -271,7 +271,9 @@ impl JobDocument {
             ("destination.table", &self.destination.table),
         ] {
             if text.trim().is_empty() {
-                return Err(invalid(format!("`{field}` is empty")).with("field", field));
+                return Err(invalid(format!("`{field}` is empty"))
+                    .with("field", field)
+                    .hint("every job names its source, its destination and itself"));
             }
         }
         if let Some(columns) = &self.source.columns {
@@ -280,7 +282,7 @@ impl JobDocument {
             }
             let mut seen = std::collections::BTreeSet::new();
             if let Some(twice) = columns.iter().find(|column| !seen.insert(column.as_str())) {
-                return Err(invalid(format!("`source.columns` names `{twice}` twice")));
+                return Err(invalid(format!("`source.columns` names `{twice}` twice")).hint("name it once"));
             }
         }
         if let Some(schedule) = &self.schedule {

@@ -77,7 +77,7 @@ async fn plan(
 
     tracker.phase(Phase::Prepare);
     let target = mapping.target_table(job.target());
-    let mode = write_mode(job.strategy(), &mapping)?;
+    let mode = write_mode(job.strategy(), &table, &mapping)?;
     let decision = decision(session.as_ref(), job, &table, last.as_ref()).await?;
     destination.ensure_dataset(&target.target.dataset).await.operation("create dataset")?;
     destination.prepare(&target, job.on_schema_change()).await.operation("prepare table")?;
@@ -153,14 +153,14 @@ pub(super) async fn map(
 }
 
 /// Keys and cursor by the names that the target gives them.
-fn write_mode(strategy: &LoadStrategy, mapping: &TableMapping) -> Result<WriteMode> {
+fn write_mode(strategy: &LoadStrategy, table: &TableSchema, mapping: &TableMapping) -> Result<WriteMode> {
     let target_name = |name: &str| {
+        // A column that the source does not have is named together with the nearest one.
+        table.column(name).operation("find the columns of the load strategy")?;
         mapping.column(name).map(|column| column.target_name.clone()).ok_or_else(|| {
-            Error::config(format!(
-                "column `{name}` is needed by the load strategy and the source has no such column"
-            ))
-            .with("column", name)
-            .hint("correct `load.key` and `load.cursor`")
+            Error::config(format!("column `{name}` is needed by the load strategy but not loaded"))
+                .with("column", name)
+                .hint("do not drop it")
         })
     };
     match strategy {
