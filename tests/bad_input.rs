@@ -2,6 +2,7 @@
 //! nothing half loaded. Cases with a server need `TRANSLOAD_TEST_POSTGRES_URL`.
 //!
 //! What is wrong in documents alone is in `connectors/testkit/cases` too, for every language.
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 

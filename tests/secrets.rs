@@ -1,5 +1,6 @@
 //! No secret in errors, reports, logs or `Debug`, whichever way it came in: runs that fail at a server (which needs
 //! `TRANSLOAD_TEST_POSTGRES_URL`), with every log line of every crate captured.
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};

@@ -49,9 +49,9 @@ pub(crate) struct PyRunner(Runner);
 #[pymethods]
 impl PyRunner {
     #[new]
-    #[pyo3(signature = (connections=Vec::new(), memory_bytes=None, parallelism=None))]
+    #[pyo3(signature = (connections=None, memory_bytes=None, parallelism=None))]
     fn new(
-        connections: Vec<Bound<'_, PyAny>>,
+        connections: Option<Vec<Bound<'_, PyAny>>>,
         memory_bytes: Option<usize>,
         parallelism: Option<usize>,
     ) -> PyResult<Self> {
@@ -63,7 +63,7 @@ impl PyRunner {
             options = options.parallelism(splits);
         }
         let mut runner = Runner::new(REGISTRY.clone()).options(options);
-        for connection in &connections {
+        for connection in connections.iter().flatten() {
             runner = runner.connection(any_connection(connection)?);
         }
         Ok(Self(runner))

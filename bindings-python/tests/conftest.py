@@ -7,10 +7,10 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from transload import Connection
 
@@ -98,4 +98,7 @@ def run_child(code: str, *arguments: object) -> str:
     return out.strip()
 
 
-Progress = Callable[[dict[str, object]], object]
+def loaded(lake: Connection, table: str = "orders") -> int:
+    """Rows in the files of a table, which may be there without any."""
+    root = Path(lake.to_dict()["path"]) / "raw" / table
+    return sum(pq.read_metadata(file).num_rows for file in root.rglob("*.parquet"))

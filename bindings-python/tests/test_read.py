@@ -63,7 +63,7 @@ def test_batches_cross_without_a_copy(shop):
     assert second["id"].to_pylist() == list(range(1000))
 
 
-def test_no_arrow_library_is_imported():
+def test_no_arrow_library_is_imported(tmp_path):
     code = """
 import sys, transload
 class Rows:
@@ -75,12 +75,8 @@ memory.put("t", Rows(source.sample("t.csv")))
 print(sum(len(batch) for batch in memory.read("t")), type(memory.read("t").__arrow_c_stream__()).__name__)
 assert not {"pyarrow", "numpy", "pandas", "polars"} & set(sys.modules)
 """
-    import pathlib
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        pathlib.Path(folder, "t.csv").write_text("a\n1\n2\n")
-        assert run_child(code, folder) == "2 PyCapsule"
+    (tmp_path / "t.csv").write_text("a\n1\n2\n")
+    assert run_child(code, tmp_path) == "2 PyCapsule"
 
 
 def test_a_stream_is_handed_over_once(shop):

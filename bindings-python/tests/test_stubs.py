@@ -36,7 +36,7 @@ except TransloadError as error:
 """
     )
     run("mypy", "--strict", "use.py", cwd=tmp_path)
-    run("mypy", "--strict", str(PACKAGE), cwd=tmp_path)
+    run("mypy", "--strict", "-p", "transload", cwd=tmp_path)
 
 
 def test_the_package_is_marked_as_typed():

@@ -5,6 +5,21 @@ from typing import Any, Protocol, final
 
 from typing_extensions import CapsuleType, Self, disjoint_base
 
+__all__ = [
+    "__version__",
+    "Connection",
+    "SchemaMapper",
+    "TableMapping",
+    "EtlJob",
+    "Runner",
+    "CancelHandle",
+    "RunReport",
+    "RecordBatch",
+    "RecordBatchReader",
+    "connectors",
+    "schema_of_job",
+]
+
 __version__: str
 """Version of package and engine."""
 
@@ -306,7 +321,7 @@ class Runner:
 
     def __new__(
         cls,
-        connections: Sequence[Connection | Mapping[str, Any] | str] = [],
+        connections: Sequence[Connection | Mapping[str, Any] | str] | None = None,
         memory_bytes: int | None = None,
         parallelism: int | None = None,
     ) -> Self:

@@ -1,6 +1,7 @@
 //! What the catalog says of schemas, tables and columns.
 
 use transload_core::connector::{SchemaInfo, TableInfo, TableKind};
+use transload_core::document::nearest;
 use transload_core::schema::{ColumnSchema, TableRef, TableSchema};
 use transload_core::{Error, ErrorKind, Result};
 use transload_sql::{quote_identifier, quote_literal};
@@ -32,29 +33,54 @@ pub(crate) fn quoted(table: &TableRef) -> Result<String> {
 }
 
 /// Three statements: the table, its columns, its keys and indexes.
+///
+/// Pages count only where a range of them can be read by itself: heap tables, and servers that scan ranges of
+/// tuple ids (14 and later); elsewhere each split would scan the whole table.
 pub(crate) fn describe_sql(table: &TableRef) -> Result<String> {
     let name = quote_literal(&quoted(table)?)?;
     let schema = quote_literal(table.schema.as_deref().unwrap_or_default())?;
     Ok(format!(
-        "SELECT c.oid, n.nspname, c.relname, c.relkind, c.reltuples::bigint AS rows, c.relpages AS pages,
-            obj_description(c.oid, 'pg_class') AS comment, has_table_privilege(c.oid, 'SELECT') AS readable,
+        "SELECT c.oid, n.nspname, c.relname, c.reltuples::bigint AS rows,
+            CASE WHEN c.relkind IN ('r', 'm') AND c.relam = 2 AND current_setting('server_version_num')::int >= 140000
+               THEN pg_relation_size(c.oid) / current_setting('block_size')::int ELSE 0 END AS pages,
+            obj_description(c.oid, 'pg_class') AS comment,
+            has_table_privilege(c.oid, 'SELECT') OR has_any_column_privilege(c.oid, 'SELECT') AS readable,
             {schema} = '' OR EXISTS (SELECT FROM pg_namespace WHERE nspname = {schema}) AS schema_exists
          FROM (SELECT to_regclass({name}) AS oid) AS wanted
-            LEFT JOIN pg_class c ON c.oid = wanted.oid LEFT JOIN pg_namespace n ON n.oid = c.relnamespace;
+            LEFT JOIN pg_class c ON c.oid = wanted.oid AND c.relkind IN ('r', 'v', 'm', 'p', 'f')
+            LEFT JOIN pg_namespace n ON n.oid = c.relnamespace;
          SELECT a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type_text, a.attnotnull AS required,
             col_description(a.attrelid, a.attnum) AS comment, pg_get_expr(d.adbin, d.adrelid) AS default_text,
             a.attgenerated <> '' AS generated, b.typname AS type_name, b.typtype AS sort,
-            b.typelem <> 0 AND b.typlen = -1 AND b.typcategory = 'A' AS is_array,
-            CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END AS modifier
-         FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-            JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
+            b.typelem <> 0 AND b.typlen = -1 AND b.typcategory = 'A' AS is_array, base.modifier
+         FROM pg_attribute a CROSS JOIN LATERAL (
+               WITH RECURSIVE chain(oid, modifier, depth) AS (
+                  SELECT a.atttypid, a.atttypmod, 0
+                  UNION ALL SELECT t.typbasetype, t.typtypmod, depth + 1
+                  FROM chain JOIN pg_type t ON t.oid = chain.oid WHERE t.typtype = 'd')
+               SELECT chain.oid, modifier FROM chain ORDER BY depth DESC LIMIT 1) AS base
+            JOIN pg_type b ON b.oid = base.oid
             LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
          WHERE a.attrelid = to_regclass({name}) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum;
          SELECT i.indisprimary AS is_primary, i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL AS is_unique,
-            k.position, a.attname AS name, i.indexrelid::text AS index
-         FROM pg_index i CROSS JOIN LATERAL unnest(i.indkey[0:i.indnkeyatts - 1]) WITH ORDINALITY AS k(attnum, position)
+            m.amname = 'btree' AND i.indpred IS NULL AS is_ordered, k.position, a.attname AS name, i.indexrelid::text AS index
+         FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam
+            CROSS JOIN LATERAL unnest(i.indkey[0:i.indnkeyatts - 1]) WITH ORDINALITY AS k(attnum, position)
             JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
          WHERE i.indrelid = to_regclass({name}) AND i.indisvalid ORDER BY i.indisprimary DESC, i.indexrelid, k.position"
+    ))
+}
+
+/// Names to choose the nearest from when a table is missing: of its schema's tables, or of the schemas.
+pub(crate) fn names_sql(table: &TableRef) -> Result<String> {
+    let schema = match &table.schema {
+        Some(schema) => quote_literal(schema)?,
+        None => "ANY(current_schemas(false))".to_owned(),
+    };
+    Ok(format!(
+        "SELECT c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE n.nspname = {schema} AND c.relkind IN ('r', 'v', 'm', 'p', 'f') LIMIT 10000;
+         SELECT nspname AS name FROM pg_namespace WHERE nspname !~ '^pg_'"
     ))
 }
 
@@ -67,13 +93,13 @@ fn owned(row: &Row, column: &str) -> Result<Option<String>> {
 }
 
 /// Reads the answers of [`describe_sql`].
-pub(crate) fn described(table: &TableRef, results: &[Vec<Row>]) -> Result<Described> {
+pub(crate) fn described(table: &TableRef, results: &[Vec<Row>]) -> Result<Result<Described, Missing>> {
     let [.., tables, columns, keys] = results else {
         return Err(Error::internal("the catalog gave too few results"));
     };
     let row = tables.first().ok_or_else(|| Error::internal("the catalog gave no answer"))?;
     let (Some(schema), Some(name)) = (owned(row, "nspname")?, owned(row, "relname")?) else {
-        return Err(missing(table, truth(row, "schema_exists")?));
+        return Ok(Err(Missing { schema_exists: truth(row, "schema_exists")? }));
     };
     if !truth(row, "readable")? {
         return Err(Error::new(ErrorKind::Permission, format!("table {table} may not be read by this user"))
@@ -92,17 +118,40 @@ pub(crate) fn described(table: &TableRef, results: &[Vec<Row>]) -> Result<Descri
     found.comment = owned(row, "comment")?;
     found.rows_estimate = text(row, "rows")?.parse::<i64>().ok().and_then(|rows| u64::try_from(rows).ok());
     add_keys(&mut found, keys)?;
-    let has_pages = matches!(text(row, "relkind")?, "r" | "m");
-    let pages = if has_pages { text(row, "pages")?.parse().unwrap_or(0) } else { 0 };
-    Ok(Described { quoted: quoted(&real)?, table: found, reads, pages })
+    let pages = text(row, "pages")?.parse().unwrap_or(0);
+    Ok(Ok(Described { quoted: quoted(&real)?, table: found, reads, pages }))
 }
 
-fn missing(table: &TableRef, schema_exists: bool) -> Error {
-    let (what, hint) = match (&table.schema, schema_exists) {
-        (Some(schema), false) => (format!("schema {schema} does not exist"), "list the schemas with schemas()"),
-        _ => (format!("table {table} does not exist"), "check the name, or list the tables with tables()"),
-    };
-    Error::new(ErrorKind::NotFound, what).with("table", table).hint(hint)
+/// A table that is not there.
+#[derive(Debug)]
+pub(crate) struct Missing {
+    schema_exists: bool,
+}
+
+impl Missing {
+    /// The error, with the nearest name that there is. `names` are the answers of [`names_sql`].
+    pub(crate) fn error(&self, table: &TableRef, names: &[Vec<Row>]) -> Error {
+        let (what, wanted, known, hint) = match (&table.schema, self.schema_exists) {
+            (Some(schema), false) => (
+                format!("schema {schema} does not exist"),
+                schema,
+                names.get(1),
+                "list the schemas with schemas()",
+            ),
+            _ => (
+                format!("table {table} does not exist"),
+                &table.name,
+                names.first(),
+                "check the name, or list the tables with tables()",
+            ),
+        };
+        let known = known.into_iter().flatten().filter_map(|row| text(row, "name").ok());
+        let hint = match nearest(wanted, known) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => hint.to_owned(),
+        };
+        Error::new(ErrorKind::NotFound, what).with("table", table).hint(hint)
+    }
 }
 
 fn column(row: &Row) -> Result<(ColumnSchema, ReadAs)> {
@@ -126,8 +175,12 @@ fn add_keys(table: &mut TableSchema, rows: &[Row]) -> Result<()> {
     let mut unique: Vec<(String, Vec<String>)> = Vec::new();
     for row in rows {
         let name = text(row, "name")?;
-        if text(row, "position")? == "1" {
-            table.columns.iter_mut().filter(|column| column.name == name).for_each(|column| column.indexed = true);
+        if text(row, "position")? == "1" && truth(row, "is_ordered")? {
+            table
+                .columns
+                .iter_mut()
+                .filter(|column| column.name == name)
+                .for_each(|column| column.indexed = true);
         }
         if truth(row, "is_primary")? {
             table.primary_key.push(name.to_owned());
@@ -157,7 +210,8 @@ pub(crate) fn tables_sql(schema: Option<&str>) -> Result<String> {
         None => "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'".to_owned(),
     };
     Ok(format!(
-        "SELECT n.nspname AS schema, c.relname AS name, c.relkind AS kind, c.reltuples::bigint AS rows,
+        "SELECT n.nspname AS schema, c.relname AS name, c.relkind AS kind,
+            CASE WHEN c.relkind IN ('r', 'm', 'p') THEN c.reltuples::bigint END AS rows,
             CASE WHEN c.relkind IN ('r', 'm') THEN pg_total_relation_size(c.oid) END AS bytes,
             obj_description(c.oid, 'pg_class') AS comment
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -167,7 +221,8 @@ pub(crate) fn tables_sql(schema: Option<&str>) -> Result<String> {
 }
 
 pub(crate) fn table_info(row: &Row) -> Result<TableInfo> {
-    let number = |column| Ok::<_, Error>(optional(row, column)?.and_then(|number| number.parse::<u64>().ok()));
+    let number =
+        |column| Ok::<_, Error>(optional(row, column)?.and_then(|number| number.parse::<u64>().ok()));
     Ok(TableInfo {
         table: TableRef::new(text(row, "schema")?, text(row, "name")?),
         kind: match text(row, "kind")? {

@@ -31,7 +31,8 @@ enum State {
 
 impl CopyDecoder {
     pub(crate) fn new(schema: SchemaRef, wires: &[Wire], batch_rows: usize, batch_bytes: usize) -> Self {
-        let columns = schema.fields().iter().zip(wires).map(|(field, wire)| ColumnDecoder::new(field.name(), *wire));
+        let columns =
+            schema.fields().iter().zip(wires).map(|(field, wire)| ColumnDecoder::new(field.name(), *wire));
         Self {
             columns: columns.collect(),
             schema,
@@ -105,7 +106,9 @@ impl CopyDecoder {
 
     /// Reads one tuple. `None` if it has not arrived as a whole; then nothing was added to the columns.
     fn tuple(&mut self, bytes: &[u8]) -> Result<Option<usize>> {
-        let Some(count) = bytes.first_chunk().map(|count| i16::from_be_bytes(*count)) else { return Ok(None) };
+        let Some(count) = bytes.first_chunk().map(|count| i16::from_be_bytes(*count)) else {
+            return Ok(None);
+        };
         if count == -1 {
             self.state = State::Ended;
             return Ok(Some(2));
@@ -124,7 +127,8 @@ impl CopyDecoder {
                 Err(_) => column.push_null(),
                 Ok(length) => {
                     let field = bytes.get(at..at + length).ok_or_else(|| broken("a row that is cut"))?;
-                    self.bytes += column.push(field)?;
+                    column.push(field)?;
+                    self.bytes += length;
                     at += length;
                 }
             }
@@ -139,7 +143,8 @@ impl CopyDecoder {
 /// Length field at a place, -1 at NULL or beyond the end, and the place behind it.
 #[inline]
 fn length_at(bytes: &[u8], at: usize) -> (i32, usize) {
-    let length = bytes.get(at..).and_then(<[u8]>::first_chunk).map_or(-1, |length| i32::from_be_bytes(*length));
+    let length =
+        bytes.get(at..).and_then(<[u8]>::first_chunk).map_or(-1, |length| i32::from_be_bytes(*length));
     (length, at + 4)
 }
 
@@ -216,7 +221,8 @@ mod tests {
     fn rows(batches: &[RecordBatch]) -> Vec<(i32, Option<String>)> {
         let mut rows = Vec::new();
         for batch in batches {
-            let (ids, texts) = (batch.column(0).as_primitive::<Int32Type>(), batch.column(1).as_string::<i32>());
+            let (ids, texts) =
+                (batch.column(0).as_primitive::<Int32Type>(), batch.column(1).as_string::<i32>());
             rows.extend(ids.values().iter().zip(texts).map(|(id, text)| (*id, text.map(str::to_owned))));
         }
         rows

@@ -5,14 +5,15 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Decimal256Array, FixedSizeBinaryArray, PrimitiveArray,
-    StringArray,
+    ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Decimal256Array, FixedSizeBinaryArray,
+    PrimitiveArray, StringArray,
     types::{
         ArrowPrimitiveType, Date32Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
         Time64MicrosecondType, TimestampMicrosecondType, UInt32Type,
     },
 };
 use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer, i256};
+use arrow_schema::ArrowError;
 use transload_core::{Error, Result};
 
 use crate::types::Wire;
@@ -30,6 +31,7 @@ pub(crate) struct ColumnDecoder {
     values: Values,
 }
 
+/// One variant a way of decoding, so that a value costs one branch that always goes the same way.
 enum Values {
     Bool(BooleanBufferBuilder),
     Int2(Vec<i16>),
@@ -38,165 +40,209 @@ enum Values {
     Oid(Vec<u32>),
     Float4(Vec<f32>),
     Float8(Vec<f64>),
-    Decimal128(Vec<i128>),
-    Decimal256(Vec<i256>),
-    Bytes { offsets: Vec<i32>, data: Vec<u8> },
+    Days(Vec<i32>),
+    Micros(Vec<i64>),
+    /// With the scale.
+    Decimal128(Vec<i128>, i32),
+    Decimal256(Vec<i256>, i32),
+    Bytes(Variable),
+    Jsonb(Variable),
+    NumericText(Variable),
     Fixed16(Vec<u8>),
 }
 
+/// Values of any length, one behind the other.
+struct Variable {
+    offsets: Vec<i32>,
+    data: Vec<u8>,
+}
+
+impl Variable {
+    /// Ends a value where the data ends.
+    #[inline]
+    fn end(&mut self) -> Result<(), &'static str> {
+        let end = i32::try_from(self.data.len()).map_err(|_| "more than 2 GiB of values in one batch")?;
+        self.offsets.push(end);
+        Ok(())
+    }
+}
+
 impl Values {
-    fn new(wire: Wire) -> Self {
+    /// `rows` and `bytes` are those of the batch before: batches of one table are much alike.
+    fn new(wire: Wire, rows: usize, bytes: usize) -> Self {
+        let variable = || {
+            let mut offsets = Vec::with_capacity(rows + 1);
+            offsets.push(0);
+            Variable { offsets, data: Vec::with_capacity(bytes) }
+        };
         match wire {
-            Wire::Bool => Self::Bool(BooleanBufferBuilder::new(0)),
-            Wire::Int2 => Self::Int2(Vec::new()),
-            Wire::Int4 | Wire::Date => Self::Int4(Vec::new()),
-            Wire::Int8 | Wire::Time | Wire::DateTime | Wire::Timestamp => Self::Int8(Vec::new()),
-            Wire::Oid => Self::Oid(Vec::new()),
-            Wire::Float4 => Self::Float4(Vec::new()),
-            Wire::Float8 => Self::Float8(Vec::new()),
-            Wire::Decimal128(..) => Self::Decimal128(Vec::new()),
-            Wire::Decimal256(..) => Self::Decimal256(Vec::new()),
-            Wire::NumericText | Wire::Text | Wire::Jsonb | Wire::Bytes => {
-                Self::Bytes { offsets: vec![0], data: Vec::new() }
-            }
-            Wire::Uuid => Self::Fixed16(Vec::new()),
+            Wire::Bool => Self::Bool(BooleanBufferBuilder::new(rows)),
+            Wire::Int2 => Self::Int2(Vec::with_capacity(rows)),
+            Wire::Int4 => Self::Int4(Vec::with_capacity(rows)),
+            Wire::Date => Self::Days(Vec::with_capacity(rows)),
+            Wire::Int8 | Wire::Time => Self::Int8(Vec::with_capacity(rows)),
+            Wire::DateTime | Wire::Timestamp => Self::Micros(Vec::with_capacity(rows)),
+            Wire::Oid => Self::Oid(Vec::with_capacity(rows)),
+            Wire::Float4 => Self::Float4(Vec::with_capacity(rows)),
+            Wire::Float8 => Self::Float8(Vec::with_capacity(rows)),
+            Wire::Decimal128(_, scale) => Self::Decimal128(Vec::with_capacity(rows), scale.into()),
+            Wire::Decimal256(_, scale) => Self::Decimal256(Vec::with_capacity(rows), scale.into()),
+            Wire::Text | Wire::Bytes => Self::Bytes(variable()),
+            Wire::Jsonb => Self::Jsonb(variable()),
+            Wire::NumericText => Self::NumericText(variable()),
+            Wire::Uuid => Self::Fixed16(Vec::with_capacity(rows * 16)),
         }
+    }
+
+    fn push_null(&mut self) {
+        match self {
+            Self::Bool(values) => values.append(false),
+            Self::Int2(values) => values.push(0),
+            Self::Int4(values) | Self::Days(values) => values.push(0),
+            Self::Int8(values) | Self::Micros(values) => values.push(0),
+            Self::Oid(values) => values.push(0),
+            Self::Float4(values) => values.push(0.0),
+            Self::Float8(values) => values.push(0.0),
+            Self::Decimal128(values, _) => values.push(0),
+            Self::Decimal256(values, _) => values.push(i256::ZERO),
+            Self::Bytes(Variable { offsets, .. })
+            | Self::Jsonb(Variable { offsets, .. })
+            | Self::NumericText(Variable { offsets, .. }) => {
+                offsets.push(offsets.last().copied().unwrap_or_default());
+            }
+            Self::Fixed16(values) => values.extend_from_slice(&[0; 16]),
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, field: &[u8]) -> Result<(), &'static str> {
+        match self {
+            Self::Bool(values) => values.append(fixed::<1>(field)? != [0]),
+            Self::Int2(values) => values.push(i16::from_be_bytes(fixed(field)?)),
+            Self::Int4(values) => values.push(i32::from_be_bytes(fixed(field)?)),
+            Self::Int8(values) => values.push(i64::from_be_bytes(fixed(field)?)),
+            Self::Oid(values) => values.push(u32::from_be_bytes(fixed(field)?)),
+            Self::Float4(values) => values.push(f32::from_be_bytes(fixed(field)?)),
+            Self::Float8(values) => values.push(f64::from_be_bytes(fixed(field)?)),
+            Self::Days(values) => values.push(date(i32::from_be_bytes(fixed(field)?))?),
+            Self::Micros(values) => values.push(micros(i64::from_be_bytes(fixed(field)?))?),
+            Self::Decimal128(values, scale) => values.push(match small(field, *scale) {
+                Some(value) => value.into(),
+                None => unscaled(field, *scale)?,
+            }),
+            Self::Decimal256(values, scale) => values.push(unscaled(field, *scale)?),
+            Self::Bytes(values) => {
+                values.data.extend_from_slice(field);
+                values.end()?;
+            }
+            Self::Jsonb(values) => {
+                let [1, json @ ..] = field else { return Err("a jsonb value of an unknown version") };
+                values.data.extend_from_slice(json);
+                values.end()?;
+            }
+            Self::NumericText(values) => {
+                numeric_text(field, &mut values.data)?;
+                values.end()?;
+            }
+            Self::Fixed16(values) => values.extend_from_slice(&fixed::<16>(field)?),
+        }
+        Ok(())
     }
 }
 
 impl ColumnDecoder {
     pub(crate) fn new(name: &str, wire: Wire) -> Self {
-        Self { name: name.to_owned(), wire, nulls: NullBufferBuilder::new(0), values: Values::new(wire) }
+        Self {
+            name: name.to_owned(),
+            wire,
+            nulls: NullBufferBuilder::new(0),
+            values: Values::new(wire, 0, 0),
+        }
     }
 
     /// Adds NULL.
+    #[inline]
     pub(crate) fn push_null(&mut self) {
         self.nulls.append_null();
-        match &mut self.values {
-            Values::Bool(values) => values.append(false),
-            Values::Int2(values) => values.push(0),
-            Values::Int4(values) => values.push(0),
-            Values::Int8(values) => values.push(0),
-            Values::Oid(values) => values.push(0),
-            Values::Float4(values) => values.push(0.0),
-            Values::Float8(values) => values.push(0.0),
-            Values::Decimal128(values) => values.push(0),
-            Values::Decimal256(values) => values.push(i256::ZERO),
-            Values::Bytes { offsets, .. } => offsets.push(offsets.last().copied().unwrap_or_default()),
-            Values::Fixed16(values) => values.extend_from_slice(&[0; 16]),
-        }
+        self.values.push_null();
     }
 
-    /// Adds the binary form of a value; gives the bytes that it occupies in memory.
+    /// Adds the binary form of a value.
     #[inline]
-    pub(crate) fn push(&mut self, field: &[u8]) -> Result<usize> {
+    pub(crate) fn push(&mut self, field: &[u8]) -> Result<()> {
         self.nulls.append_non_null();
-        let wire = self.wire;
-        let pushed = match &mut self.values {
-            Values::Bool(values) => fixed::<1>(field).map(|[byte]| values.append(byte != 0)),
-            Values::Int2(values) => fixed(field).map(|bytes| values.push(i16::from_be_bytes(bytes))),
-            Values::Int4(values) => match wire {
-                Wire::Date => fixed(field).and_then(|bytes| date(i32::from_be_bytes(bytes)).map(|day| values.push(day))),
-                _ => fixed(field).map(|bytes| values.push(i32::from_be_bytes(bytes))),
-            },
-            Values::Int8(values) => match wire {
-                Wire::DateTime | Wire::Timestamp => {
-                    fixed(field).and_then(|bytes| micros(i64::from_be_bytes(bytes)).map(|at| values.push(at)))
-                }
-                _ => fixed(field).map(|bytes| values.push(i64::from_be_bytes(bytes))),
-            },
-            Values::Oid(values) => fixed(field).map(|bytes| values.push(u32::from_be_bytes(bytes))),
-            Values::Float4(values) => fixed(field).map(|bytes| values.push(f32::from_be_bytes(bytes))),
-            Values::Float8(values) => fixed(field).map(|bytes| values.push(f64::from_be_bytes(bytes))),
-            Values::Decimal128(values) => match wire {
-                Wire::Decimal128(_, scale) => unscaled::<i128>(field, scale.into()).map(|value| values.push(value)),
-                _ => Err("decoder mismatch"),
-            },
-            Values::Decimal256(values) => match wire {
-                Wire::Decimal256(_, scale) => unscaled::<i256>(field, scale.into()).map(|value| values.push(value)),
-                _ => Err("decoder mismatch"),
-            },
-            Values::Bytes { offsets, data } => {
-                let pushed = match wire {
-                    Wire::NumericText => numeric_text(field, data),
-                    Wire::Jsonb => match field {
-                        [1, json @ ..] => {
-                            data.extend_from_slice(json);
-                            Ok(())
-                        }
-                        _ => Err("a jsonb value of an unknown version"),
-                    },
-                    _ => {
-                        data.extend_from_slice(field);
-                        Ok(())
-                    }
-                };
-                pushed.and_then(|()| {
-                    let end = i32::try_from(data.len()).map_err(|_| "more than 2 GiB of text in one batch")?;
-                    offsets.push(end);
-                    Ok(())
-                })
-            }
-            Values::Fixed16(values) => fixed::<16>(field).map(|bytes| values.extend_from_slice(&bytes)),
-        };
-        match pushed {
-            Ok(()) => Ok(field.len()),
-            Err(what) => Err(self.refuse(what)),
-        }
+        self.values.push(field).map_err(|what| self.refuse(what))
     }
 
     fn refuse(&self, what: &'static str) -> Error {
-        Error::data(format!("column `{}` holds {what}", self.name)).with("column", &self.name).hint(
-            "exclude such rows with a view, or leave the column out of `source.columns`",
-        )
+        Error::data(format!("column `{}` holds {what}", self.name))
+            .with("column", &self.name)
+            .hint("exclude such rows with a view, or leave the column out of `source.columns`")
     }
 
-    /// The values as an array; the decoder is empty afterwards and keeps nothing.
+    /// The values as an array; the decoder is empty afterwards.
     pub(crate) fn finish(&mut self) -> Result<ArrayRef> {
+        let rows = self.nulls.len();
         let nulls = self.nulls.finish();
-        let values = std::mem::replace(&mut self.values, Values::new(self.wire));
-        Ok(match (values, self.wire) {
-            (Values::Bool(mut values), _) => Arc::new(BooleanArray::new(values.finish(), nulls)),
-            (Values::Int2(values), _) => primitive::<Int16Type>(values, nulls),
-            (Values::Int4(values), Wire::Date) => primitive::<Date32Type>(values, nulls),
-            (Values::Int4(values), _) => primitive::<Int32Type>(values, nulls),
-            (Values::Int8(values), Wire::Time) => primitive::<Time64MicrosecondType>(values, nulls),
-            (Values::Int8(values), Wire::DateTime) => primitive::<TimestampMicrosecondType>(values, nulls),
-            (Values::Int8(values), Wire::Timestamp) => {
+        let bytes = match &self.values {
+            Values::Bytes(values) | Values::Jsonb(values) | Values::NumericText(values) => values.data.len(),
+            _ => 0,
+        };
+        let values = std::mem::replace(&mut self.values, Values::new(self.wire, rows, bytes));
+        Ok(match values {
+            Values::Bool(mut values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
+            Values::Int2(values) => primitive::<Int16Type>(values, nulls),
+            Values::Int4(values) => primitive::<Int32Type>(values, nulls),
+            Values::Int8(values) if self.wire == Wire::Time => {
+                primitive::<Time64MicrosecondType>(values, nulls)
+            }
+            Values::Int8(values) => primitive::<Int64Type>(values, nulls),
+            Values::Oid(values) => primitive::<UInt32Type>(values, nulls),
+            Values::Float4(values) => primitive::<Float32Type>(values, nulls),
+            Values::Float8(values) => primitive::<Float64Type>(values, nulls),
+            Values::Days(values) => primitive::<Date32Type>(values, nulls),
+            Values::Micros(values) if self.wire == Wire::DateTime => {
+                primitive::<TimestampMicrosecondType>(values, nulls)
+            }
+            Values::Micros(values) => {
                 let times = PrimitiveArray::<TimestampMicrosecondType>::new(values.into(), nulls);
                 Arc::new(times.with_timezone("UTC"))
             }
-            (Values::Int8(values), _) => primitive::<Int64Type>(values, nulls),
-            (Values::Oid(values), _) => primitive::<UInt32Type>(values, nulls),
-            (Values::Float4(values), _) => primitive::<Float32Type>(values, nulls),
-            (Values::Float8(values), _) => primitive::<Float64Type>(values, nulls),
-            (Values::Decimal128(values), Wire::Decimal128(precision, scale)) => Arc::new(
-                Decimal128Array::new(values.into(), nulls).with_precision_and_scale(precision, scale)?,
-            ),
-            (Values::Decimal256(values), Wire::Decimal256(precision, scale)) => Arc::new(
-                Decimal256Array::new(ScalarBuffer::from(values), nulls).with_precision_and_scale(precision, scale)?,
-            ),
-            (Values::Bytes { offsets, data }, Wire::Bytes) => {
-                let offsets = OffsetBuffer::new(offsets.into());
-                Arc::new(BinaryArray::try_new(offsets, Buffer::from_vec(data), nulls)?)
+            Values::Decimal128(values, _) => {
+                let array = Decimal128Array::new(values.into(), nulls).with_data_type(self.wire.arrow());
+                array.validate_decimal_precision(array.precision()).map_err(|error| self.too_large(error))?;
+                Arc::new(array)
             }
-            (Values::Bytes { offsets, data }, _) => {
-                let offsets = OffsetBuffer::new(offsets.into());
+            Values::Decimal256(values, _) => {
+                let array =
+                    Decimal256Array::new(ScalarBuffer::from(values), nulls).with_data_type(self.wire.arrow());
+                array.validate_decimal_precision(array.precision()).map_err(|error| self.too_large(error))?;
+                Arc::new(array)
+            }
+            Values::Bytes(Variable { offsets, data }) if self.wire == Wire::Bytes => Arc::new(
+                BinaryArray::try_new(OffsetBuffer::new(offsets.into()), Buffer::from_vec(data), nulls)?,
+            ),
+            Values::Bytes(values) | Values::Jsonb(values) | Values::NumericText(values) => {
+                let offsets = OffsetBuffer::new(values.offsets.into());
                 // Validates the whole buffer at once, and that every value begins at a character.
-                let texts = StringArray::try_new(offsets, Buffer::from_vec(data), nulls);
+                let texts = StringArray::try_new(offsets, Buffer::from_vec(values.data), nulls);
                 Arc::new(texts.map_err(|error| self.refuse("text that is not UTF-8").source_error(error))?)
             }
-            (Values::Fixed16(values), _) => {
+            Values::Fixed16(values) => {
                 Arc::new(FixedSizeBinaryArray::try_new(16, Buffer::from_vec(values), nulls)?)
-            }
-            (Values::Decimal128(_) | Values::Decimal256(_), _) => {
-                return Err(Error::internal("a decimal decoder without its scale"));
             }
         })
     }
+
+    fn too_large(&self, error: ArrowError) -> Error {
+        self.refuse("a numeric value beyond its declared precision").source_error(error)
+    }
 }
 
-fn primitive<T: ArrowPrimitiveType>(values: Vec<T::Native>, nulls: Option<arrow_buffer::NullBuffer>) -> ArrayRef {
+fn primitive<T: ArrowPrimitiveType>(
+    values: Vec<T::Native>,
+    nulls: Option<arrow_buffer::NullBuffer>,
+) -> ArrayRef {
     Arc::new(PrimitiveArray::<T>::new(values.into(), nulls))
 }
 
@@ -306,6 +352,32 @@ impl Unscaled for i256 {
 
 const POWERS: [u16; 4] = [1, 10, 100, 1000];
 
+/// [`unscaled`] for what most columns hold: up to four base-10000 digits, so that everything fits 64 bits.
+/// `None` where it does not apply, be it that the value is broken.
+#[inline]
+fn small(field: &[u8], scale: i32) -> Option<i64> {
+    let [n0, n1, w0, w1, sign, 0, _, _, digits @ ..] = field else { return None };
+    let count = u16::from_be_bytes([*n0, *n1]);
+    if count > 4 || digits.len() != usize::from(count) * 2 || !matches!(sign, 0x00 | 0x40) {
+        return None;
+    }
+    let mut value = 0_i64;
+    for pair in digits.chunks_exact(2) {
+        value = value * 10_000 + i64::from(digit(pair).ok()?);
+    }
+    let weight = i32::from(i16::from_be_bytes([*w0, *w1]));
+    let exponent = scale + (weight + 1 - i32::from(count)) * 4;
+    let power = i64::from(*POWERS.get(usize::try_from(exponent.unsigned_abs()).ok()?)?);
+    let value = if exponent >= 0 {
+        value.checked_mul(power)?
+    } else if value % power == 0 {
+        value / power
+    } else {
+        return None;
+    };
+    Some(if *sign == 0 { value } else { -value })
+}
+
 /// The value times 10^scale. Exact: a digit below the scale is an error, not a rounding.
 #[inline]
 fn unscaled<T: Unscaled>(field: &[u8], scale: i32) -> Result<T, &'static str> {
@@ -353,31 +425,36 @@ fn numeric_text(field: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
     if numeric.negative {
         out.push(b'-');
     }
-    let digits = numeric.digits.map(digit).collect::<Result<Vec<u16>, _>>()?;
-    let at = |weight: i32| {
-        usize::try_from(numeric.weight - weight).ok().and_then(|index| digits.get(index)).copied().unwrap_or(0)
-    };
+    let mut digits = numeric.digits;
+    // Digits that are left out at either end are zeros.
+    let mut next = |wanted: bool| if wanted { digits.next().map_or(Ok(0), digit) } else { Ok(0) };
     if numeric.weight < 0 {
         out.push(b'0');
     } else {
-        for weight in (0..=numeric.weight).rev() {
-            let digit = at(weight);
-            let text = if weight == numeric.weight { digit.to_string() } else { format!("{digit:04}") };
-            out.extend_from_slice(text.as_bytes());
+        let first = four(next(true)?);
+        let zeros = first.iter().take(3).take_while(|byte| **byte == b'0').count();
+        out.extend_from_slice(first.get(zeros..).unwrap_or_default());
+        for _ in 0..numeric.weight {
+            out.extend_from_slice(&four(next(true)?));
         }
     }
-    let scale = usize::from(numeric.display_scale);
-    if scale > 0 {
+    if numeric.display_scale > 0 {
         out.push(b'.');
-        let end = out.len() + scale;
+        let end = out.len() + usize::from(numeric.display_scale);
         let mut weight = -1;
         while out.len() < end {
-            out.extend_from_slice(format!("{:04}", at(weight)).as_bytes());
+            out.extend_from_slice(&four(next(weight <= numeric.weight)?));
             weight -= 1;
         }
         out.truncate(end);
     }
     Ok(())
+}
+
+/// A base-10000 digit as four decimal ones.
+#[inline]
+fn four(digit: u16) -> [u8; 4] {
+    [1000, 100, 10, 1].map(|power| b'0' + u8::try_from(digit / power % 10).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -407,6 +484,10 @@ mod tests {
         let value = numeric(1, 0, 2, &[1, 2345, 6700]);
         assert_eq!(unscaled::<i128>(&value, 2), Ok(1_234_567));
         assert_eq!(unscaled::<i128>(&value, 5), Ok(1_234_567_000));
+        assert_eq!(
+            (small(&value, 2), small(&value, 5), small(&value, 1)),
+            (Some(1_234_567), Some(1_234_567_000), None)
+        );
         assert!(unscaled::<i128>(&value, 1).is_err());
         assert_eq!(text(&value), "12345.67");
         assert_eq!(unscaled::<i128>(&numeric(0, 0, 2, &[]), 2), Ok(0));
@@ -427,6 +508,26 @@ mod tests {
         assert!(unscaled::<i128>(&cents, 0).is_err());
         assert_eq!(text(&numeric(0, 0xC000, 0, &[])), "NaN");
         assert!(unscaled::<i128>(&numeric(0, 0xC000, 0, &[]), 2).is_err());
+    }
+
+    #[test]
+    fn the_short_way_agrees_with_the_long_one() {
+        use rand::{Rng as _, SeedableRng as _};
+        let mut random = rand::rngs::StdRng::seed_from_u64(11);
+        let mut short = 0;
+        for _ in 0..100_000 {
+            let count = random.random_range(0..6);
+            let digits: Vec<u16> =
+                (0..count).map(|_| [0, 1, 7000, 120, 9999][random.random_range(0..5)]).collect();
+            let sign = if random.random() { 0x4000 } else { 0 };
+            let field = numeric(random.random_range(-3..4), sign, 4, &digits);
+            let scale = random.random_range(0..9);
+            if let Some(value) = small(&field, scale) {
+                assert_eq!(unscaled::<i128>(&field, scale), Ok(value.into()), "{field:?} at scale {scale}");
+                short += 1;
+            }
+        }
+        assert!(short > 10_000, "only {short} went the short way");
     }
 
     #[test]

@@ -92,7 +92,9 @@ fn lost(what: &str, error: tokio_postgres::Error) -> Error {
     }
     // These two have no cause to look at; their texts are fixed in the driver.
     match error.to_string().as_str() {
-        "invalid configuration" => found = (ErrorKind::Auth, "the server wants a password; give `credentials`"),
+        "invalid configuration" => {
+            found = (ErrorKind::Auth, "the server wants a password; give `credentials`")
+        }
         text if text.starts_with("error performing TLS handshake") => {
             found = (ErrorKind::Tls, "the server does not speak TLS, or its certificate was refused");
         }

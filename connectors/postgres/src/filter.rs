@@ -35,7 +35,11 @@ pub(crate) fn comparable(column: &ColumnSchema, read: &ReadAs) -> Result<String>
 }
 
 /// The condition of a cursor range; `None` where every row is in it.
-pub(crate) fn condition(filter: &CursorFilter, column: &ColumnSchema, read: &ReadAs) -> Result<Option<String>> {
+pub(crate) fn condition(
+    filter: &CursorFilter,
+    column: &ColumnSchema,
+    read: &ReadAs,
+) -> Result<Option<String>> {
     let compared = comparable(column, read)?;
     let mut bounds = Vec::new();
     if let Some(lo) = &filter.lo {
@@ -61,8 +65,12 @@ pub(crate) fn condition(filter: &CursorFilter, column: &ColumnSchema, read: &Rea
 fn literal(value: &CursorValue, column: &ColumnSchema, read: &ReadAs) -> Result<(String, bool)> {
     let typed = |text: &str, cast: &str| Ok((format!("{}::{cast}", quote_literal(text)?), false));
     match (value, read.wire) {
-        (CursorValue::Int(number), Wire::Int2 | Wire::Int4 | Wire::Int8) => typed(&number.to_string(), "bigint"),
-        (CursorValue::UInt(number), Wire::Int2 | Wire::Int4 | Wire::Int8) => typed(&number.to_string(), "numeric"),
+        (CursorValue::Int(number), Wire::Int2 | Wire::Int4 | Wire::Int8) => {
+            typed(&number.to_string(), "bigint")
+        }
+        (CursorValue::UInt(number), Wire::Int2 | Wire::Int4 | Wire::Int8) => {
+            typed(&number.to_string(), "numeric")
+        }
         (CursorValue::Int(_) | CursorValue::UInt(_) | CursorValue::Decimal(..), Wire::Decimal128(..)) => {
             typed(&value.to_string(), "numeric")
         }
@@ -92,8 +100,12 @@ fn timestamp(nanos: i128, cast: &str) -> Result<(String, bool)> {
     let days = i64::try_from(days).map_err(|_| Error::data("a cursor bound beyond every calendar"))?;
     let date = date_text(days);
     let (date, era) = date.strip_suffix(" BC").map_or((date.as_str(), ""), |date| (date, " BC"));
-    let text =
-        format!("{date} {:02}:{:02}:{:02}.{fraction:06}{era}", seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let text = format!(
+        "{date} {:02}:{:02}:{:02}.{fraction:06}{era}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    );
     Ok((format!("{}::{cast}", quote_literal(&text)?), nanos.rem_euclid(1000) != 0))
 }
 

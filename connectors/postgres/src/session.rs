@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow_array::RecordBatch;
-use arrow_schema::{DataType, Field, Schema};
+use arrow_schema::{Field, Schema};
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use futures::stream;
@@ -118,8 +118,11 @@ impl PostgresSession {
             let (column, read) = self.column(&filter.column)?;
             conditions.extend(condition(filter, column, read)?);
         }
-        let filter =
-            if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
+        let filter = if conditions.is_empty() {
+            String::new()
+        } else {
+            format!(" WHERE {}", conditions.join(" AND "))
+        };
         let limit = plan.limit.map(|limit| format!(" LIMIT {limit}")).unwrap_or_default();
         let (list, source) = (list.join(", "), &self.described.quoted);
         Ok(format!("COPY (SELECT {list} FROM {source}{sampled}{filter}{limit}) TO STDOUT (FORMAT binary)"))
@@ -152,9 +155,11 @@ impl Pages {
         conditions
     }
 
-    fn of(part: &serde_json::Value) -> Result<Self> {
-        let pages = |key: &str| part.get(key).and_then(serde_json::Value::as_u64);
-        pages("lo").map(|lo| Self { lo, hi: pages("hi") }).ok_or_else(|| Error::config("a split without its pages"))
+    fn of(part: &Value) -> Result<Self> {
+        let pages = |key: &str| part.get(key).and_then(Value::as_u64);
+        pages("lo")
+            .map(|lo| Self { lo, hi: pages("hi") })
+            .ok_or_else(|| Error::config("a split without its pages"))
     }
 }
 
@@ -200,7 +205,8 @@ impl ReadSession for PostgresSession {
         let parallel = u64::try_from(plan.parallelism.max(1)).unwrap_or(1).min(most);
         // A limit is for the table, not for each of its parts.
         let count = if plan.limit.is_some() { 1 } else { parallel };
-        let split = |index: u64, part| Split { index: usize::try_from(index).unwrap_or(0), plan: plan.clone(), part };
+        let split =
+            |index: u64, part| Split { index: usize::try_from(index).unwrap_or(0), plan: plan.clone(), part };
         if count == 1 {
             return Ok(vec![split(0, json!({"lo": 0}))]);
         }
@@ -258,7 +264,11 @@ impl PostgresSession {
             Lease::Other { client, join } => copy_out(client, join, sql).await?,
         };
         let token = lease.client().cancel_token();
-        let running = Running { connect: self.connect.clone(), ending: Arc::clone(&self.own.ending), query: Some((token, lease)) };
+        let running = Running {
+            connect: self.connect.clone(),
+            ending: Arc::clone(&self.own.ending),
+            query: Some((token, lease)),
+        };
         let reading = Reading { chunks: Box::pin(chunks), decoder, running };
         Ok(Box::pin(stream::unfold(Some(reading), Reading::next)))
     }

@@ -7,9 +7,11 @@ use futures::StreamExt as _;
 use tokio_postgres::Client;
 use transload_core::connector::{ReadSession, SchemaInfo, ServerInfo, Source, TableInfo};
 use transload_core::schema::{TableRef, TableSchema};
-use transload_core::{Error, ErrorKind, Result, Secret};
+use transload_core::{Error, ErrorKind, Result, ResultExt as _, Secret};
 
-use crate::catalog::{Described, SCHEMAS_SQL, describe_sql, described, schema_info, table_info, tables_sql};
+use crate::catalog::{
+    Described, SCHEMAS_SQL, describe_sql, described, names_sql, schema_info, table_info, tables_sql,
+};
 use crate::config::{PostgresConfig, TlsMode};
 use crate::connect::{Connect, batch, text};
 use crate::session::{BEGIN, PostgresSession};
@@ -28,9 +30,12 @@ impl PostgresSource {
     /// A connection inside a read-only snapshot, and the table as that snapshot sees it.
     async fn begun(&self, table: &TableRef) -> Result<(Client, Described)> {
         let client = self.connect.open().await?;
-        let results = batch(&client, &format!("{BEGIN}; {}", describe_sql(table)?)).await?;
-        let described = described(table, &results)?;
-        Ok((client, described))
+        let results =
+            batch(&client, &format!("{BEGIN}; {}", describe_sql(table)?)).await.with("table", table)?;
+        match described(table, &results)? {
+            Ok(described) => Ok((client, described)),
+            Err(missing) => Err(missing.error(table, &batch(&client, &names_sql(table)?).await?)),
+        }
     }
 }
 
@@ -88,7 +93,7 @@ impl Source for PostgresSource {
             }
             // A share of the pages may hold too few rows; then the first ones do.
             let found: usize = batches.iter().map(RecordBatch::num_rows).sum();
-            if share.is_none() || found >= rows / 4 {
+            if share.is_none() || found >= rows {
                 break;
             }
         }

@@ -108,7 +108,13 @@ pub(crate) struct CatalogType<'a> {
 fn plain(wire: Wire) -> ReadAs {
     let ordered = matches!(
         wire,
-        Wire::Int2 | Wire::Int4 | Wire::Int8 | Wire::Decimal128(..) | Wire::Date | Wire::DateTime | Wire::Timestamp
+        Wire::Int2
+            | Wire::Int4
+            | Wire::Int8
+            | Wire::Decimal128(..)
+            | Wire::Date
+            | Wire::DateTime
+            | Wire::Timestamp
     );
     ReadAs { wire, select: Select::Plain, extension: None, ordered, note: TypeNote::default() }
 }
@@ -219,29 +225,54 @@ pub(crate) fn read_as(catalog: CatalogType<'_>) -> ReadAs {
             "W_JSON_NUM",
             "integers beyond 64 bits do not fit BigQuery's JSON",
         ),
-        "date" => plain(Wire::Date).note(High, Conditional, "W_TS_RANGE", "infinity and years outside 1 to 9999 do not fit"),
+        "date" => plain(Wire::Date).note(
+            High,
+            Conditional,
+            "W_TS_RANGE",
+            "infinity and years outside 1 to 9999 do not fit",
+        ),
         "time" => plain(Wire::Time).note(High, Conditional, "W_TIME_24H", "24:00:00 does not fit"),
-        "timestamp" => {
-            plain(Wire::DateTime).note(High, Conditional, "W_TS_RANGE", "infinity and years outside 1 to 9999 do not fit")
-        }
-        "timestamptz" => {
-            plain(Wire::Timestamp).note(High, Conditional, "W_TS_RANGE", "infinity and years outside 1 to 9999 do not fit")
-        }
+        "timestamp" => plain(Wire::DateTime).note(
+            High,
+            Conditional,
+            "W_TS_RANGE",
+            "infinity and years outside 1 to 9999 do not fit",
+        ),
+        "timestamptz" => plain(Wire::Timestamp).note(
+            High,
+            Conditional,
+            "W_TS_RANGE",
+            "infinity and years outside 1 to 9999 do not fit",
+        ),
         "timetz" => as_text().note(High, Yes, "W_TZ_LOST", "the offset is part of the value"),
-        "interval" => as_text().note(High, Yes, "W_INTERVAL_PREVIEW", "ISO 8601 text; BigQuery's INTERVAL is a preview"),
-        "geometry" | "geography" => cast(Select::WellKnownText, Wire::Text)
-            .extension(Extension::GeoWkt)
-            .note(Medium, Conditional, "W_GEO_PLANAR", "straight edges become geodesics; only SRID 4326, two dimensions"),
-        "hstore" => cast(Select::Jsonb, Wire::Text)
-            .extension(Extension::Json)
-            .note(Medium, Conditional, "W_MAP", "the order of keys is not kept"),
-        "char" => as_text().note(Medium, Conditional, "W_OPAQUE", "a single byte, which need not be a character"),
+        "interval" => {
+            as_text().note(High, Yes, "W_INTERVAL_PREVIEW", "ISO 8601 text; BigQuery's INTERVAL is a preview")
+        }
+        "geometry" | "geography" => {
+            cast(Select::WellKnownText, Wire::Text).extension(Extension::GeoWkt).note(
+                Medium,
+                Conditional,
+                "W_GEO_PLANAR",
+                "straight edges become geodesics; only SRID 4326, two dimensions",
+            )
+        }
+        "hstore" => cast(Select::Jsonb, Wire::Text).extension(Extension::Json).note(
+            Medium,
+            Conditional,
+            "W_MAP",
+            "the order of keys is not kept",
+        ),
+        "char" => {
+            as_text().note(Medium, Conditional, "W_OPAQUE", "a single byte, which need not be a character")
+        }
         "bit" | "varbit" | "inet" | "cidr" | "macaddr" | "macaddr8" | "ltree" => as_text(),
         "point" | "line" | "lseg" | "box" | "path" | "polygon" | "circle" => {
             as_text().note(High, Yes, "W_GEO_PLANAR", "a shape without unit on a plane is no geography")
         }
         "tsvector" | "tsquery" => as_text().note(High, Yes, "W_OPAQUE", "only a full-text engine reads it"),
-        "pg_lsn" => as_text().note(High, Yes, "W_TEXT_FORM", "hexadecimal in two parts, not in the order of its text"),
+        "pg_lsn" => {
+            as_text().note(High, Yes, "W_TEXT_FORM", "hexadecimal in two parts, not in the order of its text")
+        }
         "xid8" => as_text().note(Medium, Yes, "W_UNSIGNED", "an unsigned number of 64 bits"),
         _ => as_text().note(Low, Yes, "W_OPAQUE", "a type that transload does not know, as text"),
     }

@@ -1,0 +1,10 @@
+//! The connector on a real server, with what the server itself says as the oracle.
+//!
+//! `TRANSLOAD_TEST_POSTGRES_URL` names a superuser of a server that may be written to. Every test makes a schema
+//! of its own and drops it.
+
+mod connect;
+mod describe;
+mod read;
+mod support;
+mod types;
