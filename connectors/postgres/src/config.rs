@@ -37,7 +37,7 @@ pub struct PostgresConfig {
     /// User. Default: `postgres`.
     #[serde(default = "default_user")]
     pub username: String,
-    /// Encryption. Default: `prefer`.
+    /// Encryption. Default: `prefer`. It has no effect on a unix socket.
     #[serde(default)]
     pub tls: TlsMode,
     /// PEM file of the trusted authority. Default: the system's.

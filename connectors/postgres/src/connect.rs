@@ -8,7 +8,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use transload_core::{Error, Result, Secret};
 
 use crate::config::{PostgresConfig, TlsMode};
-use crate::error::{connect_error, error};
+use crate::error::{connect_error, connect_timeout, error};
 use crate::tls::client_config;
 
 /// Opens connections with the same options.
@@ -17,6 +17,7 @@ pub(crate) struct Connect {
     config: tokio_postgres::Config,
     tls: MakeRustlsConnect,
     address: String,
+    timeout: Duration,
 }
 
 impl std::fmt::Debug for Connect {
@@ -27,6 +28,7 @@ impl std::fmt::Debug for Connect {
 
 impl Connect {
     pub(crate) fn new(options: &PostgresConfig, secret: Option<&Secret>) -> Result<Self> {
+        let timeout = Duration::from_secs(options.connect_timeout.max(1));
         let mut config = tokio_postgres::Config::new();
         config
             .host(&options.host)
@@ -34,10 +36,12 @@ impl Connect {
             .user(&options.username)
             .dbname(options.database.as_deref().unwrap_or(&options.username))
             .application_name(&options.application_name)
-            .connect_timeout(Duration::from_secs(options.connect_timeout.max(1)))
+            .connect_timeout(timeout)
             .keepalives_idle(Duration::from_secs(60))
             .options(settings(options))
             .ssl_mode(match options.tls {
+                // As libpq does: a socket of this machine is not encrypted, whatever is asked for.
+                _ if options.host.starts_with('/') => SslMode::Disable,
                 TlsMode::Disable => SslMode::Disable,
                 TlsMode::Prefer => SslMode::Prefer,
                 _ => SslMode::Require,
@@ -46,12 +50,15 @@ impl Connect {
             config.password(secret.expose());
         }
         let address = format!("{}:{}", options.host, options.port);
-        Ok(Self { config, tls: MakeRustlsConnect::new(client_config(options)?), address })
+        Ok(Self { config, tls: MakeRustlsConnect::new(client_config(options)?), address, timeout })
     }
 
     /// Opens a connection. Its other half runs as a task of its own until the client is dropped.
     pub(crate) async fn open(&self) -> Result<Client> {
-        let opened = self.config.connect(self.tls.clone()).await;
+        // The driver's own timeout ends with the TCP handshake; a server that accepts and then says nothing
+        // would hold the caller for ever.
+        let opening = tokio::time::timeout(self.timeout, self.config.connect(self.tls.clone()));
+        let opened = opening.await.map_err(|_| connect_timeout(&self.address, self.timeout))?;
         let (client, connection) = opened.map_err(|error| connect_error(&self.address, error))?;
         tokio::spawn(async move {
             // The client's calls report the same error; this is only for the log.

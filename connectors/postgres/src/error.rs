@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::io;
+use std::time::Duration;
 
 use transload_core::{Error, ErrorKind};
 
@@ -67,6 +68,15 @@ pub(crate) fn connect_error(address: &str, failure: tokio_postgres::Error) -> Er
         lost(&format!("cannot connect to PostgreSQL at {address}"), failure)
     };
     classified.operation("connect").with("server", address)
+}
+
+/// Nothing was heard of a server in time.
+pub(crate) fn connect_timeout(address: &str, timeout: Duration) -> Error {
+    let what = format!("PostgreSQL at {address} did not answer within {} s", timeout.as_secs());
+    Error::new(ErrorKind::Timeout, what)
+        .operation("connect")
+        .with("server", address)
+        .hint("check host, port and firewalls, or raise `connect_timeout`")
 }
 
 /// Errors that no server sent: told apart by the type of their cause.

@@ -3,6 +3,8 @@
 //! `TRANSLOAD_TEST_POSTGRES_URL` names a superuser of a server that may be written to. Every test makes a schema
 //! of its own and drops it.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail the test")]
+
 mod connect;
 mod describe;
 mod read;

@@ -271,7 +271,7 @@ async fn every_type_arrives_as_the_server_prints_it() {
 #[tokio::test]
 async fn extension_types() {
     in_schema(|place| async move {
-        place.run("CREATE EXTENSION IF NOT EXISTS hstore; CREATE EXTENSION IF NOT EXISTS citext").await;
+        place.run("CREATE EXTENSION IF NOT EXISTS hstore SCHEMA public; CREATE EXTENSION IF NOT EXISTS citext SCHEMA public").await;
         place.run("CREATE TABLE t (h hstore, c citext); INSERT INTO t VALUES ('a=>1, b=>NULL', 'AbC')").await;
         let batch = place.read("t").await.unwrap();
         let value = |column: usize| render(batch.column(column), 0).unwrap();
