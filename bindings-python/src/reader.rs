@@ -205,13 +205,14 @@ impl Stream {
 /// The C interface cannot carry an exception. Python is told of the interrupt again and raises it as soon as
 /// the library returns.
 fn interrupted(py: Python<'_>, exception: &PyErr) -> Error {
-    if exception.is_instance_of::<PyKeyboardInterrupt>(py) {
-        let again = py.import("_thread").and_then(|module| module.call_method0("interrupt_main"));
-        if let Err(error) = again {
-            return Error::internal("an interrupt could not be handed on").source_error(error);
-        }
+    if !exception.is_instance_of::<PyKeyboardInterrupt>(py) {
+        return Error::cancelled().with("signal", exception);
     }
-    Error::cancelled().with("signal", exception)
+    // The last that is done with Python: whatever runs after it would meet the interrupt in our stead.
+    match py.import("_thread").and_then(|module| module.call_method0("interrupt_main")) {
+        Ok(_) => Error::cancelled(),
+        Err(error) => Error::internal("an interrupt could not be handed on").source_error(error),
+    }
 }
 
 impl Iterator for Stream {

@@ -60,7 +60,12 @@ impl BigQueryDestination {
                 ]},
                 "clustering": {"fields": ["target_table", "job"]},
             }))?;
-            self.client.create_table(dataset, LOADS_TABLE, body).await?;
+            if let Err(error) = self.client.create_table(dataset, LOADS_TABLE, body).await {
+                // Two first loads into a dataset create it at the same moment, and one of them is refused.
+                if self.client.table(dataset, LOADS_TABLE).await?.is_none() {
+                    return Err(error);
+                }
+            }
         }
         self.recorded.lock().unwrap_or_else(PoisonError::into_inner).insert(dataset.to_owned());
         Ok(())
