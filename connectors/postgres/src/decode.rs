@@ -460,6 +460,7 @@ fn four(digit: u16) -> [u8; 4] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use arrow_array::Array as _;
 
     /// Binary numeric from its parts.
     fn numeric(weight: i16, sign: u16, scale: u16, digits: &[u16]) -> Vec<u8> {
@@ -535,6 +536,53 @@ mod tests {
         let nines = numeric(9, 0, 0, &[99, 9999, 9999, 9999, 9999, 9999, 9999, 9999, 9999, 9999]);
         assert_eq!(unscaled::<i128>(&nines, 0), Ok(99_999_999_999_999_999_999_999_999_999_999_999_999));
         assert!(unscaled::<i128>(&nines, 2).is_err());
+    }
+
+    #[test]
+    fn garbage_never_panics() {
+        use rand::{Rng as _, SeedableRng as _};
+        let mut random = rand::rngs::StdRng::seed_from_u64(3);
+        let wires = [
+            (Wire::Bool, 1),
+            (Wire::Int2, 2),
+            (Wire::Int4, 4),
+            (Wire::Int8, 8),
+            (Wire::Oid, 4),
+            (Wire::Float4, 4),
+            (Wire::Float8, 8),
+            (Wire::Decimal128(38, 10), 16),
+            (Wire::Decimal256(76, 38), 24),
+            (Wire::NumericText, 14),
+            (Wire::Text, 9),
+            (Wire::Jsonb, 9),
+            (Wire::Bytes, 9),
+            (Wire::Uuid, 16),
+            (Wire::Date, 4),
+            (Wire::Time, 8),
+            (Wire::DateTime, 8),
+            (Wire::Timestamp, 8),
+        ];
+        for (wire, usual) in wires {
+            let mut taken = 0;
+            for _ in 0..1000 {
+                let length = if random.random_bool(0.9) { usual } else { random.random_range(0..40) };
+                let mut field: Vec<u8> = (0..length).map(|_| random.random()).collect();
+                // A plausible header lets numerics get beyond their first check.
+                if random.random_bool(0.9) && length >= 8 && matches!(usual, 14 | 16 | 24) {
+                    let digits = u16::try_from((length - 8) / 2).unwrap();
+                    field[..2].copy_from_slice(&digits.to_be_bytes());
+                    field[4..6].copy_from_slice(&[0x00, 0x00]);
+                    field[8..].iter_mut().step_by(2).for_each(|high| *high %= 40);
+                }
+                let mut column = ColumnDecoder::new("c", wire);
+                column.push_null();
+                if column.push(&field).is_ok() && column.finish().is_ok_and(|array| array.len() == 2) {
+                    taken += 1;
+                }
+            }
+            let rare = matches!(wire, Wire::Decimal128(..) | Wire::Decimal256(..) | Wire::Text | Wire::Jsonb);
+            assert!(taken > 0 || rare, "{wire:?}");
+        }
     }
 
     #[test]
