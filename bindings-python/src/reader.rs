@@ -15,7 +15,7 @@ use transload::{Error, Result, TableStream};
 
 use crate::arrow::{PyBatch, column_names, row_field};
 use crate::error::OrRaise as _;
-use crate::runtime::{Engine, block_on, is_under_us};
+use crate::runtime::{Engine, block_on, is_under_us, under_us};
 
 /// A table being read.
 #[pyclass(name = "RecordBatchReader", module = "transload", frozen)]
@@ -84,7 +84,12 @@ impl PyReader {
         let Some(mut pull) = self.take(State::Busy)? else { return Ok(None) };
         let next = pull.next_batch(py).and_then(|next| next.transpose().or_raise(py));
         let more = matches!(next, Ok(Some(_)));
-        self.replace(if more { State::Open(pull) } else { State::Over });
+        // `close` in the meantime wins.
+        if let State::Busy = self.replace(State::Over)
+            && more
+        {
+            self.replace(State::Open(pull));
+        }
         Ok(next?.map(PyBatch))
     }
 
@@ -140,6 +145,8 @@ impl Pull {
     }
 
     fn next_batch(&mut self, py: Python<'_>) -> PyResult<Option<Result<RecordBatch>>> {
+        // A library that pulls in a loop may run no Python code for long, and each wait may be short.
+        under_us(|| py.check_signals())?;
         match self.batches() {
             Ok(batches) => block_on(py, batches.next()),
             Err(error) => Ok(Some(Err(error))),
@@ -202,8 +209,8 @@ impl Stream {
     }
 }
 
-/// The C interface cannot carry an exception. Python is told of the interrupt again and raises it as soon as
-/// the library returns.
+/// The C interface cannot carry an exception. Python is told of the interrupt again and raises it with the
+/// next code that it runs, so that nobody takes it for an error of the library.
 fn interrupted(py: Python<'_>, exception: &PyErr) -> Error {
     if !exception.is_instance_of::<PyKeyboardInterrupt>(py) {
         return Error::cancelled().with("signal", exception);

@@ -82,7 +82,7 @@ def test_rows_arrive_as_the_server_has_them(server, schema, database):
     )
     reader = server.read("orders", schema=schema, parallelism=2)
     query = "SELECT count(*), sum(id), sum(total), count(note) FROM reader"
-    [got] = duckdb.sql(query).fetchall()
+    [got] = duckdb.connect().sql(query).fetchall()
     assert list(got) == expected[:4]
     placed = pa.table(server.read("orders", schema=schema))["placed_at"]
     assert max(placed.cast(pa.int64()).to_pylist()) == expected[4].timestamp() * 1_000_000
@@ -121,7 +121,7 @@ def test_a_job_continues_at_its_watermark(server, schema, database, lake):
     finally:
         database.run(f"DELETE FROM {schema}.orders WHERE id > {ROWS}")
     glob = f"{lake.to_dict()['path']}/raw/orders/*/*.parquet"
-    assert list(duckdb.sql(f"SELECT count(*), sum(id), sum(total) FROM '{glob}'").fetchall()[0]) == expected
+    assert list(duckdb.connect().sql(f"SELECT count(*), sum(id), sum(total) FROM '{glob}'").fetchall()[0]) == expected
 
 
 def test_a_cancelled_run_stops_the_query_at_the_server(server, schema, database, lake):

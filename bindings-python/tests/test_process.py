@@ -24,11 +24,11 @@ except KeyboardInterrupt as interrupt:
 """
 
 READING = """
-import sys, transload
+import sys, polars, pyarrow, transload
 source = transload.Connection(type="sqlite", name="endless", path=sys.argv[1])
 reader = source.read("numbers")
 print("loading", flush=True)
-{read}
+READ
 """
 
 
@@ -43,6 +43,7 @@ def interrupt(code, *arguments):
         out, err = process.communicate(timeout=30)
     finally:
         process.kill()
+        process.communicate()
     return out, err, process.returncode, time.monotonic() - begun
 
 
@@ -59,18 +60,30 @@ def test_ctrl_c_ends_a_run_with_nothing_loaded(endless, lake):
     assert loaded(lake) == 5
 
 
+# A library that pulls raises an error of its own, and the interrupt comes with the next Python code.
+LIBRARY = """
+try:
+    {pull}
+except Exception as error:
+    assert "cancelled" in str(error), error
+    sys.stdout.flush()
+"""
+
+
 @pytest.mark.parametrize(
     "read",
     [
         "for batch in reader: pass",
-        "import pyarrow; [None for _ in pyarrow.RecordBatchReader.from_stream(reader)]",
+        LIBRARY.format(pull="pyarrow.RecordBatchReader.from_stream(reader).read_all()"),
+        LIBRARY.format(pull="polars.DataFrame(reader)"),
     ],
-    ids=["loop", "pyarrow"],
+    ids=["loop", "pyarrow", "polars"],
 )
 def test_ctrl_c_ends_a_read(endless, read):
-    _, err, status, _ = interrupt(READING.format(read=read), endless.to_dict()["path"])
+    _, err, status, seconds = interrupt(READING.replace("READ", read), endless.to_dict()["path"])
     assert status == -signal.SIGINT, err
     assert "KeyboardInterrupt" in err
+    assert seconds < 10
 
 
 WAITING = """

@@ -31,7 +31,7 @@ def test_a_job_is_loaded_and_read_back_by_everyone(shop, lake):
     files = parquet(lake)
     expected = orders(0, 1000)
     everything = f"SELECT * FROM read_parquet('{files}', hive_partitioning=false) ORDER BY id"
-    assert pa.table(duckdb.sql(everything)).cast(expected.schema) == expected
+    assert pa.table(duckdb.connect().sql(everything)).cast(expected.schema) == expected
     frame = pl.read_parquet(files, hive_partitioning=False).sort("id")
     assert frame.to_arrow().cast(expected.schema) == expected
     assert ds.dataset(glob.glob(files)).to_table().sort_by("id").cast(expected.schema) == expected
@@ -46,7 +46,7 @@ def test_a_second_run_loads_only_what_is_new(shop, lake):
     third = runner.run(EtlJob(job(**APPEND)))
     assert (third.rows["written"], third.window["continues"], third.window["hi"]) == (100, True, "1099")
     counts = f"SELECT count(*), count(DISTINCT id), sum(id) FROM '{parquet(lake)}'"
-    assert duckdb.sql(counts).fetchall() == [(1100, 1100, sum(range(1100)))]
+    assert duckdb.connect().sql(counts).fetchall() == [(1100, 1100, sum(range(1100)))]
 
 
 def test_the_report(shop, lake):

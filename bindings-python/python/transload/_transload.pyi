@@ -171,8 +171,10 @@ class RecordBatchReader:
     `pyarrow.RecordBatchReader.from_stream(reader)`, `polars.DataFrame(reader)`, `duckdb.sql("FROM reader")`
 
     Batches are read when they are asked for; what the next one needs is all that is in memory. Errors in a
-    loop are exceptions of transload; an Arrow library raises its own, with the same text. Leaving a `with`
-    block, or dropping the reader, stops the read at the source.
+    loop are exceptions of transload; an Arrow library raises its own, with the same text. Ctrl-C does
+    likewise: in a loop it is a KeyboardInterrupt; a library that pulls raises its own error first, and the
+    KeyboardInterrupt follows with the next Python code. Leaving a `with` block, or dropping the reader,
+    stops the read at the source.
     """
 
     @property
