@@ -1,14 +1,21 @@
 //! Opening connections: address, credentials, TLS and the settings that every session has.
 
+use std::io;
 use std::time::Duration;
 
-use tokio_postgres::config::SslMode;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
+use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::{CancelToken, Client};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use transload_core::{Error, Result, Secret};
 
 use crate::config::{PostgresConfig, TlsMode};
-use crate::error::{connect_error, connect_timeout, error};
+use crate::error::{connect_error, connect_timeout, error, socket_error};
+use crate::tap::{Socket, Tap, TapTls};
 use crate::tls::client_config;
 
 /// Opens connections with the same options.
@@ -18,6 +25,14 @@ pub(crate) struct Connect {
     tls: MakeRustlsConnect,
     address: String,
     timeout: Duration,
+}
+
+/// An open connection: what asks the driver, and the stream under it.
+pub(crate) struct Opened {
+    pub(crate) client: Client,
+    pub(crate) tap: Tap,
+    host: Host,
+    port: u16,
 }
 
 impl std::fmt::Debug for Connect {
@@ -36,7 +51,6 @@ impl Connect {
             .user(&options.username)
             .dbname(options.database.as_deref().unwrap_or(&options.username))
             .application_name(&options.application_name)
-            .connect_timeout(timeout)
             .keepalives_idle(Duration::from_secs(60))
             .options(settings(options))
             .ssl_mode(match options.tls {
@@ -53,12 +67,26 @@ impl Connect {
         Ok(Self { config, tls: MakeRustlsConnect::new(client_config(options)?), address, timeout })
     }
 
-    /// Opens a connection. Its other half runs as a task of its own until the client is dropped.
-    pub(crate) async fn open(&self) -> Result<Client> {
-        // The driver's own timeout ends with the TCP handshake; a server that accepts and then says nothing
-        // would hold the caller for ever.
-        let opening = tokio::time::timeout(self.timeout, self.config.connect(self.tls.clone()));
-        let opened = opening.await.map_err(|_| connect_timeout(&self.address, self.timeout))?;
+    /// Opens a connection to the first host that takes it. The driver's half runs as a task of its own until
+    /// the client is dropped.
+    pub(crate) async fn open(&self) -> Result<Opened> {
+        let ports = self.config.get_ports();
+        let mut failed = None;
+        for (index, host) in self.config.get_hosts().iter().enumerate() {
+            let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);
+            let opening = tokio::time::timeout(self.timeout, self.open_at(host, port));
+            match opening.await {
+                Ok(Ok(opened)) => return Ok(opened),
+                Ok(Err(error)) => failed = Some(error),
+                Err(_) => failed = Some(connect_timeout(&self.address, self.timeout)),
+            }
+        }
+        Err(failed.unwrap_or_else(|| Error::config("a PostgreSQL connection without a host")))
+    }
+
+    async fn open_at(&self, host: &Host, port: u16) -> Result<Opened> {
+        let tap = self.socket(host, port).await.map_err(|error| socket_error(&self.address, error))?;
+        let opened = self.config.connect_raw(tap.clone(), self.tls_to(host)).await;
         let (client, connection) = opened.map_err(|error| connect_error(&self.address, error))?;
         tokio::spawn(async move {
             // The client's calls report the same error; this is only for the log.
@@ -66,14 +94,54 @@ impl Connect {
                 tracing::debug!(%error, "a PostgreSQL connection ended");
             }
         });
-        Ok(client)
+        Ok(Opened { client, tap, host: host.clone(), port })
     }
 
-    /// Asks the server to stop what a connection is doing. Best effort.
-    pub(crate) async fn cancel(&self, token: CancelToken) {
-        if let Err(error) = token.cancel_query(self.tls.clone()).await {
-            tracing::debug!(%error, "a query could not be cancelled");
+    fn tls_to(&self, host: &Host) -> TapTls {
+        let name = match host {
+            Host::Tcp(name) => name,
+            #[cfg(unix)]
+            Host::Unix(_) => "",
+        };
+        TapTls::new(self.tls.clone(), name)
+    }
+
+    async fn socket(&self, host: &Host, port: u16) -> io::Result<Tap> {
+        let name = match host {
+            Host::Tcp(name) => name,
+            #[cfg(unix)]
+            Host::Unix(folder) => {
+                let path = folder.join(format!(".s.PGSQL.{port}"));
+                return UnixStream::connect(path).await.map(|stream| Tap::new(Socket::Unix(stream)));
+            }
+        };
+        let stream = TcpStream::connect((name.as_str(), port)).await?;
+        stream.set_nodelay(true)?;
+        let keepalive = TcpKeepalive::new().with_time(self.config.get_keepalives_idle());
+        SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+        Ok(Tap::new(Socket::Tcp(stream)))
+    }
+
+    /// Asks the server to stop what a connection is doing, and waits until it has heard. Best effort.
+    pub(crate) async fn cancel(&self, token: CancelToken, host: &Host, port: u16) {
+        let asking = async {
+            let mut tap = self.socket(host, port).await?;
+            token.cancel_query_raw(tap.clone(), self.tls_to(host)).await.map_err(io::Error::other)?;
+            // The server closes when the signal is sent. Only then it cannot hit a later statement.
+            tap.read(&mut [0]).await
+        };
+        match tokio::time::timeout(self.timeout, asking).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "a query could not be cancelled"),
+            Err(_) => tracing::debug!("a query could not be cancelled in time"),
         }
+    }
+}
+
+impl Opened {
+    /// How to reach what this connection is doing; see [`Connect::cancel`].
+    pub(crate) fn cancelling(&self) -> (CancelToken, Host, u16) {
+        (self.client.cancel_token(), self.host.clone(), self.port)
     }
 }
 

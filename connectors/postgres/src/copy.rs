@@ -1,19 +1,26 @@
-//! The binary COPY format: tuples out of chunks that may end anywhere.
+//! The binary COPY format: rows out of what a connection has read, which may end anywhere.
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
 use transload_core::{Error, ErrorKind, Result};
 
-use crate::decode::ColumnDecoder;
+use crate::decode::{ColumnDecoder, Field, Fields};
 use crate::types::Wire;
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 
-/// Turns chunks of a COPY stream into batches.
+/// Fields that are located before they are decoded column by column: as many as stay in the second-level
+/// cache together with their bytes.
+const BLOCK: usize = 8192;
+
+/// Turns messages of the server into batches.
 pub(crate) struct CopyDecoder {
     schema: SchemaRef,
     columns: Vec<ColumnDecoder>,
-    /// Bytes of a tuple that has not arrived as a whole.
+    /// Fields that were located and not yet decoded, row by row.
+    fields: Vec<Field>,
+    /// Bytes of a tuple that does not end with its message. Servers send one message a tuple; something
+    /// between may not.
     rest: Vec<u8>,
     state: State,
     rows: usize,
@@ -29,6 +36,17 @@ enum State {
     Ended,
 }
 
+/// Why the decoder stopped.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// It needs this many unused bytes at least.
+    More(usize),
+    /// Enough rows for a batch are together.
+    Batch(RecordBatch),
+    /// The next message holds no rows: its type and its length, both with what goes ahead of it.
+    Control(u8, usize),
+}
+
 impl CopyDecoder {
     pub(crate) fn new(schema: SchemaRef, wires: &[Wire], batch_rows: usize, batch_bytes: usize) -> Self {
         let columns =
@@ -36,6 +54,7 @@ impl CopyDecoder {
         Self {
             columns: columns.collect(),
             schema,
+            fields: Vec::with_capacity(BLOCK),
             rest: Vec::new(),
             state: State::Header,
             rows: 0,
@@ -45,22 +64,38 @@ impl CopyDecoder {
         }
     }
 
-    /// Takes the next chunk; gives a batch when enough rows are together.
-    pub(crate) fn feed(&mut self, chunk: &[u8]) -> Result<Option<RecordBatch>> {
-        if self.rest.is_empty() {
-            let used = self.consume(chunk)?;
-            self.rest.extend_from_slice(chunk.get(used..).unwrap_or_default());
-        } else {
-            let mut all = std::mem::take(&mut self.rest);
-            all.extend_from_slice(chunk);
-            let used = self.consume(&all)?;
-            all.drain(..used);
-            self.rest = all;
+    /// Takes what it can of the bytes that were read; gives how many were used, and why it stopped.
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<(usize, Step)> {
+        let mut at = 0;
+        let step = loop {
+            if self.rows >= self.batch_rows || self.bytes >= self.batch_bytes {
+                self.decode(bytes)?;
+                break Step::Batch(self.take_batch()?);
+            }
+            match message(bytes, at)? {
+                Message::Whole(b'd', end) => {
+                    self.data(bytes, at + 5, end)?;
+                    at = end;
+                }
+                Message::Whole(kind, end) => break Step::Control(kind, end - at),
+                Message::Partial(needed) => break Step::More(needed),
+            }
+        };
+        self.decode(bytes)?;
+        Ok((at, step))
+    }
+
+    /// As [`Self::take`], and throws the rows away.
+    pub(crate) fn skip(bytes: &[u8]) -> Result<(usize, Step)> {
+        let mut at = 0;
+        loop {
+            match message(bytes, at)? {
+                Message::Whole(b'd', end) => at = end,
+                _ if at > 0 => return Ok((at, Step::More(0))),
+                Message::Whole(kind, end) => return Ok((0, Step::Control(kind, end))),
+                Message::Partial(needed) => return Ok((0, Step::More(needed))),
+            }
         }
-        if self.rows >= self.batch_rows || self.bytes >= self.batch_bytes {
-            return self.take_batch().map(Some);
-        }
-        Ok(None)
     }
 
     /// The last batch, if rows are left. A stream that did not end as it must is an error: rows are missing.
@@ -80,94 +115,124 @@ impl CopyDecoder {
         Ok(RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)?)
     }
 
-    /// Reads all whole tuples; gives the number of bytes used.
-    fn consume(&mut self, bytes: &[u8]) -> Result<usize> {
-        let mut at = 0;
-        if self.state == State::Header {
-            match header(bytes)? {
-                None => return Ok(0),
-                Some(used) => {
-                    at = used;
-                    self.state = State::Tuples;
-                }
-            }
+    /// Decodes the fields that were located.
+    fn decode(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.fields.is_empty() {
+            return Ok(());
         }
-        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        let count = self.columns.len();
+        for (index, column) in self.columns.iter_mut().enumerate() {
+            column.extend(Fields::new(bytes, &self.fields, index, count))?;
+        }
+        self.fields.clear();
+        Ok(())
+    }
+
+    /// Takes the rows of one message.
+    fn data(&mut self, bytes: &[u8], start: usize, end: usize) -> Result<()> {
+        self.bytes += end - start;
+        if self.state == State::Tuples && self.rest.is_empty() {
+            let used = self.tuples(bytes, start, end)?;
+            self.rest.extend_from_slice(bytes.get(used..end).unwrap_or_default());
+            return Ok(());
+        }
+        // What was located in `bytes` comes first.
+        self.decode(bytes)?;
+        let mut rest = std::mem::take(&mut self.rest);
+        rest.extend_from_slice(bytes.get(start..end).unwrap_or_default());
+        let begin = match self.state {
+            State::Header => match header(&rest)? {
+                Some(length) => {
+                    self.state = State::Tuples;
+                    length
+                }
+                None => {
+                    self.rest = rest;
+                    return Ok(());
+                }
+            },
+            _ => 0,
+        };
+        let used = self.tuples(&rest, begin, rest.len())?;
+        self.decode(&rest)?;
+        rest.drain(..used);
+        self.rest = rest;
+        Ok(())
+    }
+
+    /// Locates the fields of all whole tuples; gives where the first that is not whole begins.
+    fn tuples(&mut self, bytes: &[u8], mut at: usize, end: usize) -> Result<usize> {
+        while at < end {
             if self.state == State::Ended {
                 return Err(broken("bytes after the end of the rows"));
             }
-            match self.tuple(rest)? {
+            match self.tuple(bytes, at, end)? {
+                Some(next) => at = next,
                 None => break,
-                Some(used) => at += used,
+            }
+            if self.fields.len() >= BLOCK {
+                self.decode(bytes)?;
             }
         }
         Ok(at)
     }
 
-    /// Reads one tuple. `None` if it has not arrived as a whole; then nothing was added to the columns.
-    fn tuple(&mut self, bytes: &[u8]) -> Result<Option<usize>> {
-        let Some(count) = bytes.first_chunk().map(|count| i16::from_be_bytes(*count)) else {
-            return Ok(None);
-        };
+    /// Locates the fields of one tuple and gives its end. `None` if it is not whole; then nothing is kept.
+    fn tuple(&mut self, bytes: &[u8], start: usize, end: usize) -> Result<Option<usize>> {
+        let bytes = bytes.get(..end).unwrap_or_default();
+        let Some(count) = chunk(bytes, start).map(i16::from_be_bytes) else { return Ok(None) };
         if count == -1 {
             self.state = State::Ended;
-            return Ok(Some(2));
+            return Ok(Some(start + 2));
         }
         if usize::try_from(count) != Ok(self.columns.len()) {
             return Err(broken("a row with the wrong number of columns"));
         }
-        if !is_whole(bytes, self.columns.len())? {
-            return Ok(None);
-        }
-        let mut at = 2;
-        for column in &mut self.columns {
-            let (length, after) = length_at(bytes, at);
-            at = after;
+        let before = self.fields.len();
+        let mut at = start + 2;
+        for _ in 0..count {
+            let Some(length) = chunk(bytes, at).map(i32::from_be_bytes) else {
+                self.fields.truncate(before);
+                return Ok(None);
+            };
+            at += 4;
+            // Messages are shorter than 2 GiB, so this always fits; if not, decoding finds the field cut.
+            self.fields.push(Field { start: u32::try_from(at).unwrap_or(u32::MAX), length });
             match usize::try_from(length) {
-                Err(_) => column.push_null(),
-                Ok(length) => {
-                    let field = bytes.get(at..at + length).ok_or_else(|| broken("a row that is cut"))?;
-                    column.push(field)?;
-                    self.bytes += length;
-                    at += length;
-                }
+                Ok(length) => at += length,
+                Err(_) if length == -1 => {}
+                Err(_) => return Err(broken("a field of negative length")),
             }
         }
-        // Offsets, validity and small values count too.
-        self.bytes += self.columns.len() * 4;
+        if at > end {
+            self.fields.truncate(before);
+            return Ok(None);
+        }
         self.rows += 1;
         Ok(Some(at))
     }
 }
 
-/// Length field at a place, -1 at NULL or beyond the end, and the place behind it.
+/// The `N` bytes at a place.
 #[inline]
-fn length_at(bytes: &[u8], at: usize) -> (i32, usize) {
-    let length =
-        bytes.get(at..).and_then(<[u8]>::first_chunk).map_or(-1, |length| i32::from_be_bytes(*length));
-    (length, at + 4)
+fn chunk<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..).and_then(<[u8]>::first_chunk).copied()
 }
 
-/// Whether a whole tuple is there; also checks its lengths once, so that reading it cannot run over.
+enum Message {
+    /// Its type and its end.
+    Whole(u8, usize),
+    /// How many bytes are needed from its beginning on.
+    Partial(usize),
+}
+
+/// The message at a place: a byte for its type, then its length without that byte.
 #[inline]
-fn is_whole(bytes: &[u8], columns: usize) -> Result<bool> {
-    let mut at = 2;
-    for _ in 0..columns {
-        if bytes.len() < at + 4 {
-            return Ok(false);
-        }
-        let (length, after) = length_at(bytes, at);
-        at = after;
-        match usize::try_from(length) {
-            Ok(length) => at += length,
-            Err(_) if length == -1 => {}
-            Err(_) => return Err(broken("a field of negative length")),
-        }
-        if bytes.len() < at {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+fn message(bytes: &[u8], at: usize) -> Result<Message> {
+    let Some([kind, length @ ..]) = chunk::<5>(bytes, at) else { return Ok(Message::Partial(5)) };
+    let length = usize::try_from(i32::from_be_bytes(length)).ok().filter(|length| *length >= 4);
+    let length = 1 + length.ok_or_else(|| broken("a message of impossible length"))?;
+    Ok(if bytes.len() - at >= length { Message::Whole(kind, at + length) } else { Message::Partial(length) })
 }
 
 fn header(bytes: &[u8]) -> Result<Option<usize>> {
@@ -181,7 +246,7 @@ fn header(bytes: &[u8]) -> Result<Option<usize>> {
     Ok((bytes.len() >= fixed + extension).then_some(fixed + extension))
 }
 
-fn broken(what: &str) -> Error {
+pub(crate) fn broken(what: &str) -> Error {
     Error::data(format!("PostgreSQL sent {what}")).hint("is a proxy between that changes the stream?")
 }
 
@@ -194,11 +259,13 @@ mod tests {
     use rand::{Rng as _, SeedableRng as _};
     use std::sync::Arc;
 
-    fn stream() -> Vec<u8> {
-        let mut bytes = SIGNATURE.to_vec();
-        bytes.extend_from_slice(&[0; 8]);
+    /// What goes ahead of the rows, three rows, and the end; a piece each.
+    fn pieces() -> Vec<Vec<u8>> {
+        let mut header = SIGNATURE.to_vec();
+        header.extend_from_slice(&[0; 8]);
+        let mut pieces = vec![header];
         for (id, text) in [(1_i32, Some("one")), (2, None), (3, Some(""))] {
-            bytes.extend_from_slice(&2_i16.to_be_bytes());
+            let mut bytes = 2_i16.to_be_bytes().to_vec();
             bytes.extend_from_slice(&4_i32.to_be_bytes());
             bytes.extend_from_slice(&id.to_be_bytes());
             match text {
@@ -208,14 +275,57 @@ mod tests {
                     bytes.extend_from_slice(text.as_bytes());
                 }
             }
+            pieces.push(bytes);
         }
-        bytes.extend_from_slice(&(-1_i16).to_be_bytes());
+        pieces.push((-1_i16).to_be_bytes().to_vec());
+        pieces
+    }
+
+    fn message_of(kind: u8, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![kind];
+        bytes.extend_from_slice(&i32::try_from(payload.len() + 4).unwrap().to_be_bytes());
+        bytes.extend_from_slice(payload);
         bytes
+    }
+
+    /// One message a piece, or the whole stream cut into messages of a length.
+    fn stream(cut: Option<usize>) -> Vec<u8> {
+        match cut {
+            None => pieces().iter().flat_map(|piece| message_of(b'd', piece)).collect(),
+            Some(length) => {
+                pieces().concat().chunks(length).flat_map(|piece| message_of(b'd', piece)).collect()
+            }
+        }
     }
 
     fn decoder(batch_rows: usize) -> CopyDecoder {
         let fields = vec![Field::new("id", DataType::Int32, true), Field::new("t", DataType::Utf8, true)];
         CopyDecoder::new(Arc::new(Schema::new(fields)), &[Wire::Int4, Wire::Text], batch_rows, 1 << 20)
+    }
+
+    /// Reads a stream that arrives in chunks; gives the types of the messages without rows too.
+    fn decode(decoder: &mut CopyDecoder, stream: &[u8], chunk: usize) -> Result<(Vec<RecordBatch>, Vec<u8>)> {
+        let (mut batches, mut controls, mut buffer) = (Vec::new(), Vec::new(), Vec::new());
+        for chunk in stream.chunks(chunk) {
+            buffer.extend_from_slice(chunk);
+            loop {
+                let (used, step) = decoder.take(&buffer)?;
+                buffer.drain(..used);
+                match step {
+                    Step::Batch(batch) => batches.push(batch),
+                    Step::Control(kind, length) => {
+                        controls.push(kind);
+                        buffer.drain(..length);
+                    }
+                    Step::More(bytes) => {
+                        assert!(bytes > buffer.len(), "{bytes} bytes wanted and {} there", buffer.len());
+                        break;
+                    }
+                }
+            }
+        }
+        batches.extend(decoder.finish()?);
+        Ok((batches, controls))
     }
 
     fn rows(batches: &[RecordBatch]) -> Vec<(i32, Option<String>)> {
@@ -229,43 +339,68 @@ mod tests {
     }
 
     #[test]
-    fn chunks_may_end_anywhere() {
+    fn chunks_and_messages_may_end_anywhere() {
         let expected = vec![(1, Some("one".to_owned())), (2, None), (3, Some(String::new()))];
-        for step in 1..20 {
-            for batch_rows in [1, 2, 100] {
-                let (mut decoder, mut batches) = (decoder(batch_rows), Vec::new());
-                for chunk in stream().chunks(step) {
-                    batches.extend(decoder.feed(chunk).unwrap());
+        for cut in std::iter::once(None).chain((1..70).map(Some)) {
+            let mut stream = message_of(b'N', b"a notice");
+            stream.extend(self::stream(cut));
+            stream.extend(message_of(b'c', b""));
+            for chunk in 1..20 {
+                for batch_rows in [1, 2, 100] {
+                    let (batches, controls) = decode(&mut decoder(batch_rows), &stream, chunk).unwrap();
+                    assert_eq!(
+                        rows(&batches),
+                        expected,
+                        "{cut:?}, chunks of {chunk}, batches of {batch_rows}"
+                    );
+                    assert_eq!(controls, b"Nc");
+                    assert!(cut.is_some() || batches.iter().all(|batch| batch.num_rows() <= batch_rows));
                 }
-                batches.extend(decoder.finish().unwrap());
-                assert_eq!(rows(&batches), expected, "step {step}, batches of {batch_rows}");
             }
         }
     }
 
     #[test]
     fn a_missing_end_is_an_error() {
-        let bytes = stream();
+        let bytes = stream(None);
         for cut in 0..bytes.len() {
-            let mut decoder = decoder(100);
-            decoder.feed(&bytes[..cut]).unwrap();
-            assert_eq!(decoder.finish().unwrap_err().kind(), ErrorKind::Unreachable, "cut at {cut}");
+            let error = decode(&mut decoder(100), &bytes[..cut], 7).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unreachable, "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn skipping_finds_what_is_no_row() {
+        let mut bytes = stream(None);
+        let rows = bytes.len();
+        bytes.extend(message_of(b'Z', b"T"));
+        assert!(matches!(CopyDecoder::skip(&bytes), Ok((used, Step::More(0))) if used == rows));
+        assert!(matches!(CopyDecoder::skip(&bytes[rows..]), Ok((0, Step::Control(b'Z', 6)))));
+        assert!(matches!(CopyDecoder::skip(&bytes[..3]), Ok((0, Step::More(5)))));
+    }
+
+    #[test]
+    fn a_block_may_end_within_a_batch() {
+        let mut bytes = message_of(b'd', &pieces()[0]);
+        let count = BLOCK + 3;
+        for _ in 0..count {
+            bytes.extend(message_of(b'd', &pieces()[1]));
+        }
+        bytes.extend(message_of(b'd', &pieces()[4]));
+        let (batches, _) = decode(&mut decoder(usize::MAX), &bytes, bytes.len()).unwrap();
+        assert_eq!(rows(&batches), vec![(1, Some("one".to_owned())); count]);
     }
 
     #[test]
     fn damaged_streams_never_panic() {
         let mut random = rand::rngs::StdRng::seed_from_u64(7);
         for _ in 0..20_000 {
-            let mut bytes = stream();
+            let mut bytes = stream(random.random_bool(0.5).then(|| random.random_range(1..40)));
             for _ in 0..random.random_range(1..4) {
                 let at = random.random_range(0..bytes.len());
                 bytes[at] = random.random();
             }
-            let mut decoder = decoder(2);
-            if decoder.feed(&bytes).is_ok() {
-                let _ = decoder.finish();
-            }
+            let _ = decode(&mut decoder(2), &bytes, 50);
         }
     }
 }

@@ -44,20 +44,48 @@ fn classify(code: &str) -> (ErrorKind, bool, &'static str) {
 
 /// An error of an open connection.
 pub(crate) fn error(error: tokio_postgres::Error) -> Error {
-    if let Some(server) = error.as_db_error() {
-        let code = server.code().code().to_owned();
-        let (kind, retryable, hint) = classify(&code);
-        let mut classified =
-            Error::new(kind, server.message().to_owned()).retryable(retryable).with("sqlstate", code);
-        if let Some(detail) = server.detail() {
-            classified = classified.with("detail", detail);
-        }
-        return match server.hint() {
-            Some(server_hint) => classified.hint(server_hint.to_owned()),
-            None => classified.hint(hint),
-        };
+    match error.as_db_error() {
+        Some(server) => classified(server.code().code(), server.message(), server.detail(), server.hint()),
+        None => lost(BROKE, error),
     }
-    lost("the connection to PostgreSQL broke", error)
+}
+
+const BROKE: &str = "the connection to PostgreSQL broke";
+
+/// An error of the socket of an open connection.
+pub(crate) fn io_error(error: io::Error) -> Error {
+    let (kind, hint) = of_cause(&error).unwrap_or(UNREACHABLE);
+    Error::new(kind, BROKE).retryable(kind == ErrorKind::Unreachable).source_error(error).hint(hint)
+}
+
+/// The server's own words: the body of an ErrorResponse, fields of a type byte and a text that ends with 0.
+///
+/// Source: PostgreSQL manual, "Error and Notice Message Fields".
+pub(crate) fn server_error(body: &[u8]) -> Error {
+    let field = |wanted: u8| {
+        let fields = body.split(|byte| *byte == 0).filter_map(<[u8]>::split_first);
+        let mut texts =
+            fields.filter(|(kind, _)| **kind == wanted).map(|(_, text)| String::from_utf8_lossy(text));
+        texts.next()
+    };
+    let (code, message) = (field(b'C').unwrap_or_default(), field(b'M').unwrap_or_default());
+    classified(&code, &message, field(b'D').as_deref(), field(b'H').as_deref())
+}
+
+fn classified(code: &str, message: &str, detail: Option<&str>, server_hint: Option<&str>) -> Error {
+    let (kind, retryable, hint) = classify(code);
+    let mut error = Error::new(kind, message.to_owned()).retryable(retryable).with("sqlstate", code);
+    if let Some(detail) = detail {
+        error = error.with("detail", detail);
+    }
+    error.hint(server_hint.unwrap_or(hint).to_owned())
+}
+
+/// No socket could be opened.
+pub(crate) fn socket_error(address: &str, error: io::Error) -> Error {
+    let (kind, hint) = of_cause(&error).unwrap_or(UNREACHABLE);
+    let what = format!("cannot connect to PostgreSQL at {address}");
+    Error::new(kind, what).source_error(error).hint(hint).operation("connect").with("server", address)
 }
 
 /// An error while a connection is opened.
@@ -79,46 +107,60 @@ pub(crate) fn connect_timeout(address: &str, timeout: Duration) -> Error {
         .hint("check host, port and firewalls, or raise `connect_timeout`")
 }
 
-/// Errors that no server sent: told apart by the type of their cause.
-fn lost(what: &str, error: tokio_postgres::Error) -> Error {
-    let mut cause = error.source();
-    let mut found = (ErrorKind::Unreachable, "check host and port, and that the server runs");
+const UNREACHABLE: (ErrorKind, &str) =
+    (ErrorKind::Unreachable, "check host and port, and that the server runs");
+const TIMEOUT: (ErrorKind, &str) =
+    (ErrorKind::Timeout, "check host, port and firewalls, or raise `connect_timeout`");
+const TLS: (ErrorKind, &str) =
+    (ErrorKind::Tls, "check `tls`, `tls_ca` and the name in the server's certificate");
+
+/// What an error or one of its causes tells by its type.
+fn of_cause(error: &(dyn std::error::Error + 'static)) -> Option<(ErrorKind, &'static str)> {
+    let (mut cause, mut found) = (Some(error), None);
     while let Some(this) = cause {
         if this.is::<rustls::Error>() {
-            found = (ErrorKind::Tls, "check `tls`, `tls_ca` and the name in the server's certificate");
-            break;
+            return Some(TLS);
         }
         if let Some(io) = this.downcast_ref::<io::Error>() {
-            if io.kind() == io::ErrorKind::TimedOut {
-                found = (ErrorKind::Timeout, "check host, port and firewalls, or raise `connect_timeout`");
-            }
             // rustls errors come wrapped in an I/O error.
             if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
-                found = (ErrorKind::Tls, "check `tls`, `tls_ca` and the name in the server's certificate");
-                break;
+                return Some(TLS);
+            }
+            if io.kind() == io::ErrorKind::TimedOut {
+                found = Some(TIMEOUT);
             }
         }
         cause = this.source();
     }
-    // These two have no cause to look at; their texts are fixed in the driver.
-    match error.to_string().as_str() {
-        "invalid configuration" => {
-            found = (ErrorKind::Auth, "the server wants a password; give `credentials`")
-        }
+    found
+}
+
+/// Errors that no server sent.
+fn lost(what: &str, error: tokio_postgres::Error) -> Error {
+    // Some have no cause to look at; their texts are fixed in the driver.
+    let (kind, hint) = match error.to_string().as_str() {
+        "invalid configuration" => (ErrorKind::Auth, "the server wants a password; give `credentials`"),
         text if text.starts_with("error performing TLS handshake") => {
-            found = (ErrorKind::Tls, "the server does not speak TLS, or its certificate was refused");
+            (ErrorKind::Tls, "the server does not speak TLS, or its certificate was refused")
         }
-        text if text.starts_with("authentication error") => {
-            found = (ErrorKind::Auth, "check user and password");
-        }
-        _ => {}
-    }
-    Error::new(found.0, what.to_owned()).source_error(error).hint(found.1)
+        text if text.starts_with("authentication error") => (ErrorKind::Auth, "check user and password"),
+        _ => error.source().and_then(of_cause).unwrap_or(UNREACHABLE),
+    };
+    Error::new(kind, what.to_owned()).source_error(error).hint(hint)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_servers_words_are_kept() {
+        let error = server_error(b"SERROR\0VERROR\0C42501\0Mpermission denied\0Dwhy\0Hask\0\0");
+        assert_eq!((error.kind(), error.message()), (ErrorKind::Permission, "permission denied"));
+        let text = error.to_string();
+        assert!(text.contains("why") && text.contains("ask"), "{text}");
+        server_error(b"no fields at all");
+    }
 
     #[test]
     fn codes_have_kinds() {

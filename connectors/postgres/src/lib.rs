@@ -4,11 +4,14 @@ mod catalog;
 mod config;
 mod connect;
 mod copy;
+mod copy_stream;
 mod decode;
 mod error;
 mod filter;
+mod numeric;
 mod session;
 mod source;
+mod tap;
 mod tls;
 mod types;
 

@@ -1,17 +1,16 @@
 //! One read session: a snapshot, and reads inside it.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use arrow_schema::{Field, Schema};
 use async_trait::async_trait;
-use futures::StreamExt as _;
-use futures::stream;
+use futures::{TryStreamExt as _, stream};
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use tokio_postgres::{CancelToken, Client, CopyOutStream};
 use transload_core::batch::{BATCH_BYTES, BATCH_ROWS, BatchStream};
 use transload_core::connector::{CursorSummary, ReadPlan, ReadSession, Split};
 use transload_core::schema::{ColumnSchema, CursorValue, TableSchema};
@@ -19,14 +18,18 @@ use transload_core::{Error, Result};
 use transload_sql::quote_literal;
 
 use crate::catalog::Described;
-use crate::connect::{Connect, batch, text};
+use crate::connect::{Connect, Opened, batch, text};
 use crate::copy::CopyDecoder;
+use crate::copy_stream::CopyStream;
 use crate::error::error;
 use crate::filter::{comparable, condition, select};
 use crate::types::{ReadAs, Wire};
 
 /// How a session begins. One round trip together with the description of the table.
 pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// How long a cancelled query may take to end.
+const CANCELLING: Duration = Duration::from_secs(10);
 
 /// Fewer pages than this are not worth a second connection (8 MiB).
 const PAGES_WORTH_A_SPLIT: u64 = 1024;
@@ -52,7 +55,7 @@ struct Own {
 }
 
 struct OwnConnection {
-    client: Client,
+    opened: Opened,
     /// Whether the savepoint is set that reads go back to.
     saved: bool,
     /// The exported snapshot, once there is one.
@@ -60,13 +63,14 @@ struct OwnConnection {
 }
 
 impl OwnConnection {
-    /// What goes ahead of a read. A read that failed or was cancelled aborts its transaction, and the
-    /// snapshot would be lost with it; a savepoint keeps both.
-    fn begin_read(&mut self) -> &'static str {
-        match std::mem::replace(&mut self.saved, true) {
+    /// Begins a COPY. A read that failed or was cancelled aborts its transaction, and the snapshot would be
+    /// lost with it; a savepoint ahead of each read keeps both.
+    async fn copy(&mut self, sql: &str, decoder: CopyDecoder) -> Result<CopyStream> {
+        let ahead = match std::mem::replace(&mut self.saved, true) {
             false => "SAVEPOINT reading",
             true => "ROLLBACK TO SAVEPOINT reading",
-        }
+        };
+        CopyStream::begin(&self.opened.tap, &format!("{ahead}; {sql}"), decoder).await
     }
 
     /// The id under which other connections find the snapshot. It cannot be exported from within a
@@ -79,7 +83,8 @@ impl OwnConnection {
             true => "ROLLBACK TO SAVEPOINT reading; RELEASE SAVEPOINT reading; ",
             false => "",
         };
-        let results = batch(&self.client, &format!("{leave}SELECT pg_export_snapshot() AS id")).await?;
+        let results =
+            batch(&self.opened.client, &format!("{leave}SELECT pg_export_snapshot() AS id")).await?;
         let row = results.last().and_then(|rows| rows.first());
         let row = row.ok_or_else(|| Error::internal("no snapshot was exported"))?;
         Ok(self.snapshot.insert(text(row, "id")?.to_owned()).clone())
@@ -87,8 +92,8 @@ impl OwnConnection {
 }
 
 impl PostgresSession {
-    pub(crate) fn new(connect: Connect, client: Client, described: Described) -> Self {
-        let connection = OwnConnection { client, saved: false, snapshot: None };
+    pub(crate) fn new(connect: Connect, opened: Opened, described: Described) -> Self {
+        let connection = OwnConnection { opened, saved: false, snapshot: None };
         let own = Own { connection: Arc::new(Mutex::new(connection)), ending: Arc::default() };
         Self { connect, described, own }
     }
@@ -128,8 +133,11 @@ impl PostgresSession {
         Ok(format!("COPY (SELECT {list} FROM {source}{sampled}{filter}{limit}) TO STDOUT (FORMAT binary)"))
     }
 
-    fn wires(&self, plan: &ReadPlan) -> Result<Vec<Wire>> {
-        Ok(self.columns(&plan.columns)?.into_iter().map(|(_, read)| read.wire).collect())
+    fn decoder(&self, plan: &ReadPlan) -> Result<CopyDecoder> {
+        let schema = self.described.table.arrow_schema_of(&plan.columns)?;
+        let wires: Vec<_> = self.columns(&plan.columns)?.into_iter().map(|(_, read)| read.wire).collect();
+        let bytes = if plan.batch_bytes == 0 { BATCH_BYTES } else { plan.batch_bytes };
+        Ok(CopyDecoder::new(schema, &wires, BATCH_ROWS, bytes))
     }
 }
 
@@ -179,14 +187,11 @@ impl ReadSession for PostgresSession {
         let wires = [read.wire, read.wire, Wire::Int8];
         let fields = ["min", "max", "nulls"].into_iter().zip(wires);
         let fields: Vec<_> = fields.map(|(name, wire)| Field::new(name, wire.arrow(), true)).collect();
-        let mut decoder = CopyDecoder::new(Arc::new(Schema::new(fields)), &wires, BATCH_ROWS, BATCH_BYTES);
-        let mut own = self.own.connection.lock().await;
-        let begin = own.begin_read();
-        let mut chunks = Box::pin(copy_out(&own.client, begin, &sql).await?);
-        while let Some(chunk) = chunks.next().await {
-            decoder.feed(&chunk.map_err(error)?)?;
-        }
-        let row = decoder.finish()?.ok_or_else(|| Error::internal("an aggregate without a row"))?;
+        let decoder = CopyDecoder::new(Arc::new(Schema::new(fields)), &wires, BATCH_ROWS, BATCH_BYTES);
+        let own = Arc::clone(&self.own.connection).lock_owned().await;
+        let mut reading = Box::pin(self.stream(&sql, decoder, Lease::Own(own)).await?);
+        let row = reading.try_next().await?.ok_or_else(|| Error::internal("an aggregate without a row"))?;
+        while reading.try_next().await?.is_some() {}
         let nulls = match CursorValue::from_array(row.column(2), 0)? {
             Some(CursorValue::Int(nulls)) => u64::try_from(nulls).unwrap_or(0),
             _ => 0,
@@ -222,14 +227,14 @@ impl ReadSession for PostgresSession {
     async fn read(&self, split: &Split) -> Result<BatchStream> {
         let sql = self.copy_sql(&split.plan, &Pages::of(&split.part)?, "")?;
         let lease = self.lease(&split.part).await?;
-        self.stream(&sql, &split.plan, lease).await
+        self.stream(&sql, self.decoder(&split.plan)?, lease).await
     }
 
     async fn close(self: Box<Self>) -> Result<()> {
         // A read-only transaction has nothing to commit; ending it tells whether the connection still lives.
         // A read that somebody still holds keeps the connection until it is dropped.
         match self.own.connection.try_lock() {
-            Ok(own) => own.client.batch_execute("ROLLBACK").await.map_err(error),
+            Ok(own) => own.opened.client.batch_execute("ROLLBACK").await.map_err(error),
             Err(_) => Ok(()),
         }
     }
@@ -249,28 +254,31 @@ impl PostgresSession {
         let sampled = share.map(|share| format!(" TABLESAMPLE SYSTEM ({share:.4})")).unwrap_or_default();
         let sql = self.copy_sql(&plan, &Pages::ALL, &sampled)?;
         let own = Arc::clone(&self.own.connection).lock_owned().await;
-        self.stream(&sql, &plan, Lease::Own(own)).await
+        self.stream(&sql, self.decoder(&plan)?, Lease::Own(own)).await
     }
 
-    async fn stream(&self, sql: &str, plan: &ReadPlan, mut lease: Lease) -> Result<BatchStream> {
-        let schema = self.described.table.arrow_schema_of(&plan.columns)?;
-        let bytes = if plan.batch_bytes == 0 { BATCH_BYTES } else { plan.batch_bytes };
-        let decoder = CopyDecoder::new(schema, &self.wires(plan)?, BATCH_ROWS, bytes);
-        let chunks = match &mut lease {
-            Lease::Own(own) => {
-                let begin = own.begin_read();
-                copy_out(&own.client, begin, sql).await?
+    async fn stream(&self, sql: &str, decoder: CopyDecoder, mut lease: Lease) -> Result<BatchStream> {
+        let copy = match &mut lease {
+            Lease::Own(own) => own.copy(sql, decoder).await?,
+            Lease::Other { opened, join } => {
+                CopyStream::begin(&opened.tap, &format!("{join}; {sql}"), decoder).await?
             }
-            Lease::Other { client, join } => copy_out(client, join, sql).await?,
         };
-        let token = lease.client().cancel_token();
-        let running = Running {
+        let mut reading = Reading {
+            running: Some((copy, lease)),
             connect: self.connect.clone(),
             ending: Arc::clone(&self.own.ending),
-            query: Some((token, lease)),
+            runtime: Handle::current(),
         };
-        let reading = Reading { chunks: Box::pin(chunks), decoder, running };
-        Ok(Box::pin(stream::unfold(Some(reading), Reading::next)))
+        // An error of the statement itself is told here and not with the first batch.
+        let first = reading.next().await?;
+        Ok(Box::pin(stream::try_unfold((first, reading), |(ahead, mut reading)| async move {
+            let batch = match ahead {
+                Some(batch) => Some(batch),
+                None => reading.next().await?,
+            };
+            Ok(batch.map(|batch| (batch, (None, reading))))
+        })))
     }
 
     /// The session's own connection if it is free, else a further one that joins the snapshot.
@@ -286,17 +294,10 @@ impl PostgresSession {
             return Err(Error::config("two reads of a session at once that was planned for one")
                 .hint("plan with a parallelism above 1, or end the first read"));
         };
-        let client = self.connect.open().await?;
+        let opened = Box::new(self.connect.open().await?);
         let join = format!("{BEGIN}; SET TRANSACTION SNAPSHOT {}", quote_literal(snapshot)?);
-        Ok(Lease::Other { client, join })
+        Ok(Lease::Other { opened, join })
     }
-}
-
-/// Sends a statement and a COPY behind it without waiting for the answer in between.
-async fn copy_out(client: &Client, first: &str, sql: &str) -> Result<CopyOutStream> {
-    let (first, chunks) = tokio::join!(biased; client.batch_execute(first), client.copy_out(sql));
-    first.map_err(error)?;
-    chunks.map_err(error)
 }
 
 /// The connection that a split is read over.
@@ -304,81 +305,61 @@ enum Lease {
     /// The session's own, locked for this read.
     Own(OwnedMutexGuard<OwnConnection>),
     /// A further one, with what joins it to the snapshot.
-    Other { client: Client, join: String },
+    Other { opened: Box<Opened>, join: String },
 }
 
 impl Lease {
-    fn client(&self) -> &Client {
+    fn opened(&self) -> &Opened {
         match self {
-            Self::Own(own) => &own.client,
-            Self::Other { client, .. } => client,
+            Self::Own(own) => &own.opened,
+            Self::Other { opened, .. } => opened,
         }
     }
 }
 
 /// A query that runs at the server. Dropping it midway cancels the query there, and frees the connection only
-/// when the cancel has arrived, so that it cannot hit what is asked next.
-struct Running {
+/// when server and connection are done with it, so that the cancel cannot hit what is asked next.
+struct Reading {
+    running: Option<(CopyStream, Lease)>,
     connect: Connect,
     ending: Arc<AtomicBool>,
-    query: Option<(CancelToken, Lease)>,
+    /// The stream may be dropped by a thread that knows no runtime.
+    runtime: Handle,
 }
 
-impl Drop for Running {
+impl Reading {
+    async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        let Some((copy, _)) = &mut self.running else { return Ok(None) };
+        let outcome = copy.next().await;
+        if copy.is_over()
+            && !matches!(outcome, Ok(Some(_)))
+            && let Some((copy, _lease)) = self.running.take()
+        {
+            copy.end().await?;
+        }
+        outcome
+    }
+}
+
+impl Drop for Reading {
     fn drop(&mut self) {
-        let Some((token, lease)) = self.query.take() else { return };
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let Some((copy, lease)) = self.running.take() else { return };
         let connect = self.connect.clone();
         let ending = matches!(lease, Lease::Own(_)).then(|| Arc::clone(&self.ending));
         if let Some(ending) = &ending {
             ending.store(true, Ordering::Release);
         }
-        runtime.spawn(async move {
-            connect.cancel(token).await;
+        self.runtime.spawn(async move {
+            let (token, host, port) = lease.opened().cancelling();
+            connect.cancel(token, &host, port).await;
+            // If the server does not end the query, the connection is closed with `copy`.
+            if let Ok(Err(error)) = tokio::time::timeout(CANCELLING, copy.end()).await {
+                tracing::debug!(%error, "a cancelled query ended its connection");
+            }
             drop(lease);
             if let Some(ending) = ending {
                 ending.store(false, Ordering::Release);
             }
         });
-    }
-}
-
-struct Reading {
-    chunks: Pin<Box<CopyOutStream>>,
-    decoder: CopyDecoder,
-    running: Running,
-}
-
-impl Reading {
-    /// The next batch; `None` as state ends the stream.
-    async fn next(state: Option<Self>) -> Option<(Result<RecordBatch>, Option<Self>)> {
-        let mut this = state?;
-        match this.step().await {
-            Ok(Some(batch)) => Some((Ok(batch), Some(this))),
-            Ok(None) => None,
-            Err(error) => Some((Err(error), None)),
-        }
-    }
-
-    async fn step(&mut self) -> Result<Option<RecordBatch>> {
-        while self.running.query.is_some() {
-            match self.chunks.next().await {
-                Some(Ok(chunk)) => {
-                    if let Some(batch) = self.decoder.feed(&chunk)? {
-                        return Ok(Some(batch));
-                    }
-                }
-                // Either way the query has ended, and there is nothing to cancel.
-                Some(Err(failure)) => {
-                    self.running.query = None;
-                    return Err(error(failure));
-                }
-                None => {
-                    self.running.query = None;
-                    return self.decoder.finish();
-                }
-            }
-        }
-        Ok(None)
     }
 }

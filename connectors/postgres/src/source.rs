@@ -4,7 +4,6 @@ use arrow_array::RecordBatch;
 use arrow_select::concat::concat_batches;
 use async_trait::async_trait;
 use futures::StreamExt as _;
-use tokio_postgres::Client;
 use transload_core::connector::{ReadSession, SchemaInfo, ServerInfo, Source, TableInfo};
 use transload_core::schema::{TableRef, TableSchema};
 use transload_core::{Error, ErrorKind, Result, ResultExt as _, Secret};
@@ -13,7 +12,7 @@ use crate::catalog::{
     Described, SCHEMAS_SQL, describe_sql, described, names_sql, schema_info, table_info, tables_sql,
 };
 use crate::config::{PostgresConfig, TlsMode};
-use crate::connect::{Connect, batch, text};
+use crate::connect::{Connect, Opened, batch, text};
 use crate::session::{BEGIN, PostgresSession};
 
 #[derive(Debug)]
@@ -28,13 +27,14 @@ impl PostgresSource {
     }
 
     /// A connection inside a read-only snapshot, and the table as that snapshot sees it.
-    async fn begun(&self, table: &TableRef) -> Result<(Client, Described)> {
-        let client = self.connect.open().await?;
-        let results =
-            batch(&client, &format!("{BEGIN}; {}", describe_sql(table)?)).await.with("table", table)?;
+    async fn begun(&self, table: &TableRef) -> Result<(Opened, Described)> {
+        let opened = self.connect.open().await?;
+        let results = batch(&opened.client, &format!("{BEGIN}; {}", describe_sql(table)?))
+            .await
+            .with("table", table)?;
         match described(table, &results)? {
-            Ok(described) => Ok((client, described)),
-            Err(missing) => Err(missing.error(table, &batch(&client, &names_sql(table)?).await?)),
+            Ok(described) => Ok((opened, described)),
+            Err(missing) => Err(missing.error(table, &batch(&opened.client, &names_sql(table)?).await?)),
         }
     }
 }
@@ -42,7 +42,7 @@ impl PostgresSource {
 #[async_trait]
 impl Source for PostgresSource {
     async fn check(&self) -> Result<ServerInfo> {
-        let client = self.connect.open().await?;
+        let Opened { client, .. } = self.connect.open().await?;
         let sql = "SELECT current_setting('server_version') AS version,
             coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false) AS tls";
         let results = batch(&client, sql).await?;
@@ -53,13 +53,13 @@ impl Source for PostgresSource {
     }
 
     async fn schemas(&self) -> Result<Vec<SchemaInfo>> {
-        let client = self.connect.open().await?;
+        let Opened { client, .. } = self.connect.open().await?;
         let results = batch(&client, SCHEMAS_SQL).await?;
         results.iter().flatten().map(schema_info).collect()
     }
 
     async fn tables(&self, schema: Option<&str>) -> Result<Vec<TableInfo>> {
-        let client = self.connect.open().await?;
+        let Opened { client, .. } = self.connect.open().await?;
         let mut sql = tables_sql(schema)?;
         if let Some(schema) = schema {
             let name = transload_sql::quote_literal(schema)?;
@@ -81,9 +81,9 @@ impl Source for PostgresSource {
     }
 
     async fn sample(&self, table: &TableRef, rows: usize) -> Result<RecordBatch> {
-        let (client, described) = self.begun(table).await?;
+        let (opened, described) = self.begun(table).await?;
         let schema = described.table.arrow_schema();
-        let session = PostgresSession::new(self.connect.clone(), client, described);
+        let session = PostgresSession::new(self.connect.clone(), opened, described);
         let mut batches = Vec::new();
         for share in [session.sample_share(rows), None] {
             let mut reading = session.read_sample(rows, share).await?;
@@ -101,7 +101,7 @@ impl Source for PostgresSource {
     }
 
     async fn begin(&self, table: &TableRef) -> Result<Box<dyn ReadSession>> {
-        let (client, described) = self.begun(table).await?;
-        Ok(Box::new(PostgresSession::new(self.connect.clone(), client, described)))
+        let (opened, described) = self.begun(table).await?;
+        Ok(Box::new(PostgresSession::new(self.connect.clone(), opened, described)))
     }
 }

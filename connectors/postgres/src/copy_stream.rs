@@ -1,0 +1,138 @@
+//! One COPY at the server: the statement out, batches in, until the server is ready for the next one.
+
+use std::io;
+
+use bytes::BytesMut;
+use postgres_protocol::message::frontend;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use transload_core::Result;
+
+use arrow_array::RecordBatch;
+
+use crate::copy::{CopyDecoder, Step, broken};
+use crate::error::{io_error, server_error};
+use crate::tap::{Taken, Tap};
+
+/// Bytes that are read at once. It stays in the second-level cache together with what is made of it.
+const BUFFER: usize = 256 * 1024;
+
+/// A running COPY. It has the connection for itself; [`CopyStream::end`] gives it back to the driver.
+pub(crate) struct CopyStream {
+    taken: Taken,
+    buffer: Vec<u8>,
+    /// What was read and not yet used.
+    start: usize,
+    end: usize,
+    decoder: CopyDecoder,
+    /// The server's error, until it is ready for the next statement.
+    failed: Option<transload_core::Error>,
+    ready: bool,
+    lost: bool,
+}
+
+impl CopyStream {
+    /// Sends one or more statements, the last of which is the COPY, and waits for nothing.
+    pub(crate) async fn begin(tap: &Tap, sql: &str, decoder: CopyDecoder) -> Result<Self> {
+        let mut message = BytesMut::new();
+        frontend::query(sql, &mut message).map_err(io_error)?;
+        let mut taken = tap.take().map_err(io_error)?;
+        let link = taken.link().map_err(io_error)?;
+        link.write_all(&message).await.map_err(io_error)?;
+        link.flush().await.map_err(io_error)?;
+        Ok(Self {
+            taken,
+            buffer: Vec::new(),
+            start: 0,
+            end: 0,
+            decoder,
+            failed: None,
+            ready: false,
+            lost: false,
+        })
+    }
+
+    /// Whether nothing more will come: the server has finished with the statements, well or not, or is gone.
+    pub(crate) fn is_over(&self) -> bool {
+        self.ready || self.lost
+    }
+
+    /// The next batch; `None` after the last.
+    pub(crate) async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        while !self.ready {
+            let unread = self.buffer.get(self.start..self.end).unwrap_or_default();
+            let (used, step) = self.decoder.take(unread)?;
+            self.start += used;
+            match step {
+                Step::Batch(batch) => return Ok(Some(batch)),
+                // What the server said before it closed the connection tells more than that it did.
+                Step::More(bytes) => {
+                    self.fill(bytes).await.map_err(|lost| self.failed.take().unwrap_or(lost))?
+                }
+                Step::Control(kind, length) => self.control(kind, length)?,
+            }
+        }
+        match self.failed.take() {
+            Some(error) => Err(error),
+            None => self.decoder.finish(),
+        }
+    }
+
+    /// Reads on to the end of the statements, throws the rows away, and gives the connection back. To be
+    /// called after the query was cancelled.
+    pub(crate) async fn end(mut self) -> Result<()> {
+        while !self.is_over() {
+            let unread = self.buffer.get(self.start..self.end).unwrap_or_default();
+            match CopyDecoder::skip(unread)? {
+                (_, Step::Control(kind, length)) => self.control(kind, length)?,
+                (0, Step::More(bytes)) => self.fill(bytes).await?,
+                (used, _) => self.start += used,
+            }
+        }
+        if self.ready {
+            self.taken.give_back();
+        }
+        Ok(())
+    }
+
+    /// Handles a whole message that holds no rows.
+    fn control(&mut self, kind: u8, length: usize) -> Result<()> {
+        let message = self.buffer.get(self.start..self.start + length).unwrap_or_default();
+        match kind {
+            b'E' => {
+                let error = server_error(message.get(5..).unwrap_or_default());
+                self.failed.get_or_insert(error);
+            }
+            b'Z' => self.ready = true,
+            // Notices and settings, answers to what goes ahead of the COPY, and the ends of it.
+            b'N' | b'S' | b'A' | b'C' | b'H' | b'c' | b'T' | b'D' | b'I' => {}
+            _ => return Err(broken("a message that does not belong to COPY")),
+        }
+        self.start += length;
+        Ok(())
+    }
+
+    /// Reads more, so that in the end `bytes` bytes at least are there.
+    async fn fill(&mut self, bytes: usize) -> Result<()> {
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        // One wide row may need more than usual; the room is given back after it.
+        let room = bytes.max(BUFFER);
+        if self.buffer.len() < room || (self.buffer.len() > room * 4 && self.end < room) {
+            self.buffer.resize(room.max(self.end + 1), 0);
+            self.buffer.shrink_to_fit();
+        }
+        let link = self.taken.link().map_err(io_error)?;
+        let free = self.buffer.get_mut(self.end..).unwrap_or_default();
+        match link.read(free).await {
+            Ok(read) if read > 0 => {
+                self.end += read;
+                Ok(())
+            }
+            outcome => {
+                self.lost = true;
+                Err(io_error(outcome.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into())))
+            }
+        }
+    }
+}
