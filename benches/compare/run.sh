@@ -24,6 +24,9 @@ cargo build --profile "${BENCH_PROFILE:-dist}" --no-default-features --features 
 
 connectors/testkit/services/install.sh
 export TRANSLOAD_RUN_DIR=$BENCH_WORK/services
+# Tables stay in memory, and nobody encrypts.
+export TRANSLOAD_POSTGRES_SETTINGS='shared_buffers = 2GB'
+export PGSSLMODE=disable
 trap 'connectors/testkit/services/down.sh "$TRANSLOAD_RUN_DIR" >/dev/null || true' EXIT
 connectors/testkit/services/up.sh >/dev/null
 # shellcheck disable=SC1091

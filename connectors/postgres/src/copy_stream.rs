@@ -1,24 +1,22 @@
 //! One COPY at the server: the statement out, batches in, until the server is ready for the next one.
 
-use std::io;
-
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use transload_core::Result;
 
 use arrow_array::RecordBatch;
 
 use crate::copy::{CopyDecoder, Step, broken};
 use crate::error::{io_error, server_error};
-use crate::tap::{Taken, Tap};
+use crate::reader::Reader;
+use crate::tap::Tap;
 
-/// Bytes that are read at once. It stays in the second-level cache together with what is made of it.
-const BUFFER: usize = 256 * 1024;
+/// Bytes that are read at once: what a fast server sends while the reader pauses.
+const BUFFER: usize = 512 * 1024;
 
 /// A running COPY. It has the connection for itself; [`CopyStream::end`] gives it back to the driver.
 pub(crate) struct CopyStream {
-    taken: Taken,
+    reader: Reader,
     buffer: Vec<u8>,
     /// What was read and not yet used.
     start: usize,
@@ -35,12 +33,10 @@ impl CopyStream {
     pub(crate) async fn begin(tap: &Tap, sql: &str, decoder: CopyDecoder) -> Result<Self> {
         let mut message = BytesMut::new();
         frontend::query(sql, &mut message).map_err(io_error)?;
-        let mut taken = tap.take().map_err(io_error)?;
-        let link = taken.link().map_err(io_error)?;
-        link.write_all(&message).await.map_err(io_error)?;
-        link.flush().await.map_err(io_error)?;
+        let mut reader = Reader::new(tap.take().map_err(io_error)?);
+        reader.send(&message).await.map_err(io_error)?;
         Ok(Self {
-            taken,
+            reader,
             buffer: Vec::new(),
             start: 0,
             end: 0,
@@ -89,7 +85,7 @@ impl CopyStream {
             }
         }
         if self.ready {
-            self.taken.give_back();
+            self.reader.give_back().map_err(io_error)?;
         }
         Ok(())
     }
@@ -122,17 +118,14 @@ impl CopyStream {
             self.buffer.resize(room.max(self.end + 1), 0);
             self.buffer.shrink_to_fit();
         }
-        let link = self.taken.link().map_err(io_error)?;
         let free = self.buffer.get_mut(self.end..).unwrap_or_default();
-        match link.read(free).await {
-            Ok(read) if read > 0 => {
-                self.end += read;
-                Ok(())
-            }
-            outcome => {
+        match self.reader.read(free).await {
+            Ok(read) => self.end += read,
+            Err(error) => {
                 self.lost = true;
-                Err(io_error(outcome.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into())))
+                return Err(io_error(error));
             }
         }
+        Ok(())
     }
 }

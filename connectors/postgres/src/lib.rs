@@ -9,6 +9,7 @@ mod decode;
 mod error;
 mod filter;
 mod numeric;
+mod reader;
 mod session;
 mod source;
 mod tap;

@@ -140,6 +140,21 @@ impl Taken {
         self.link.as_mut().ok_or_else(lost)
     }
 
+    /// The socket, if it is TCP and not encrypted, to be [`put`](Self::put) back.
+    pub(crate) fn take_tcp(&mut self) -> Option<TcpStream> {
+        match self.link.take() {
+            Some(Link::Plain(Socket::Tcp(socket))) => Some(socket),
+            other => {
+                self.link = other;
+                None
+            }
+        }
+    }
+
+    pub(crate) fn put(&mut self, link: Link) {
+        self.link = Some(link);
+    }
+
     /// Lets the driver go on.
     pub(crate) fn give_back(mut self) {
         if let Some(link) = self.link.take() {
@@ -150,7 +165,8 @@ impl Taken {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        if self.link.take().is_some() {
+        let away = matches!(self.tap.state().place, Place::Away);
+        if away {
             self.tap.put(Place::Lost);
         }
     }
@@ -206,7 +222,7 @@ impl TlsConnect<Tap> for TapTls {
             let mut taken = tap.take()?;
             let Some(Link::Plain(socket)) = taken.link.take() else { return Err(lost()) };
             let encrypted = self.0.connect(socket).await?;
-            taken.link = Some(Link::Tls(Box::new(encrypted)));
+            taken.put(Link::Tls(Box::new(encrypted)));
             taken.give_back();
             Ok(tap)
         })

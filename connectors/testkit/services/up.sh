@@ -115,7 +115,8 @@ fsync = off
 synchronous_commit = off
 full_page_writes = off
 timezone = 'UTC'
-log_timezone = 'UTC'"
+log_timezone = 'UTC'
+${TRANSLOAD_POSTGRES_SETTINGS:-}"
   as_postgres tee -a "$data/postgres/postgresql.conf" <<<"$settings" >/dev/null
 
   port=${TRANSLOAD_POSTGRES_PORT:-55431}
