@@ -8,9 +8,11 @@ use arrow_schema::SchemaRef;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression as Codec, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
 use transload_core::Result;
 
 use crate::config::{Compression, DatasetConfig};
+use crate::dictionary::without_dictionary;
 use crate::error::{io_error, parquet_error};
 
 /// How files are written.
@@ -18,7 +20,7 @@ use crate::error::{io_error, parquet_error};
 pub(crate) struct EncodeOptions {
     properties: WriterProperties,
     file_bytes: usize,
-    /// A row group is finished when its encoded and buffered bytes pass this.
+    /// A row group is finished when what it holds in memory passes this.
     group_bytes: usize,
     durable: bool,
 }
@@ -41,6 +43,7 @@ impl EncodeOptions {
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_created_by(format!("transload {}", transload_core::VERSION))
             .build();
+        // The other half is for batches, and for what allocators keep of freed buffers.
         let group_bytes = (memory_budget / 2 / encoders.max(1)).clamp(4 * 1024 * 1024, GROUP_BYTES);
         Self { properties, file_bytes: config.file_bytes, group_bytes, durable: config.durable }
     }
@@ -71,10 +74,10 @@ impl PartWriter {
 
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let (file_bytes, group_bytes) = (self.options.file_bytes, self.options.group_bytes);
-        let (path, writer) = self.writer()?;
+        let (path, writer) = self.writer(Some(batch))?;
         let failed = |error| parquet_error("write", &path, error);
         writer.write(batch).map_err(failed)?;
-        if writer.in_progress_size() >= group_bytes || writer.memory_size() >= group_bytes.saturating_mul(2) {
+        if writer.memory_size() >= group_bytes {
             writer.flush().map_err(failed)?;
         }
         if writer.bytes_written() >= file_bytes {
@@ -83,13 +86,17 @@ impl PartWriter {
         Ok(())
     }
 
-    fn writer(&mut self) -> Result<(PathBuf, &mut ArrowWriter<File>)> {
+    /// The open file; `first` is the batch that it will begin with.
+    fn writer(&mut self, first: Option<&RecordBatch>) -> Result<(PathBuf, &mut ArrowWriter<File>)> {
         if self.open.is_none() {
             let path = self.folder.join(format!("{}-{:03}.parquet", self.prefix, self.parts.len()));
             let file = File::create_new(&path).map_err(|error| io_error("create", &path, error))?;
-            let writer =
-                ArrowWriter::try_new(file, self.schema.clone(), Some(self.options.properties.clone()))
-                    .map_err(|error| parquet_error("write", &path, error))?;
+            let mut properties = self.options.properties.clone().into_builder();
+            for column in first.map(without_dictionary).unwrap_or_default() {
+                properties = properties.set_column_dictionary_enabled(ColumnPath::from(vec![column]), false);
+            }
+            let writer = ArrowWriter::try_new(file, self.schema.clone(), Some(properties.build()))
+                .map_err(|error| parquet_error("write", &path, error))?;
             self.open = Some((path, writer));
         }
         match &mut self.open {
@@ -113,7 +120,7 @@ impl PartWriter {
     /// Finishes the last file. With `at_least_one` there is a file even if no batch came.
     pub(crate) fn finish(mut self, at_least_one: bool) -> Result<Vec<Part>> {
         if at_least_one && self.parts.is_empty() {
-            self.writer()?;
+            self.writer(None)?;
         }
         self.finish_file()?;
         Ok(self.parts)

@@ -4,6 +4,7 @@ mod config;
 mod conform;
 mod connect;
 mod destination;
+mod dictionary;
 mod encode;
 mod error;
 mod merge;

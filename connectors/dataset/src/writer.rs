@@ -23,7 +23,7 @@ use crate::encode::{EncodeOptions, Part, PartWriter};
 use crate::publish::publish;
 
 /// Batches that wait for one encoder. More would only use memory.
-const QUEUE: usize = 2;
+const QUEUE: usize = 1;
 
 /// Bytes a load must have before a second encoder, and with it a second file, is worth it.
 const SMALL_LOAD: usize = 8 * 1024 * 1024;

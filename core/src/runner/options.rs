@@ -41,10 +41,10 @@ impl RunnerOptions {
         self
     }
 
-    /// Half of the budget is the writer's. Of the rest every split may hold a batch that is being read,
-    /// one that is being cast, and its cast copy.
+    /// Half of the budget is the writer's. Of the rest every split may hold a batch that is being read, one
+    /// that is being cast, its cast copy, and as much again for what allocators keep of freed ones.
     pub(super) fn batch_bytes(&self) -> usize {
-        let batches = self.parallelism.max(1) * 3;
+        let batches = self.parallelism.max(1) * 8;
         (self.memory_bytes / 2 / batches).clamp(256 * 1024, crate::batch::BATCH_BYTES)
     }
 

@@ -92,8 +92,11 @@ fn check_number(text: &[u8]) -> Result<(), Misfit> {
         }
         return Ok(());
     }
-    let digits = number.integer.iter().chain(number.fraction).skip_while(|&&byte| byte == b'0').count();
-    if digits > DOUBLE_DIGITS {
+    // Zeros at either end are no digits that a double would lose; jsonb keeps those of `numeric`.
+    let digits = || number.integer.iter().chain(number.fraction);
+    let zeros_ahead = digits().take_while(|&&byte| byte == b'0').count();
+    let zeros_behind = digits().rev().take_while(|&&byte| byte == b'0').count();
+    if digits().count().saturating_sub(zeros_ahead + zeros_behind) > DOUBLE_DIGITS {
         return Err(Misfit::Form("JSON with decimals of at most 17 digits"));
     }
     super::float(text).map(|_| ()).map_err(|_| Misfit::Form("JSON with numbers in the range of a double"))
@@ -115,6 +118,7 @@ mod tests {
             " {\"a\": [1, -2.5e3, true]} ",
             "18446744073709551615",
             "-9223372036854775808",
+            "[33.90000000000000000, 0.00000000000000000001, 1000000000000000000000.0, 0.00000000000000000000]",
             r#"{"a":"\ud83d\ude00 18446744073709551616 \" }}"}"#,
             &deep(500),
         ] {
