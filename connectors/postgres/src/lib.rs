@@ -8,6 +8,7 @@ mod copy_stream;
 mod decode;
 mod error;
 mod filter;
+mod nested;
 mod numeric;
 mod reader;
 mod session;

@@ -3,6 +3,8 @@
 use arrow_schema::{DataType, TimeUnit};
 use transload_core::schema::{Confidence, Extension, Lossless, TypeNote, Warning};
 
+use crate::nested::{Bound, vector_arrow};
+
 /// How the binary form of a column is decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wire {
@@ -42,6 +44,14 @@ pub(crate) enum Wire {
     DateTime,
     /// Microseconds since 2000-01-01 UTC.
     Timestamp,
+    /// One byte of any encoding.
+    Char,
+    /// Flags and bounds.
+    Range(Bound),
+    /// A count, then IEEE singles.
+    Vector,
+    /// A count, then IEEE halves.
+    HalfVector,
 }
 
 impl Wire {
@@ -56,13 +66,15 @@ impl Wire {
             Self::Float8 => DataType::Float64,
             Self::Decimal128(precision, scale) => DataType::Decimal128(precision, scale),
             Self::Decimal256(precision, scale) => DataType::Decimal256(precision, scale),
-            Self::NumericText | Self::Text | Self::Jsonb => DataType::Utf8,
+            Self::NumericText | Self::Text | Self::Jsonb | Self::Char => DataType::Utf8,
             Self::Bytes => DataType::Binary,
             Self::Uuid => DataType::FixedSizeBinary(16),
             Self::Date => DataType::Date32,
             Self::Time => DataType::Time64(TimeUnit::Microsecond),
             Self::DateTime => DataType::Timestamp(TimeUnit::Microsecond, None),
             Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            Self::Range(bound) => bound.arrow(),
+            Self::Vector | Self::HalfVector => vector_arrow(),
         }
     }
 }
@@ -172,6 +184,20 @@ pub(crate) fn read_as(catalog: CatalogType<'_>) -> ReadAs {
                 .reason("composite as JSON");
         }
         'r' | 'm' => {
+            let bound = match catalog.name {
+                "int4range" => Some(Bound::Int4),
+                "int8range" => Some(Bound::Int8),
+                "numrange" => Some(Bound::Numeric),
+                _ => None,
+            };
+            if let Some(bound) = bound {
+                return plain(Wire::Range(bound)).note(
+                    Medium,
+                    Yes,
+                    "W_RANGE_KIND",
+                    "BigQuery has ranges of dates and times only; this one is a record of its bounds",
+                );
+            }
             return as_text().note(Medium, Yes, "W_RANGE_KIND", "a range as text, bounds included");
         }
         _ => {}
@@ -262,9 +288,14 @@ pub(crate) fn read_as(catalog: CatalogType<'_>) -> ReadAs {
             "W_MAP",
             "the order of keys is not kept",
         ),
-        "char" => {
-            as_text().note(Medium, Conditional, "W_OPAQUE", "a single byte, which need not be a character")
-        }
+        "char" => plain(Wire::Char).note(
+            Medium,
+            Conditional,
+            "W_OPAQUE",
+            "a single byte, which need not be a character",
+        ),
+        "vector" | "halfvec" => plain(if catalog.name == "vector" { Wire::Vector } else { Wire::HalfVector })
+            .note(Medium, Conditional, "W_ARRAY_NULL", "BigQuery stores a NULL vector as an empty one"),
         "bit" | "varbit" | "inet" | "cidr" | "macaddr" | "macaddr8" | "ltree" => as_text(),
         "point" | "line" | "lseg" | "box" | "path" | "polygon" | "circle" => {
             as_text().note(High, Yes, "W_GEO_PLANAR", "a shape without unit on a plane is no geography")

@@ -173,7 +173,7 @@ fn cases() -> Vec<(&'static str, DataType, &'static str, Vec<&'static str>)> {
             "(v - date '1970-01-01')::text",
             vec!["1970-01-01", "0001-01-01", "9999-12-31", "4713-01-01 BC", "5874897-12-31", "2024-02-29"],
         ),
-        ("time", time(), epoch, vec!["00:00", "23:59:59.999999", "24:00", "12:34:56.5"]),
+        ("time", time(), epoch, vec!["00:00", "23:59:59.999999", "12:34:56.5"]),
         (
             "timestamp",
             micros(),
@@ -218,7 +218,6 @@ fn cases() -> Vec<(&'static str, DataType, &'static str, Vec<&'static str>)> {
         ("inet", Utf8, "v::text", vec!["10.0.0.1/8", "::1"]),
         ("cidr", Utf8, "v::text", vec!["2001:db8::/32"]),
         ("macaddr", Utf8, "v::text", vec!["08:00:2b:01:02:03"]),
-        ("int4range", Utf8, "v::text", vec!["[1,5)", "empty", "(,)"]),
         ("tsrange", Utf8, "v::text", vec!["[2024-01-01,infinity]"]),
         ("int4multirange", Utf8, "v::text", vec!["{}", "{[1,2),[5,9)}"]),
         ("tsvector", Utf8, "v::text", vec!["'a':1A 'b':2"]),
@@ -320,6 +319,7 @@ async fn values_that_arrow_cannot_hold_are_errors_that_name_the_column() {
             ("timestamp", "infinity"),
             ("timestamptz", "-infinity"),
             ("timestamp", "294276-12-31 23:59:59"),
+            ("time", "24:00"),
             ("numeric(10,2)", "NaN"),
             ("numeric(50,2)", "NaN"),
         ]
