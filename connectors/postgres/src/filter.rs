@@ -7,16 +7,28 @@ use transload_sql::{quote_identifier, quote_literal};
 
 use crate::types::{ReadAs, Select, Wire};
 
-/// A column as it is selected, so that the server sends its wire form.
-pub(crate) fn select(name: &str, select: Select) -> Result<String> {
+/// A column as it is selected, so that the server sends its wire form. Functions and types are named with
+/// their schemas: a search path may lead elsewhere.
+pub(crate) fn select(name: &str, select: &Select) -> Result<String> {
     let name = quote_identifier(name)?;
     Ok(match select {
         Select::Plain => name,
-        Select::Cast(to) => format!("{name}::{to}"),
-        Select::Jsonb => format!("to_jsonb({name})::text"),
-        Select::WellKnownText => format!("ST_AsText({name})"),
+        Select::Cast(to) => format!("{name}::pg_catalog.{to}"),
+        Select::Json(form) => form.sql(&name)?,
+        Select::WellKnownText(schema) => format!("{}.ST_AsText({name}, {DIGITS})", quote_identifier(schema)?),
+        Select::GeographyText(schema) => {
+            let schema = quote_identifier(schema)?;
+            format!(
+                "CASE WHEN {schema}.ST_SRID({name}::{schema}.geometry) = 4326 THEN {schema}.ST_AsText({name}, {DIGITS}) \
+                 ELSE {schema}.ST_AsEWKT({name}, {DIGITS}) END"
+            )
+        }
     })
 }
+
+/// Digits after the point that PostGIS may print: the smallest double has 324 zeros and 17 digits. Left to
+/// itself it rounds to 15.
+const DIGITS: u16 = 350;
 
 /// A column as it is compared and ordered: text by its bytes, as the engine does.
 pub(crate) fn comparable(column: &ColumnSchema, read: &ReadAs) -> Result<String> {
@@ -30,7 +42,7 @@ pub(crate) fn comparable(column: &ColumnSchema, read: &ReadAs) -> Result<String>
     }
     match read.wire {
         Wire::Text => Ok(format!("{}::text COLLATE \"C\"", quote_identifier(&column.name)?)),
-        _ => select(&column.name, read.select),
+        _ => select(&column.name, &read.select),
     }
 }
 
@@ -136,7 +148,7 @@ mod tests {
     use transload_core::schema::Nanos;
 
     fn column(name: &str, type_name: &str, modifier: i32) -> (ColumnSchema, ReadAs) {
-        let read = read_as(CatalogType { name: type_name, sort: 'b', array: false, modifier });
+        let read = read_as(&CatalogType::built_in(type_name, modifier));
         (ColumnSchema::new(name, type_name, read.wire.arrow()), read)
     }
 
