@@ -8,7 +8,7 @@ use transload_sql::{quote_identifier, quote_literal};
 
 use crate::catalog_types::{Types, types_sql};
 use crate::connect::{optional, text};
-use crate::types::{ReadAs, Wire, read_as};
+use crate::types::{ReadAs, read_as};
 
 type Row = tokio_postgres::SimpleQueryRow;
 
@@ -41,9 +41,9 @@ pub(crate) fn describe_sql(table: &TableRef) -> Result<String> {
     let name = quote_literal(&quoted(table)?)?;
     let schema = quote_literal(table.schema.as_deref().unwrap_or_default())?;
     Ok(format!(
-        "SELECT c.oid, n.nspname, c.relname, c.reltuples::bigint AS rows,
-            CASE WHEN c.relkind IN ('r', 'm') AND c.relam = 2 AND current_setting('server_version_num')::int >= 140000
-               THEN pg_relation_size(c.oid) / current_setting('block_size')::int ELSE 0 END AS pages,
+        "SELECT c.oid, n.nspname, c.relname, c.reltuples::pg_catalog.int8 AS rows,
+            CASE WHEN c.relkind IN ('r', 'm') AND c.relam = 2 AND current_setting('server_version_num')::pg_catalog.int4 >= 140000
+               THEN pg_relation_size(c.oid) / current_setting('block_size')::pg_catalog.int4 ELSE 0 END AS pages,
             obj_description(c.oid, 'pg_class') AS comment,
             has_table_privilege(c.oid, 'SELECT') OR has_any_column_privilege(c.oid, 'SELECT') AS readable,
             {schema} = '' OR EXISTS (SELECT FROM pg_namespace WHERE nspname = {schema}) AS schema_exists
@@ -57,7 +57,7 @@ pub(crate) fn describe_sql(table: &TableRef) -> Result<String> {
          FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
          WHERE a.attrelid = to_regclass({name}) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum;
          SELECT i.indisprimary AS is_primary, i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL AS is_unique,
-            m.amname = 'btree' AND i.indpred IS NULL AS is_ordered, k.position, a.attname AS name, i.indexrelid::text AS index
+            m.amname = 'btree' AND i.indpred IS NULL AS is_ordered, k.position, a.attname AS name, i.indexrelid::pg_catalog.text AS index
          FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam
             CROSS JOIN LATERAL unnest(i.indkey[0:i.indnkeyatts - 1]) WITH ORDINALITY AS k(attnum, position)
             JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
@@ -155,6 +155,9 @@ fn column(row: &Row, types: &Types) -> Result<(ColumnSchema, ReadAs)> {
     let modifier = text(row, "modifier")?.parse().unwrap_or(-1);
     let (catalog, domain) = types.resolve(text(row, "type")?, modifier)?;
     let mut read = read_as(&catalog);
+    if truth(row, "any_bytes")? {
+        read = read.unchecked(&catalog);
+    }
     let mut warn = |code: &str, text: &str| read.note.warnings.push(Warning::new(code, text));
     let generated = truth(row, "generated")?;
     if domain {
@@ -162,9 +165,6 @@ fn column(row: &Row, types: &Types) -> Result<(ColumnSchema, ReadAs)> {
     }
     if generated {
         warn("W_GENERATED", "the values are copied, the expression is not");
-    }
-    if truth(row, "any_bytes")? && matches!(read.wire, Wire::Text | Wire::Jsonb) {
-        warn("W_CHARSET", "the database is SQL_ASCII: text may hold bytes that are not UTF-8");
     }
     let mut column = ColumnSchema::new(text(row, "name")?, text(row, "type_text")?, read.wire.arrow());
     column.extension = read.extension;
@@ -216,7 +216,7 @@ pub(crate) fn tables_sql(schema: Option<&str>) -> Result<String> {
     };
     Ok(format!(
         "SELECT n.nspname AS schema, c.relname AS name, c.relkind AS kind,
-            CASE WHEN c.relkind IN ('r', 'm', 'p') THEN c.reltuples::bigint END AS rows,
+            CASE WHEN c.relkind IN ('r', 'm', 'p') THEN c.reltuples::pg_catalog.int8 END AS rows,
             CASE WHEN c.relkind IN ('r', 'm') THEN pg_total_relation_size(c.oid) END AS bytes,
             obj_description(c.oid, 'pg_class') AS comment
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -28,12 +28,12 @@ pub(crate) fn types_sql(table: &str) -> String {
          SELECT t.oid, t.typname AS name, t.typtype AS sort, n.nspname AS schema, x.extname AS extension,
             t.typbasetype AS base, t.typtypmod AS base_modifier, e.oid AS element,
             CASE WHEN t.typtype = 'c' THEN (
-               SELECT json_agg(json_build_array(f.attname, f.atttypid::text, f.atttypmod) ORDER BY f.attnum) FROM pg_attribute f
+               SELECT pg_catalog.json_agg(pg_catalog.json_build_array(f.attname, f.atttypid::pg_catalog.text, f.atttypmod) ORDER BY f.attnum) FROM pg_attribute f
                WHERE f.attrelid = t.typrelid AND f.attnum > 0 AND NOT f.attisdropped) END AS fields
          FROM reached JOIN pg_type t ON t.oid = reached.oid JOIN pg_namespace n ON n.oid = t.typnamespace
             LEFT JOIN pg_type e ON e.oid = t.typelem AND e.typarray = t.oid
-            LEFT JOIN pg_depend d ON d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e'
-               AND d.refclassid = 'pg_extension'::regclass
+            LEFT JOIN pg_depend d ON d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.objid = t.oid AND d.deptype = 'e'
+               AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
             LEFT JOIN pg_extension x ON x.oid = d.refobjid"
     )
 }

@@ -10,11 +10,14 @@ use crate::types::{ReadAs, Select, Wire};
 /// A column as it is selected, so that the server sends its wire form. Functions and types are named with
 /// their schemas: a search path may lead elsewhere.
 pub(crate) fn select(name: &str, select: &Select) -> Result<String> {
-    let name = quote_identifier(name)?;
+    expression(&quote_identifier(name)?, select)
+}
+
+fn expression(name: &str, select: &Select) -> Result<String> {
     Ok(match select {
-        Select::Plain => name,
+        Select::Plain => name.to_owned(),
         Select::Cast(to) => format!("{name}::pg_catalog.{to}"),
-        Select::Json(form) => form.sql(&name)?,
+        Select::Json(form) => form.sql(name)?,
         Select::WellKnownText(schema) => format!("{}.ST_AsText({name}, {DIGITS})", quote_identifier(schema)?),
         Select::GeographyText(schema) => {
             let schema = quote_identifier(schema)?;
@@ -23,6 +26,10 @@ pub(crate) fn select(name: &str, select: &Select) -> Result<String> {
                  ELSE {schema}.ST_AsEWKT({name}, {DIGITS}) END"
             )
         }
+        Select::Unchecked(inner) => {
+            format!("pg_catalog.convert_to(({})::pg_catalog.text, 'SQL_ASCII')", expression(name, inner)?)
+        }
+        Select::Padded => format!("pg_catalog.textin(pg_catalog.bpcharout({name}))"),
     })
 }
 
@@ -41,7 +48,7 @@ pub(crate) fn comparable(column: &ColumnSchema, read: &ReadAs) -> Result<String>
         .hint("choose an integer, numeric(p,s), date, timestamp or text column"));
     }
     match read.wire {
-        Wire::Text => Ok(format!("{}::text COLLATE \"C\"", quote_identifier(&column.name)?)),
+        Wire::Text => Ok(format!("{}::pg_catalog.text COLLATE \"C\"", quote_identifier(&column.name)?)),
         _ => select(&column.name, &read.select),
     }
 }
@@ -86,10 +93,10 @@ fn literal(value: &CursorValue, column: &ColumnSchema, read: &ReadAs) -> Result<
         (CursorValue::Int(_) | CursorValue::UInt(_) | CursorValue::Decimal(..), Wire::Decimal128(..)) => {
             typed(&value.to_string(), "numeric")
         }
-        (CursorValue::Date(days), Wire::Date) => typed(&date_text((*days).into()), "date"),
+        (CursorValue::Date(days), Wire::Date) => typed(&date_text((*days).into()), "pg_catalog.date"),
         (CursorValue::DateTime(nanos), Wire::DateTime) => timestamp(nanos.0, "timestamp"),
-        (CursorValue::Timestamp(nanos), Wire::Timestamp) => timestamp(nanos.0, "timestamptz"),
-        (CursorValue::Text(text), Wire::Text) => typed(text, "text"),
+        (CursorValue::Timestamp(nanos), Wire::Timestamp) => timestamp(nanos.0, "pg_catalog.timestamptz"),
+        (CursorValue::Text(text), Wire::Text) => typed(text, "pg_catalog.text"),
         _ => Err(Error::new(
             ErrorKind::SchemaChanged,
             format!(
@@ -182,7 +189,7 @@ mod tests {
         let text = CursorValue::Text("it's \\".into());
         assert_eq!(
             sql("text", &range(Some(text), None)).unwrap().unwrap(),
-            "\"c\"::text COLLATE \"C\" >= E'it''s \\\\'::text"
+            "\"c\"::pg_catalog.text COLLATE \"C\" >= E'it''s \\\\'::pg_catalog.text"
         );
         let at = |nanos| CursorValue::DateTime(Nanos(nanos));
         assert_eq!(

@@ -94,6 +94,11 @@ pub(crate) enum Select {
     WellKnownText(String),
     /// The same of `geography`; what is not on WGS 84 names its system, so that no loader takes it.
     GeographyText(String),
+    /// Text of a database that checks no text, as bytes: the server refuses to send it as text if it is none,
+    /// and does not say which column it was.
+    Unchecked(Box<Select>),
+    /// `char(n)` with its blanks, which a cast to text drops.
+    Padded,
 }
 
 /// How a column is read.
@@ -192,6 +197,18 @@ impl ReadAs {
     fn warn(mut self, code: &str, text: &str) -> Self {
         self.note.warnings.push(Warning::new(code, text));
         self
+    }
+
+    /// The same in a database of encoding SQL_ASCII.
+    pub(crate) fn unchecked(mut self, catalog: &CatalogType) -> Self {
+        if !matches!(self.wire, Wire::Text | Wire::Jsonb) {
+            return self;
+        }
+        let padded = catalog.home == Home::BuiltIn && catalog.name == "bpchar";
+        let select = if padded { Select::Padded } else { self.select };
+        self.select = Select::Unchecked(Box::new(select));
+        self.wire = Wire::Text;
+        self.warn("W_CHARSET", "the database is SQL_ASCII: text may hold bytes that are not UTF-8")
     }
 
     fn ordered(mut self) -> Self {
