@@ -2,12 +2,13 @@
 
 use transload_core::connector::{SchemaInfo, TableInfo, TableKind};
 use transload_core::document::nearest;
-use transload_core::schema::{ColumnSchema, TableRef, TableSchema};
+use transload_core::schema::{ColumnSchema, TableRef, TableSchema, Warning};
 use transload_core::{Error, ErrorKind, Result};
 use transload_sql::{quote_identifier, quote_literal};
 
+use crate::catalog_types::{Types, types_sql};
 use crate::connect::{optional, text};
-use crate::types::{CatalogType, ReadAs, read_as};
+use crate::types::{ReadAs, read_as};
 
 type Row = tokio_postgres::SimpleQueryRow;
 
@@ -32,7 +33,7 @@ pub(crate) fn quoted(table: &TableRef) -> Result<String> {
     }
 }
 
-/// Three statements: the table, its columns, its keys and indexes.
+/// Four statements: the table, its columns, its keys and indexes, the types of its columns.
 ///
 /// Pages count only where a range of them can be read by itself: heap tables, and servers that scan ranges of
 /// tuple ids (14 and later); elsewhere each split would scan the whole table.
@@ -40,9 +41,9 @@ pub(crate) fn describe_sql(table: &TableRef) -> Result<String> {
     let name = quote_literal(&quoted(table)?)?;
     let schema = quote_literal(table.schema.as_deref().unwrap_or_default())?;
     Ok(format!(
-        "SELECT c.oid, n.nspname, c.relname, c.reltuples::bigint AS rows,
-            CASE WHEN c.relkind IN ('r', 'm') AND c.relam = 2 AND current_setting('server_version_num')::int >= 140000
-               THEN pg_relation_size(c.oid) / current_setting('block_size')::int ELSE 0 END AS pages,
+        "SELECT c.oid, n.nspname, c.relname, c.reltuples::pg_catalog.int8 AS rows,
+            CASE WHEN c.relkind IN ('r', 'm') AND c.relam = 2 AND current_setting('server_version_num')::pg_catalog.int4 >= 140000
+               THEN pg_relation_size(c.oid) / current_setting('block_size')::pg_catalog.int4 ELSE 0 END AS pages,
             obj_description(c.oid, 'pg_class') AS comment,
             has_table_privilege(c.oid, 'SELECT') OR has_any_column_privilege(c.oid, 'SELECT') AS readable,
             {schema} = '' OR EXISTS (SELECT FROM pg_namespace WHERE nspname = {schema}) AS schema_exists
@@ -51,23 +52,18 @@ pub(crate) fn describe_sql(table: &TableRef) -> Result<String> {
             LEFT JOIN pg_namespace n ON n.oid = c.relnamespace;
          SELECT a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type_text, a.attnotnull AS required,
             col_description(a.attrelid, a.attnum) AS comment, pg_get_expr(d.adbin, d.adrelid) AS default_text,
-            a.attgenerated <> '' AS generated, b.typname AS type_name, b.typtype AS sort,
-            b.typelem <> 0 AND b.typlen = -1 AND b.typcategory = 'A' AS is_array, base.modifier
-         FROM pg_attribute a CROSS JOIN LATERAL (
-               WITH RECURSIVE chain(oid, modifier, depth) AS (
-                  SELECT a.atttypid, a.atttypmod, 0
-                  UNION ALL SELECT t.typbasetype, t.typtypmod, depth + 1
-                  FROM chain JOIN pg_type t ON t.oid = chain.oid WHERE t.typtype = 'd')
-               SELECT chain.oid, modifier FROM chain ORDER BY depth DESC LIMIT 1) AS base
-            JOIN pg_type b ON b.oid = base.oid
-            LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+            a.attgenerated <> '' AS generated, a.atttypid AS type, a.atttypmod AS modifier,
+            current_setting('server_encoding') = 'SQL_ASCII' AS any_bytes
+         FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
          WHERE a.attrelid = to_regclass({name}) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum;
          SELECT i.indisprimary AS is_primary, i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL AS is_unique,
-            m.amname = 'btree' AND i.indpred IS NULL AS is_ordered, k.position, a.attname AS name, i.indexrelid::text AS index
+            m.amname = 'btree' AND i.indpred IS NULL AS is_ordered, k.position, a.attname AS name, i.indexrelid::pg_catalog.text AS index
          FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam
             CROSS JOIN LATERAL unnest(i.indkey[0:i.indnkeyatts - 1]) WITH ORDINALITY AS k(attnum, position)
             JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-         WHERE i.indrelid = to_regclass({name}) AND i.indisvalid ORDER BY i.indisprimary DESC, i.indexrelid, k.position"
+         WHERE i.indrelid = to_regclass({name}) AND i.indisvalid ORDER BY i.indisprimary DESC, i.indexrelid, k.position;
+         {}",
+        types_sql(&name)
     ))
 }
 
@@ -94,7 +90,7 @@ fn owned(row: &Row, column: &str) -> Result<Option<String>> {
 
 /// Reads the answers of [`describe_sql`].
 pub(crate) fn described(table: &TableRef, results: &[Vec<Row>]) -> Result<Result<Described, Missing>> {
-    let [.., tables, columns, keys] = results else {
+    let [.., tables, columns, keys, types] = results else {
         return Err(Error::internal("the catalog gave too few results"));
     };
     let row = tables.first().ok_or_else(|| Error::internal("the catalog gave no answer"))?;
@@ -108,8 +104,9 @@ pub(crate) fn described(table: &TableRef, results: &[Vec<Row>]) -> Result<Result
     }
     let mut described = Vec::with_capacity(columns.len());
     let mut reads = Vec::with_capacity(columns.len());
+    let types = Types::read(types)?;
     for row in columns {
-        let (column, read) = column(row)?;
+        let (column, read) = column(row, &types)?;
         described.push(column);
         reads.push(read);
     }
@@ -154,19 +151,27 @@ impl Missing {
     }
 }
 
-fn column(row: &Row) -> Result<(ColumnSchema, ReadAs)> {
-    let read = read_as(CatalogType {
-        name: text(row, "type_name")?,
-        sort: text(row, "sort")?.chars().next().unwrap_or('b'),
-        array: truth(row, "is_array")?,
-        modifier: text(row, "modifier")?.parse().unwrap_or(-1),
-    });
+fn column(row: &Row, types: &Types) -> Result<(ColumnSchema, ReadAs)> {
+    let modifier = text(row, "modifier")?.parse().unwrap_or(-1);
+    let (catalog, domain) = types.resolve(text(row, "type")?, modifier)?;
+    let mut read = read_as(&catalog);
+    if truth(row, "any_bytes")? {
+        read = read.unchecked(&catalog);
+    }
+    let mut warn = |code: &str, text: &str| read.note.warnings.push(Warning::new(code, text));
+    let generated = truth(row, "generated")?;
+    if domain {
+        warn("W_CONSTRAINT", "the conditions of the domain are not enforced at the destination");
+    }
+    if generated {
+        warn("W_GENERATED", "the values are copied, the expression is not");
+    }
     let mut column = ColumnSchema::new(text(row, "name")?, text(row, "type_text")?, read.wire.arrow());
     column.extension = read.extension;
     column.nullable = !truth(row, "required")?;
     column.comment = owned(row, "comment")?;
     column.default = owned(row, "default_text")?;
-    column.generated = truth(row, "generated")?;
+    column.generated = generated;
     column.note = read.note.clone();
     Ok((column, read))
 }
@@ -211,7 +216,7 @@ pub(crate) fn tables_sql(schema: Option<&str>) -> Result<String> {
     };
     Ok(format!(
         "SELECT n.nspname AS schema, c.relname AS name, c.relkind AS kind,
-            CASE WHEN c.relkind IN ('r', 'm', 'p') THEN c.reltuples::bigint END AS rows,
+            CASE WHEN c.relkind IN ('r', 'm', 'p') THEN c.reltuples::pg_catalog.int8 END AS rows,
             CASE WHEN c.relkind IN ('r', 'm') THEN pg_total_relation_size(c.oid) END AS bytes,
             obj_description(c.oid, 'pg_class') AS comment
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

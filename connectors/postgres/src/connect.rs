@@ -150,6 +150,7 @@ impl Opened {
 fn settings(options: &PostgresConfig) -> String {
     let mut settings = "-c default_transaction_read_only=on -c timezone=UTC -c datestyle=ISO,YMD \
                         -c intervalstyle=iso_8601 -c extra_float_digits=3 -c bytea_output=hex -c xmloption=content \
+                        -c quote_all_identifiers=off \
                         -c idle_in_transaction_session_timeout=0"
         .to_owned();
     if let Some(seconds) = options.statement_timeout {

@@ -16,6 +16,7 @@ use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBufferBuilder, OffsetBuffer
 use arrow_schema::ArrowError;
 use transload_core::{Error, Result};
 
+use crate::nested::{Nested, char_text};
 use crate::numeric::{numeric_text, small, unscaled};
 use crate::types::Wire;
 
@@ -53,6 +54,9 @@ enum Values {
     Jsonb(Variable),
     NumericText(Variable),
     Fixed16(Vec<u8>),
+    TimeOfDay(Vec<i64>),
+    Char(Variable),
+    Nested(Nested),
 }
 
 /// Values of any length, one behind the other.
@@ -84,7 +88,8 @@ impl Values {
             Wire::Int2 => Self::Int2(Vec::with_capacity(rows)),
             Wire::Int4 => Self::Int4(Vec::with_capacity(rows)),
             Wire::Date => Self::Days(Vec::with_capacity(rows)),
-            Wire::Int8 | Wire::Time => Self::Int8(Vec::with_capacity(rows)),
+            Wire::Int8 => Self::Int8(Vec::with_capacity(rows)),
+            Wire::Time => Self::TimeOfDay(Vec::with_capacity(rows)),
             Wire::DateTime | Wire::Timestamp => Self::Micros(Vec::with_capacity(rows)),
             Wire::Oid => Self::Oid(Vec::with_capacity(rows)),
             Wire::Float4 => Self::Float4(Vec::with_capacity(rows)),
@@ -95,6 +100,9 @@ impl Values {
             Wire::Jsonb => Self::Jsonb(variable()),
             Wire::NumericText => Self::NumericText(variable()),
             Wire::Uuid => Self::Fixed16(Vec::with_capacity(rows * 16)),
+            Wire::Char => Self::Char(variable()),
+            Wire::Range(bound) => Self::Nested(Nested::range(bound)),
+            Wire::Vector | Wire::HalfVector => Self::Nested(Nested::vector(wire == Wire::HalfVector)),
         }
     }
 
@@ -132,6 +140,9 @@ impl Values {
                 values.extend_from_slice(&field.map(fixed::<16>).transpose()?.unwrap_or_default());
                 Ok(())
             }),
+            Self::TimeOfDay(values) => fields.fixed(values, |bytes| time_of_day(i64::from_be_bytes(bytes))),
+            Self::Char(values) => fields.variable(values, char_text),
+            Self::Nested(values) => fields.each(|field| values.push(field)),
         }
     }
 }
@@ -267,9 +278,7 @@ impl ColumnDecoder {
             Values::Bool(mut values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
             Values::Int2(values) => primitive::<Int16Type>(values, nulls),
             Values::Int4(values) => primitive::<Int32Type>(values, nulls),
-            Values::Int8(values) if self.wire == Wire::Time => {
-                primitive::<Time64MicrosecondType>(values, nulls)
-            }
+            Values::TimeOfDay(values) => primitive::<Time64MicrosecondType>(values, nulls),
             Values::Int8(values) => primitive::<Int64Type>(values, nulls),
             Values::Oid(values) => primitive::<UInt32Type>(values, nulls),
             Values::Float4(values) => primitive::<Float32Type>(values, nulls),
@@ -296,7 +305,10 @@ impl ColumnDecoder {
             Values::Bytes(Variable { offsets, data }) if self.wire == Wire::Bytes => Arc::new(
                 BinaryArray::try_new(OffsetBuffer::new(offsets.into()), Buffer::from_vec(data), nulls)?,
             ),
-            Values::Bytes(values) | Values::Jsonb(values) | Values::NumericText(values) => {
+            Values::Bytes(values)
+            | Values::Jsonb(values)
+            | Values::NumericText(values)
+            | Values::Char(values) => {
                 let offsets = OffsetBuffer::new(values.offsets.into());
                 // Validates the whole buffer at once, and that every value begins at a character.
                 let texts = StringArray::try_new(offsets, Buffer::from_vec(values.data), nulls);
@@ -305,6 +317,7 @@ impl ColumnDecoder {
             Values::Fixed16(values) => {
                 Arc::new(FixedSizeBinaryArray::try_new(16, Buffer::from_vec(values), nulls)?)
             }
+            Values::Nested(values) => return values.finish(nulls),
         })
     }
 
@@ -341,9 +354,18 @@ fn micros(at: i64) -> Decoded<i64> {
     at.checked_add(EPOCH_MICROS).ok_or("a timestamp out of range")
 }
 
+#[inline]
+fn time_of_day(micros: i64) -> Decoded<i64> {
+    if (0..86_400_000_000).contains(&micros) {
+        return Ok(micros);
+    }
+    Err("the time 24:00:00, which no Arrow time of day can hold")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nested::Bound;
     use arrow_array::Array as _;
 
     /// Adds one value.
@@ -375,6 +397,11 @@ mod tests {
             (Wire::Time, 8),
             (Wire::DateTime, 8),
             (Wire::Timestamp, 8),
+            (Wire::Char, 1),
+            (Wire::Range(Bound::Int4), 17),
+            (Wire::Range(Bound::Numeric), 1),
+            (Wire::Vector, 12),
+            (Wire::HalfVector, 8),
         ];
         for (wire, usual) in wires {
             let mut taken = 0;
@@ -388,6 +415,9 @@ mod tests {
                     field[4..6].copy_from_slice(&[0x00, 0x00]);
                     field[8..].iter_mut().step_by(2).for_each(|high| *high %= 40);
                 }
+                if wire == Wire::Time && random.random() {
+                    field.iter_mut().take(4).for_each(|high| *high = 0);
+                }
                 let mut column = ColumnDecoder::new("c", wire);
                 push(&mut column, None).unwrap();
                 if push(&mut column, Some(&field)).is_ok()
@@ -396,7 +426,16 @@ mod tests {
                     taken += 1;
                 }
             }
-            let rare = matches!(wire, Wire::Decimal128(..) | Wire::Decimal256(..) | Wire::Text | Wire::Jsonb);
+            let rare = matches!(
+                wire,
+                Wire::Decimal128(..)
+                    | Wire::Decimal256(..)
+                    | Wire::Text
+                    | Wire::Jsonb
+                    | Wire::Range(_)
+                    | Wire::Vector
+                    | Wire::HalfVector
+            );
             assert!(taken > 0 || rare, "{wire:?}");
         }
     }

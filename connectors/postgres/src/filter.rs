@@ -7,16 +7,35 @@ use transload_sql::{quote_identifier, quote_literal};
 
 use crate::types::{ReadAs, Select, Wire};
 
-/// A column as it is selected, so that the server sends its wire form.
-pub(crate) fn select(name: &str, select: Select) -> Result<String> {
-    let name = quote_identifier(name)?;
+/// A column as it is selected, so that the server sends its wire form. Functions and types are named with
+/// their schemas: a search path may lead elsewhere.
+pub(crate) fn select(name: &str, select: &Select) -> Result<String> {
+    expression(&quote_identifier(name)?, select)
+}
+
+fn expression(name: &str, select: &Select) -> Result<String> {
     Ok(match select {
-        Select::Plain => name,
-        Select::Cast(to) => format!("{name}::{to}"),
-        Select::Jsonb => format!("to_jsonb({name})::text"),
-        Select::WellKnownText => format!("ST_AsText({name})"),
+        Select::Plain => name.to_owned(),
+        Select::Cast(to) => format!("{name}::pg_catalog.{to}"),
+        Select::Json(form) => form.sql(name)?,
+        Select::WellKnownText(schema) => format!("{}.ST_AsText({name}, {DIGITS})", quote_identifier(schema)?),
+        Select::GeographyText(schema) => {
+            let schema = quote_identifier(schema)?;
+            format!(
+                "CASE WHEN {schema}.ST_SRID({name}::{schema}.geometry) = 4326 THEN {schema}.ST_AsText({name}, {DIGITS}) \
+                 ELSE {schema}.ST_AsEWKT({name}, {DIGITS}) END"
+            )
+        }
+        Select::Unchecked(inner) => {
+            format!("pg_catalog.convert_to(({})::pg_catalog.text, 'SQL_ASCII')", expression(name, inner)?)
+        }
+        Select::Padded => format!("pg_catalog.textin(pg_catalog.bpcharout({name}))"),
     })
 }
+
+/// Digits after the point that PostGIS may print: the smallest double has 324 zeros and 17 digits. Left to
+/// itself it rounds to 15.
+const DIGITS: u16 = 350;
 
 /// A column as it is compared and ordered: text by its bytes, as the engine does.
 pub(crate) fn comparable(column: &ColumnSchema, read: &ReadAs) -> Result<String> {
@@ -29,8 +48,8 @@ pub(crate) fn comparable(column: &ColumnSchema, read: &ReadAs) -> Result<String>
         .hint("choose an integer, numeric(p,s), date, timestamp or text column"));
     }
     match read.wire {
-        Wire::Text => Ok(format!("{}::text COLLATE \"C\"", quote_identifier(&column.name)?)),
-        _ => select(&column.name, read.select),
+        Wire::Text => Ok(format!("{}::pg_catalog.text COLLATE \"C\"", quote_identifier(&column.name)?)),
+        _ => select(&column.name, &read.select),
     }
 }
 
@@ -74,10 +93,10 @@ fn literal(value: &CursorValue, column: &ColumnSchema, read: &ReadAs) -> Result<
         (CursorValue::Int(_) | CursorValue::UInt(_) | CursorValue::Decimal(..), Wire::Decimal128(..)) => {
             typed(&value.to_string(), "numeric")
         }
-        (CursorValue::Date(days), Wire::Date) => typed(&date_text((*days).into()), "date"),
+        (CursorValue::Date(days), Wire::Date) => typed(&date_text((*days).into()), "pg_catalog.date"),
         (CursorValue::DateTime(nanos), Wire::DateTime) => timestamp(nanos.0, "timestamp"),
-        (CursorValue::Timestamp(nanos), Wire::Timestamp) => timestamp(nanos.0, "timestamptz"),
-        (CursorValue::Text(text), Wire::Text) => typed(text, "text"),
+        (CursorValue::Timestamp(nanos), Wire::Timestamp) => timestamp(nanos.0, "pg_catalog.timestamptz"),
+        (CursorValue::Text(text), Wire::Text) => typed(text, "pg_catalog.text"),
         _ => Err(Error::new(
             ErrorKind::SchemaChanged,
             format!(
@@ -136,7 +155,7 @@ mod tests {
     use transload_core::schema::Nanos;
 
     fn column(name: &str, type_name: &str, modifier: i32) -> (ColumnSchema, ReadAs) {
-        let read = read_as(CatalogType { name: type_name, sort: 'b', array: false, modifier });
+        let read = read_as(&CatalogType::built_in(type_name, modifier));
         (ColumnSchema::new(name, type_name, read.wire.arrow()), read)
     }
 
@@ -170,7 +189,7 @@ mod tests {
         let text = CursorValue::Text("it's \\".into());
         assert_eq!(
             sql("text", &range(Some(text), None)).unwrap().unwrap(),
-            "\"c\"::text COLLATE \"C\" >= E'it''s \\\\'::text"
+            "\"c\"::pg_catalog.text COLLATE \"C\" >= E'it''s \\\\'::pg_catalog.text"
         );
         let at = |nanos| CursorValue::DateTime(Nanos(nanos));
         assert_eq!(

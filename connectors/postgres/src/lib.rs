@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod catalog;
+mod catalog_types;
 mod config;
 mod connect;
 mod copy;
@@ -8,6 +9,8 @@ mod copy_stream;
 mod decode;
 mod error;
 mod filter;
+mod json_form;
+mod nested;
 mod numeric;
 mod reader;
 mod session;

@@ -116,7 +116,7 @@ impl PostgresSession {
     fn copy_sql(&self, plan: &ReadPlan, pages: &Pages, sampled: &str) -> Result<String> {
         let mut list = Vec::new();
         for (column, read) in self.columns(&plan.columns)? {
-            list.push(select(&column.name, read.select)?);
+            list.push(select(&column.name, &read.select)?);
         }
         let mut conditions = pages.conditions();
         if let Some(filter) = &plan.filter {

@@ -1,7 +1,11 @@
 //! The one table from PostgreSQL's types to Arrow. Pure.
 
 use arrow_schema::{DataType, TimeUnit};
-use transload_core::schema::{Confidence, Extension, Lossless, TypeNote, Warning};
+use transload_core::schema::Confidence::{self, Low, Medium};
+use transload_core::schema::{Extension, Lossless, TypeNote, Warning};
+
+use crate::json_form::JsonForm;
+use crate::nested::{Bound, vector_arrow};
 
 /// How the binary form of a column is decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +46,14 @@ pub(crate) enum Wire {
     DateTime,
     /// Microseconds since 2000-01-01 UTC.
     Timestamp,
+    /// One byte of any encoding.
+    Char,
+    /// Flags and bounds.
+    Range(Bound),
+    /// A count, then IEEE singles.
+    Vector,
+    /// A count, then IEEE halves.
+    HalfVector,
 }
 
 impl Wire {
@@ -56,28 +68,37 @@ impl Wire {
             Self::Float8 => DataType::Float64,
             Self::Decimal128(precision, scale) => DataType::Decimal128(precision, scale),
             Self::Decimal256(precision, scale) => DataType::Decimal256(precision, scale),
-            Self::NumericText | Self::Text | Self::Jsonb => DataType::Utf8,
+            Self::NumericText | Self::Text | Self::Jsonb | Self::Char => DataType::Utf8,
             Self::Bytes => DataType::Binary,
             Self::Uuid => DataType::FixedSizeBinary(16),
             Self::Date => DataType::Date32,
             Self::Time => DataType::Time64(TimeUnit::Microsecond),
             Self::DateTime => DataType::Timestamp(TimeUnit::Microsecond, None),
             Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            Self::Range(bound) => bound.arrow(),
+            Self::Vector | Self::HalfVector => vector_arrow(),
         }
     }
 }
 
 /// What is selected so that the server sends the wire form.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Select {
     /// The column itself.
     Plain,
-    /// `column::<type>`
+    /// `column::type`, of the system's schema.
     Cast(&'static str),
-    /// `to_jsonb(column)::text`
-    Jsonb,
-    /// PostGIS: well-known text.
-    WellKnownText,
+    /// As JSON text.
+    Json(JsonForm),
+    /// PostGIS, by its schema: well-known text with every digit.
+    WellKnownText(String),
+    /// The same of `geography`; what is not on WGS 84 names its system, so that no loader takes it.
+    GeographyText(String),
+    /// Text of a database that checks no text, as bytes: the server refuses to send it as text if it is none,
+    /// and does not say which column it was.
+    Unchecked(Box<Select>),
+    /// `char(n)` with its blanks, which a cast to text drops.
+    Padded,
 }
 
 /// How a column is read.
@@ -92,17 +113,46 @@ pub(crate) struct ReadAs {
     pub(crate) note: TypeNote,
 }
 
-/// A type as the catalog names it, domains resolved.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct CatalogType<'a> {
+/// A type as the catalog describes it, domains resolved.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct CatalogType {
     /// `pg_type.typname`.
-    pub(crate) name: &'a str,
-    /// `pg_type.typtype`: b(ase), c(omposite), e(num), r(ange), m(ultirange), p(seudo).
-    pub(crate) sort: char,
-    /// Whether it is an array type.
-    pub(crate) array: bool,
-    /// Type modifier, -1 for none.
+    pub(crate) name: String,
+    pub(crate) home: Home,
+    pub(crate) kind: Kind,
+    /// Type modifier, -1 for none; of an array, that of its elements.
     pub(crate) modifier: i32,
+}
+
+/// Where a type comes from: a name alone says nothing, anybody may create a type `date`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Home {
+    /// The server itself.
+    BuiltIn,
+    /// An extension, and the schema that the type is in.
+    Extension { name: String, schema: String },
+    /// `CREATE TYPE`.
+    User,
+}
+
+/// What sort of type it is.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Kind {
+    Base,
+    Enum,
+    Range,
+    Multirange,
+    Array(Box<CatalogType>),
+    /// Row types with their fields.
+    Composite(Vec<(String, CatalogType)>),
+}
+
+impl CatalogType {
+    /// A base type of the server.
+    #[cfg(test)]
+    pub(crate) fn built_in(name: &str, modifier: i32) -> Self {
+        Self { name: name.to_owned(), home: Home::BuiltIn, kind: Kind::Base, modifier }
+    }
 }
 
 fn plain(wire: Wire) -> ReadAs {
@@ -119,12 +169,46 @@ fn plain(wire: Wire) -> ReadAs {
     ReadAs { wire, select: Select::Plain, extension: None, ordered, note: TypeNote::default() }
 }
 
+fn select(select: Select, wire: Wire) -> ReadAs {
+    ReadAs { select, ..plain(wire) }
+}
+
+/// The text that the server prints.
+fn as_text() -> ReadAs {
+    select(Select::Cast("text"), Wire::Text).reason("the text that the server prints")
+}
+
+fn as_json(catalog: &CatalogType) -> ReadAs {
+    select(Select::Json(JsonForm::of(catalog)), Wire::Text).extension(Extension::Json)
+}
+
 impl ReadAs {
-    fn note(mut self, confidence: Confidence, lossless: Lossless, code: &str, text: &str) -> Self {
+    fn confidence(mut self, confidence: Confidence) -> Self {
         self.note.confidence = confidence;
-        self.note.lossless = lossless;
+        self
+    }
+
+    /// Not every value survives.
+    fn conditional(mut self) -> Self {
+        self.note.lossless = Lossless::Conditional;
+        self
+    }
+
+    fn warn(mut self, code: &str, text: &str) -> Self {
         self.note.warnings.push(Warning::new(code, text));
         self
+    }
+
+    /// The same in a database of encoding SQL_ASCII.
+    pub(crate) fn unchecked(mut self, catalog: &CatalogType) -> Self {
+        if !matches!(self.wire, Wire::Text | Wire::Jsonb) {
+            return self;
+        }
+        let padded = catalog.home == Home::BuiltIn && catalog.name == "bpchar";
+        let select = if padded { Select::Padded } else { self.select };
+        self.select = Select::Unchecked(Box::new(select));
+        self.wire = Wire::Text;
+        self.warn("W_CHARSET", "the database is SQL_ASCII: text may hold bytes that are not UTF-8")
     }
 
     fn ordered(mut self) -> Self {
@@ -143,139 +227,221 @@ impl ReadAs {
     }
 }
 
-fn cast(select: Select, wire: Wire) -> ReadAs {
-    ReadAs { select, ..plain(wire) }
-}
-
 /// How a type is read. Every type has an answer: what has no row of its own is read as the text that the
 /// server prints.
-pub(crate) fn read_as(catalog: CatalogType<'_>) -> ReadAs {
-    use Confidence::{High, Low, Medium};
-    use Lossless::{Conditional, Yes};
-    if catalog.array {
-        return cast(Select::Jsonb, Wire::Text)
-            .extension(Extension::Json)
-            .note(Medium, Conditional, "W_ARRAY_DIMS", "PostgreSQL does not enforce an array's dimensions")
-            .reason("arrays as JSON keep NULL elements and every dimension");
+pub(crate) fn read_as(catalog: &CatalogType) -> ReadAs {
+    match &catalog.kind {
+        Kind::Array(element) => array(catalog, element),
+        Kind::Composite(_) => as_json(catalog)
+            .confidence(Medium)
+            .conditional()
+            .warn("W_NESTED", "inside JSON, a field that is NULL and a field that is a row of NULLs differ")
+            .reason("a row type as JSON takes fields of every name and type"),
+        Kind::Enum => plain(Wire::Text)
+            .conditional()
+            .warn("W_ENUM_ORDER", "the order of the labels is not kept")
+            .reason("enum labels as text"),
+        Kind::Range => range(catalog),
+        Kind::Multirange => as_text()
+            .confidence(Medium)
+            .warn("W_OPAQUE", "a set of ranges as the text that the server prints"),
+        Kind::Base => match &catalog.home {
+            Home::BuiltIn => built_in(&catalog.name, catalog.modifier),
+            Home::Extension { name, schema } => of_extension(name, schema, catalog),
+            Home::User => unknown(),
+        },
     }
-    let as_text = || cast(Select::Cast("text"), Wire::Text).reason("the text that the server prints");
-    match catalog.sort {
-        'e' => {
-            return plain(Wire::Text)
-                .note(High, Conditional, "W_ENUM_ORDER", "the order of the labels is not kept")
-                .reason("enum labels as text");
-        }
-        'c' => {
-            return cast(Select::Jsonb, Wire::Text)
-                .extension(Extension::Json)
-                .note(Medium, Conditional, "W_NESTED", "a NULL row and a row of NULLs look alike")
-                .reason("composite as JSON");
-        }
-        'r' | 'm' => {
-            return as_text().note(Medium, Yes, "W_RANGE_KIND", "a range as text, bounds included");
-        }
-        _ => {}
+}
+
+fn unknown() -> ReadAs {
+    as_text().confidence(Low).warn("W_OPAQUE", "a type that transload does not know, as text")
+}
+
+fn array(catalog: &CatalogType, element: &CatalogType) -> ReadAs {
+    let read = as_json(catalog)
+        .conditional()
+        .warn(
+            "W_ARRAY_DIMS",
+            "PostgreSQL does not enforce an array's dimensions; lower bounds other than 1 are not kept",
+        )
+        .reason("arrays as JSON keep NULL elements and every dimension");
+    let number = matches!(element.name.as_str(), "int8" | "numeric" | "money" | "bytea")
+        && element.home == Home::BuiltIn;
+    let time = matches!(element.name.as_str(), "date" | "timestamp" | "timestamptz")
+        && element.home == Home::BuiltIn;
+    if number || time {
+        return read
+            .confidence(Medium)
+            .warn("W_JSON_NUM", "the elements are strings, so that every digit is kept");
     }
-    match catalog.name {
+    match element.kind {
+        Kind::Base | Kind::Enum => read,
+        _ => read.confidence(Medium),
+    }
+}
+
+fn range(catalog: &CatalogType) -> ReadAs {
+    let bound = match (&catalog.home, catalog.name.as_str()) {
+        (Home::BuiltIn, "int4range") => Bound::Int4,
+        (Home::BuiltIn, "int8range") => Bound::Int8,
+        (Home::BuiltIn, "numrange") => Bound::Numeric,
+        // BigQuery's own ranges have no empty one and no bounds but `[)`.
+        (Home::BuiltIn, _) => return as_text(),
+        _ => return as_text().confidence(Low).warn("W_OPAQUE", "a range of its own, as text"),
+    };
+    plain(Wire::Range(bound))
+        .confidence(Medium)
+        .warn("W_RANGE_KIND", "BigQuery has ranges of dates and times only; this is a record of bounds")
+        .reason("a record of the bounds; a bound that is NULL is unbounded")
+}
+
+/// The types of `pg_catalog`.
+fn built_in(name: &str, modifier: i32) -> ReadAs {
+    match name {
         "bool" => plain(Wire::Bool),
         "int2" => plain(Wire::Int2),
         "int4" => plain(Wire::Int4),
         "int8" => plain(Wire::Int8),
-        "oid" => plain(Wire::Oid),
-        "float4" => plain(Wire::Float4).note(
-            High,
-            Yes,
-            "W_FLOAT_APPROX",
-            "a single widens exactly to a double but prints with more digits",
-        ),
+        "oid" | "xid" | "cid" => plain(Wire::Oid).warn("W_UNSIGNED", "an unsigned number of 32 bits"),
+        "float4" => plain(Wire::Float4)
+            .warn("W_FLOAT_APPROX", "a single widens exactly to a double but prints with more digits"),
         "float8" => plain(Wire::Float8),
-        "numeric" => numeric(catalog.modifier),
-        "money" => cast(Select::Cast("numeric(19,2)"), Wire::Decimal128(19, 2)).note(
-            Medium,
-            Conditional,
-            "W_LOCALE",
-            "the number of decimals comes from the server's lc_monetary",
-        ),
+        "numeric" => numeric(modifier),
+        // Not to numeric(19,2), which would round the money of a locale with three decimals.
+        "money" => select(Select::Cast("numeric"), Wire::Decimal128(19, 2))
+            .confidence(Medium)
+            .conditional()
+            .warn("W_LOCALE", "the number of decimals comes from the server's lc_monetary"),
         "text" | "varchar" | "name" => plain(Wire::Text).ordered(),
+        "bpchar" => plain(Wire::Text)
+            .conditional()
+            .warn("W_CHAR_PAD", "trailing blanks mean nothing in PostgreSQL and something in BigQuery"),
+        "char" => plain(Wire::Char)
+            .confidence(Medium)
+            .conditional()
+            .warn("W_OPAQUE", "a single byte; one beyond ASCII is a backslash and its octal digits"),
         // Its binary form may name another encoding than the one it is sent in.
-        "xml" => cast(Select::Cast("text"), Wire::Text),
-        "bpchar" => plain(Wire::Text).note(
-            High,
-            Conditional,
-            "W_CHAR_PAD",
-            "trailing blanks mean nothing in PostgreSQL and something in BigQuery",
-        ),
-        "citext" => plain(Wire::Text).ordered().note(
-            High,
-            Conditional,
-            "W_COLLATION",
-            "comparisons become case-sensitive",
-        ),
-        "bytea" => plain(Wire::Bytes),
+        "xml" => select(Select::Cast("text"), Wire::Text),
+        "bytea" => plain(Wire::Bytes).warn("W_SIZE", "up to 1 GB, and a row of BigQuery takes 100 MB"),
         "uuid" => plain(Wire::Uuid).extension(Extension::Uuid),
-        "json" => plain(Wire::Text).extension(Extension::Json).note(
-            Medium,
-            Conditional,
-            "W_JSON_ORDER",
-            "white space, the order of keys and duplicate keys are not kept by BigQuery",
-        ),
-        "jsonb" => plain(Wire::Jsonb).extension(Extension::Json).note(
-            High,
-            Conditional,
-            "W_JSON_NUM",
-            "integers beyond 64 bits do not fit BigQuery's JSON",
-        ),
-        "date" => plain(Wire::Date).note(
-            High,
-            Conditional,
-            "W_TS_RANGE",
-            "infinity and years outside 1 to 9999 do not fit",
-        ),
-        "time" => plain(Wire::Time).note(High, Conditional, "W_TIME_24H", "24:00:00 does not fit"),
-        "timestamp" => plain(Wire::DateTime).note(
-            High,
-            Conditional,
-            "W_TS_RANGE",
-            "infinity and years outside 1 to 9999 do not fit",
-        ),
-        "timestamptz" => plain(Wire::Timestamp).note(
-            High,
-            Conditional,
-            "W_TS_RANGE",
-            "infinity and years outside 1 to 9999 do not fit",
-        ),
-        "timetz" => as_text().note(High, Yes, "W_TZ_LOST", "the offset is part of the value"),
-        "interval" => {
-            as_text().note(High, Yes, "W_INTERVAL_PREVIEW", "ISO 8601 text; BigQuery's INTERVAL is a preview")
-        }
-        "geometry" | "geography" => {
-            cast(Select::WellKnownText, Wire::Text).extension(Extension::GeoWkt).note(
-                Medium,
-                Conditional,
-                "W_GEO_PLANAR",
-                "straight edges become geodesics; only SRID 4326, two dimensions",
+        "json" => plain(Wire::Text)
+            .extension(Extension::Json)
+            .confidence(Medium)
+            .conditional()
+            .warn(
+                "W_JSON_ORDER",
+                "white space, the order of keys and duplicate keys are not kept by BigQuery",
             )
-        }
-        "hstore" => cast(Select::Jsonb, Wire::Text).extension(Extension::Json).note(
-            Medium,
-            Conditional,
-            "W_MAP",
-            "the order of keys is not kept",
-        ),
-        "char" => {
-            as_text().note(Medium, Conditional, "W_OPAQUE", "a single byte, which need not be a character")
-        }
-        "bit" | "varbit" | "inet" | "cidr" | "macaddr" | "macaddr8" | "ltree" => as_text(),
-        "point" | "line" | "lseg" | "box" | "path" | "polygon" | "circle" => {
-            as_text().note(High, Yes, "W_GEO_PLANAR", "a shape without unit on a plane is no geography")
-        }
-        "tsvector" | "tsquery" => as_text().note(High, Yes, "W_OPAQUE", "only a full-text engine reads it"),
-        "pg_lsn" => {
-            as_text().note(High, Yes, "W_TEXT_FORM", "hexadecimal in two parts, not in the order of its text")
-        }
-        "xid8" => as_text().note(Medium, Yes, "W_UNSIGNED", "an unsigned number of 64 bits"),
-        _ => as_text().note(Low, Yes, "W_OPAQUE", "a type that transload does not know, as text"),
+            .warn("W_JSON_NUM", JSON_NUM),
+        "jsonb" => plain(Wire::Jsonb).extension(Extension::Json).conditional().warn("W_JSON_NUM", JSON_NUM),
+        "date" => calendar(Wire::Date),
+        "timestamp" => calendar(Wire::DateTime),
+        "timestamptz" => calendar(Wire::Timestamp),
+        "time" => plain(Wire::Time).conditional().warn("W_TIME_24H", "24:00:00 does not fit"),
+        _ => built_in_text(name, modifier),
     }
+}
+
+const JSON_NUM: &str =
+    "integers beyond 64 bits and numbers of more than 17 digits do not fit BigQuery's JSON";
+
+fn calendar(wire: Wire) -> ReadAs {
+    plain(wire)
+        .conditional()
+        .warn("W_TS_INF", "infinity does not fit")
+        .warn("W_TS_RANGE", "years outside 1 to 9999 do not fit BigQuery")
+}
+
+/// Those of them that are read as the server prints them.
+fn built_in_text(name: &str, modifier: i32) -> ReadAs {
+    let read = as_text();
+    match name {
+        "timetz" => read.warn("W_TZ_LOST", "the offset is part of the value"),
+        "interval" => read.warn("W_INTERVAL_PREVIEW", "ISO 8601 text; BigQuery's INTERVAL is a preview"),
+        "bit" if modifier == 1 => {
+            read.confidence(Medium).warn("W_BOOL_ASSUMED", "BOOL would fit, if that is what is meant")
+        }
+        "bit" | "varbit" | "inet" | "cidr" | "macaddr" | "macaddr8" => read,
+        "point" | "line" | "lseg" | "box" | "path" | "polygon" | "circle" => {
+            read.warn("W_GEO_PLANAR", "a shape without unit on a plane is no geography")
+        }
+        "tsvector" | "tsquery" | "jsonpath" => read.warn("W_OPAQUE", "only its own engine reads it"),
+        "pg_lsn" => read.warn("W_TEXT_FORM", "hexadecimal in two parts, not in the order of its text"),
+        "xid8" | "pg_snapshot" | "txid_snapshot" => {
+            read.confidence(Medium).warn("W_UNSIGNED", "unsigned numbers of 64 bits")
+        }
+        "tid" | "int2vector" | "oidvector" | "aclitem" | "pg_node_tree" | "pg_ndistinct"
+        | "pg_dependencies" | "pg_mcv_list" => {
+            read.confidence(Medium).warn("W_OPAQUE", "a type of the catalog, as text")
+        }
+        reg if reg.starts_with("reg") => {
+            read.warn("W_TEXT_FORM", "the name; its number means something inside that database only")
+        }
+        _ => unknown(),
+    }
+}
+
+/// The types of extensions, whatever schema they were created in.
+fn of_extension(extension: &str, schema: &str, catalog: &CatalogType) -> ReadAs {
+    match (extension, catalog.name.as_str()) {
+        ("citext", "citext") => {
+            plain(Wire::Text).ordered().conditional().warn("W_COLLATION", "comparisons become case-sensitive")
+        }
+        ("hstore", "hstore") => {
+            as_json(catalog).confidence(Medium).conditional().warn("W_MAP", "the order of keys is not kept")
+        }
+        ("ltree", "ltree" | "lquery" | "ltxtquery") => {
+            as_text().warn("W_OPAQUE", "only its own engine reads it")
+        }
+        ("cube", "cube") | ("seg", "seg") | ("isn", _) => {
+            as_text().warn("W_TEXT_FORM", "leading zeros and check digits are part of the value")
+        }
+        ("vector", "vector") => vector(Wire::Vector),
+        ("vector", "halfvec") => vector(Wire::HalfVector),
+        ("vector", "sparsevec") => as_text()
+            .confidence(Medium)
+            .conditional()
+            .warn("W_OPAQUE", "indices and values as the text that the server prints"),
+        ("postgis", "geometry" | "geography") => shape(schema, catalog),
+        ("postgis_raster", "raster") => select(Select::Cast("bytea"), Wire::Bytes)
+            .confidence(Low)
+            .warn("W_OPAQUE", "well-known binary of PostGIS")
+            .warn("W_SIZE", "up to 1 GB, and a row of BigQuery takes 100 MB"),
+        _ => unknown(),
+    }
+}
+
+/// The mapper warns of arrays that are NULL.
+fn vector(wire: Wire) -> ReadAs {
+    plain(wire).confidence(Medium).conditional().reason("a list of its elements")
+}
+
+/// PostGIS's type modifier: SRID in 21 bits from bit 8 on, type of shape in 6 bits, then Z and M
+/// (`TYPMOD_*` in PostGIS's liblwgeom.h).
+fn shape(schema: &str, catalog: &CatalogType) -> ReadAs {
+    /// The numbers of curves, surfaces and triangles begin here.
+    const FIRST_CURVE: i32 = 8;
+    let geography = catalog.name == "geography";
+    let modifier = catalog.modifier;
+    let (srid, sort, z_or_m) = ((modifier >> 8) & 0x1f_ffff, (modifier >> 2) & 0x3f, modifier & 3);
+    let known = modifier >= 0 && srid == 4326 && z_or_m == 0 && sort < FIRST_CURVE;
+    if geography && (known || modifier < 0) {
+        return select(Select::GeographyText(schema.to_owned()), Wire::Text)
+            .extension(Extension::GeoWkt)
+            .conditional()
+            .warn("W_GEO_DIM", "BigQuery takes two dimensions and SRID 4326 only");
+    }
+    if known {
+        return select(Select::WellKnownText(schema.to_owned()), Wire::Text)
+            .extension(Extension::GeoWkt)
+            .confidence(Medium)
+            .conditional()
+            .warn("W_GEO_PLANAR", "straight edges become geodesics");
+    }
+    // The type's own binary form is EWKB.
+    plain(Wire::Bytes)
+        .warn("W_GEO_SRID", "EWKB, which holds SRID and all dimensions; GEOGRAPHY has neither")
+        .reason("its declaration does not say SRID 4326 in two dimensions")
 }
 
 /// `numeric(p,s)` by its modifier: ((p << 16) | (s & 0x7ff)) + 4, scale as 11-bit two's complement.
@@ -283,9 +449,7 @@ fn numeric(modifier: i32) -> ReadAs {
     let packed = modifier.wrapping_sub(4);
     if modifier < 4 {
         return plain(Wire::NumericText)
-            .note(
-                Confidence::High,
-                Lossless::Yes,
+            .warn(
                 "W_NUM_UNBOUNDED",
                 "numeric without precision may hold more digits than any BigQuery number",
             )
@@ -293,53 +457,30 @@ fn numeric(modifier: i32) -> ReadAs {
     }
     let precision = (packed >> 16) & 0xffff;
     let scale = ((packed & 0x7ff) ^ 1024) - 1024;
+    let odd = scale < 0 || scale > precision;
     // A negative scale adds digits before the point; a scale above the precision means leading zeros.
-    let (precision, scale) = if scale < 0 { (precision - scale, 0) } else { (precision.max(scale), scale) };
-    match (u8::try_from(precision), i8::try_from(scale)) {
-        (Ok(precision), Ok(scale)) if precision <= 38 => plain(Wire::Decimal128(precision, scale)),
-        (Ok(precision), Ok(scale)) if precision <= 76 => plain(Wire::Decimal256(precision, scale)),
-        _ => plain(Wire::NumericText).note(
-            Confidence::High,
-            Lossless::Yes,
-            "W_NUM_RANGE",
-            "more digits than BIGNUMERIC holds",
-        ),
+    let (digits, scale) = if scale < 0 { (precision - scale, 0) } else { (precision.max(scale), scale) };
+    let read = match (u8::try_from(digits), i8::try_from(scale)) {
+        (Ok(digits), Ok(scale)) if digits <= 38 => plain(Wire::Decimal128(digits, scale)),
+        (Ok(digits), Ok(scale)) if scale <= 38 && i32::from(digits) - i32::from(scale) <= 38 => {
+            plain(Wire::Decimal256(digits, scale))
+        }
+        _ if odd => plain(Wire::NumericText),
+        _ => return plain(Wire::NumericText).warn("W_NUM_RANGE", "more digits than BIGNUMERIC holds"),
+    };
+    let read = match (odd, digits == scale) {
+        (true, _) => {
+            read.confidence(Medium).warn("W_NUM_NEGSCALE", "a scale below zero or above the precision")
+        }
+        (false, true) => read.warn("W_NUM_PARAM", "no digit before the point: BigQuery wants one"),
+        (false, false) => read,
+    };
+    match read.wire {
+        Wire::NumericText => read,
+        _ => read.conditional().warn("W_NUM_SPECIAL", "NaN has no decimal"),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn base(name: &str, modifier: i32) -> ReadAs {
-        read_as(CatalogType { name, sort: 'b', array: false, modifier })
-    }
-
-    fn modifier(precision: i32, scale: i32) -> i32 {
-        ((precision << 16) | (scale & 0x7ff)) + 4
-    }
-
-    #[test]
-    fn numerics_by_their_modifier() {
-        for ((precision, scale), wire) in [
-            ((15, 2), Wire::Decimal128(15, 2)),
-            ((38, 0), Wire::Decimal128(38, 0)),
-            ((39, 5), Wire::Decimal256(39, 5)),
-            ((3, -2), Wire::Decimal128(5, 0)),
-            ((3, 5), Wire::Decimal128(5, 5)),
-            ((76, 38), Wire::Decimal256(76, 38)),
-            ((100, 2), Wire::NumericText),
-        ] {
-            assert_eq!(base("numeric", modifier(precision, scale)).wire, wire, "({precision},{scale})");
-        }
-        assert_eq!(base("numeric", -1).wire, Wire::NumericText);
-    }
-
-    #[test]
-    fn everything_has_an_answer() {
-        assert_eq!(base("no_such_type", -1).select, Select::Cast("text"));
-        assert_eq!(base("no_such_type", -1).note.confidence, Confidence::Low);
-        let array = read_as(CatalogType { name: "_int4", sort: 'b', array: true, modifier: -1 });
-        assert_eq!((array.select, array.extension), (Select::Jsonb, Some(Extension::Json)));
-    }
-}
+#[path = "types_tests.rs"]
+mod tests;

@@ -10,3 +10,7 @@ mod describe;
 mod read;
 mod support;
 mod types;
+mod types_cases;
+mod types_extensions;
+mod types_oracle;
+mod types_settings;

@@ -31,9 +31,20 @@ pub(crate) async fn open(connection: &Connection) -> Result<Arc<dyn Source>> {
     Registry::new().with(Postgres).source(connection).await
 }
 
+/// The address of another database of the test server.
+pub(crate) fn url_of(database: &str) -> String {
+    let url = url();
+    format!("{}/{database}", url.rsplit_once('/').expect("the address names a database").0)
+}
+
 /// A client that is not transload's.
 pub(crate) async fn client() -> Client {
-    let (client, connection) = tokio_postgres::connect(&url(), NoTls).await.expect("the test server answers");
+    connect(&url()).await
+}
+
+/// The same, at another address.
+pub(crate) async fn connect(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("the test server answers");
     tokio::spawn(connection);
     client
 }
@@ -65,12 +76,6 @@ impl Place {
     pub(crate) async fn read(&self, table: &str) -> Result<RecordBatch> {
         let session = self.source().await.begin(&self.table(table)).await?;
         read_plan(session.as_ref(), &ReadPlan::default()).await
-    }
-
-    /// The texts of a query's only column, as the server prints them.
-    pub(crate) async fn texts(&self, sql: &str) -> Vec<Option<String>> {
-        let rows = self.admin.query(sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
-        rows.iter().map(|row| row.get(0)).collect()
     }
 
     pub(crate) async fn number(&self, sql: &str) -> i64 {
