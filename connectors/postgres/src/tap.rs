@@ -89,6 +89,11 @@ impl Tap {
         Self(Arc::new(Mutex::new(State { place: Place::Here(Link::Plain(socket)), waiting: Vec::new() })))
     }
 
+    /// Whether the stream is here and encrypted.
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self.state().place, Place::Here(Link::Tls(_)))
+    }
+
     /// Takes the stream. The driver must be idle: no answer may be under way.
     pub(crate) fn take(&self) -> io::Result<Taken> {
         let mut state = self.state();
