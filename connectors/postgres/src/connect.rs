@@ -158,6 +158,7 @@ impl Connect {
     pub(crate) async fn cancel(&self, token: CancelToken, peer: &Peer) {
         let asking = async {
             let (mut tap, _) = self.socket(peer).await?;
+            tap.stay_open();
             token.cancel_query_raw(tap.clone(), self.tls_to(peer)).await.map_err(io::Error::other)?;
             // The server closes when the signal is sent. Only then it cannot hit a later statement.
             tap.read(&mut [0]).await
