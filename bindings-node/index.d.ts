@@ -121,11 +121,17 @@ export interface TableInfo {
   schema: string | null;
   name: string;
   kind: "table" | "view" | "materialized_view" | "partitioned" | "foreign" | "file";
+  /** Whether this user may read it, at least some of its columns. */
+  readable: boolean;
   /** Estimated rows; `null` where the system does not know without counting. */
   rows_estimate: number | null;
-  /** Bytes on disk, where the system knows. */
+  /** Bytes on disk without indexes, where the system knows; it may be an estimate. */
   bytes: number | null;
-  /** Last change as RFC 3339 text, where the system knows. */
+  /** When statistics were last gathered, as RFC 3339 text. */
+  last_analyzed: string | null;
+  /** When dead rows were last cleaned up, as RFC 3339 text. */
+  last_vacuumed: string | null;
+  /** Last change of the rows as RFC 3339 text, where the system truly knows it. */
   last_change: string | null;
   comment: string | null;
 }

@@ -8,7 +8,7 @@ use napi::bindgen_prelude::{Buffer, PromiseRaw, Uint8Array};
 use napi_derive::napi;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use transload::connector::{ReadPlan, SchemaInfo, Source, TableInfo};
 use transload::document::parse_str;
 use transload::schema::TableRef;
@@ -119,7 +119,7 @@ impl NativeConnection {
     pub async fn schemas(&self) -> napi::Result<String> {
         let list = async { self.source().await?.schemas().await };
         let schemas = self.named("schemas", list.await).or_throw()?;
-        Ok(schemas.iter().map(schema_json).collect::<Value>().to_string())
+        Ok(schemas.iter().map(SchemaInfo::to_json).collect::<Value>().to_string())
     }
 
     /// The tables of a schema or of all as a JSON text.
@@ -130,7 +130,7 @@ impl NativeConnection {
     pub async fn tables(&self, schema: Option<String>) -> napi::Result<String> {
         let list = async { self.source().await?.tables(schema.as_deref()).await };
         let tables = self.named("tables", list.await).or_throw()?;
-        Ok(tables.iter().map(table_json).collect::<Value>().to_string())
+        Ok(tables.iter().map(TableInfo::to_json).collect::<Value>().to_string())
     }
 
     /// Columns and keys of a table as a JSON text.
@@ -252,20 +252,4 @@ fn parse(text: &str, name: Option<String>) -> Result<Connection> {
     };
     REGISTRY.validate(&connection)?;
     Ok(connection)
-}
-
-fn schema_json(schema: &SchemaInfo) -> Value {
-    json!({"name": schema.name, "comment": schema.comment})
-}
-
-fn table_json(info: &TableInfo) -> Value {
-    json!({
-        "schema": info.table.schema,
-        "name": info.table.name,
-        "kind": info.kind.as_str(),
-        "rows_estimate": info.rows_estimate,
-        "bytes": info.bytes,
-        "last_change": info.last_change,
-        "comment": info.comment,
-    })
 }

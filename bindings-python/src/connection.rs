@@ -7,7 +7,7 @@ use std::time::Duration;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use transload::connector::{ReadPlan, SchemaInfo, Source, TableInfo};
 use transload::schema::TableRef;
 use transload::{Connection, Error, Result, Secret};
@@ -54,13 +54,13 @@ impl PyConnection {
 
     fn schemas<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let schemas = self.ask(py, "schemas", async { self.source().await?.schemas().await })?;
-        to_py(py, &schemas.iter().map(schema_json).collect())
+        to_py(py, &schemas.iter().map(SchemaInfo::to_json).collect())
     }
 
     #[pyo3(signature = (schema=None))]
     fn tables<'py>(&self, py: Python<'py>, schema: Option<&str>) -> PyResult<Bound<'py, PyAny>> {
         let tables = self.ask(py, "tables", async { self.source().await?.tables(schema).await })?;
-        to_py(py, &tables.iter().map(table_json).collect())
+        to_py(py, &tables.iter().map(TableInfo::to_json).collect())
     }
 
     #[pyo3(signature = (table, schema=None))]
@@ -246,20 +246,4 @@ pub(crate) fn any_connection(object: &Bound<'_, PyAny>) -> PyResult<Connection> 
         Ok(connection) => Ok(connection.get().0.clone()),
         Err(_) => connection_of(Some(object), None),
     }
-}
-
-fn schema_json(schema: &SchemaInfo) -> Value {
-    json!({"name": schema.name, "comment": schema.comment})
-}
-
-fn table_json(info: &TableInfo) -> Value {
-    json!({
-        "schema": info.table.schema,
-        "name": info.table.name,
-        "kind": info.kind.as_str(),
-        "rows_estimate": info.rows_estimate,
-        "bytes": info.bytes,
-        "last_change": info.last_change,
-        "comment": info.comment,
-    })
 }

@@ -176,12 +176,9 @@ impl Source for OpenMemory {
             let wanted = store.iter().filter(|(key, _)| schema.is_none_or(|schema| key.dataset == schema));
             wanted
                 .map(|(_, stored)| TableInfo {
-                    table: stored.table.table.clone(),
-                    kind: TableKind::Table,
                     rows_estimate: u64::try_from(stored.batch.num_rows()).ok(),
                     bytes: u64::try_from(crate::batch::batch_bytes(&stored.batch)).ok(),
-                    last_change: None,
-                    comment: None,
+                    ..TableInfo::new(stored.table.table.clone(), TableKind::Table)
                 })
                 .collect()
         });

@@ -85,7 +85,9 @@ class Connection:
     def tables(self, schema: str | None = None) -> list[dict[str, Any]]:
         """The tables of a schema, or of all.
 
-        Keys: `schema`, `name`, `kind`, `rows_estimate`, `bytes`, `last_change`, `comment`.
+        Keys: `schema`, `name`, `kind`, `readable` (whether this user may read it), `rows_estimate`, `bytes`,
+        `last_analyzed`, `last_vacuumed`, `last_change`, `comment`. Times are RFC 3339 texts; what a system does
+        not know is `None`.
         """
 
     def describe(self, table: str, schema: str | None = None) -> dict[str, Any]:

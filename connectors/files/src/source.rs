@@ -91,11 +91,9 @@ fn info(root: &Root, file: &DataFile) -> TableInfo {
     };
     let modified = file.modified.and_then(|time| jiff::Timestamp::try_from(time).ok());
     TableInfo {
-        table: TableRef::unqualified(&file.name),
-        kind: TableKind::File,
         rows_estimate,
         bytes: Some(file.bytes),
         last_change: modified.map(|time| time.to_string()),
-        comment: None,
+        ..TableInfo::new(TableRef::unqualified(&file.name), TableKind::File)
     }
 }

@@ -1,6 +1,8 @@
 //! Opening connections: address, credentials, TLS and the settings that every session has.
 
 use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
@@ -8,97 +10,121 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
-use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::{CancelToken, Client};
+use tokio_postgres::config::{self, Host, SslMode};
+use tokio_postgres::{CancelToken, Client, SimpleQueryRow};
 use tokio_postgres_rustls::MakeRustlsConnect;
-use transload_core::{Error, Result, Secret};
+use transload_core::{Error, ErrorKind, Result, Secret};
+use transload_sql::quote_literal;
 
-use crate::config::{PostgresConfig, TlsMode};
+use crate::config::{ChannelBinding, PostgresConfig, TargetSessionAttrs, TlsMode};
 use crate::error::{connect_error, connect_timeout, error, socket_error};
+use crate::hosts::{Address, Role, addresses};
+use crate::passfile;
 use crate::tap::{Socket, Tap, TapTls};
 use crate::tls::client_config;
 
 /// Opens connections with the same options.
 #[derive(Clone)]
 pub(crate) struct Connect {
-    config: tokio_postgres::Config,
+    targets: Vec<Arc<Target>>,
+    wanted: TargetSessionAttrs,
     tls: MakeRustlsConnect,
-    address: String,
     timeout: Duration,
+    keepalive: Option<TcpKeepalive>,
+    settings: Arc<str>,
+}
+
+/// One server, and how to log in there.
+struct Target {
+    server: Address,
+    login: tokio_postgres::Config,
 }
 
 /// An open connection: what asks the driver, and the stream under it.
 pub(crate) struct Opened {
     pub(crate) client: Client,
     pub(crate) tap: Tap,
-    host: Host,
-    port: u16,
+    peer: Peer,
+}
+
+/// The other end of an open connection. A name may stand for several servers, and what belongs to a connection
+/// (its snapshot, the query to cancel) is known to one of them only.
+#[derive(Clone)]
+pub(crate) struct Peer {
+    target: Arc<Target>,
+    address: Option<SocketAddr>,
 }
 
 impl std::fmt::Debug for Connect {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connect").field("address", &self.address).finish_non_exhaustive()
+        let servers: Vec<_> = self.targets.iter().map(|target| target.server.to_string()).collect();
+        f.debug_struct("Connect").field("servers", &servers).finish_non_exhaustive()
     }
 }
 
 impl Connect {
     pub(crate) fn new(options: &PostgresConfig, secret: Option<&Secret>) -> Result<Self> {
-        let timeout = Duration::from_secs(options.connect_timeout.max(1));
-        let mut config = tokio_postgres::Config::new();
-        config
-            .host(&options.host)
-            .port(options.port)
-            .user(&options.username)
-            .dbname(options.database.as_deref().unwrap_or(&options.username))
-            .application_name(&options.application_name)
-            .keepalives_idle(Duration::from_secs(60))
-            .options(settings(options))
-            .ssl_mode(match options.tls {
-                // As libpq does: a socket of this machine is not encrypted, whatever is asked for.
-                _ if options.host.starts_with('/') => SslMode::Disable,
-                TlsMode::Disable => SslMode::Disable,
-                TlsMode::Prefer => SslMode::Prefer,
-                _ => SslMode::Require,
-            });
-        if let Some(secret) = secret {
-            config.password(secret.expose());
-        }
-        let address = format!("{}:{}", options.host, options.port);
-        Ok(Self { config, tls: MakeRustlsConnect::new(client_config(options)?), address, timeout })
+        options.check()?;
+        let target = |server| Ok(Arc::new(Target { login: login(options, secret, &server)?, server }));
+        Ok(Self {
+            targets: addresses(options)?.into_iter().map(target).collect::<Result<_>>()?,
+            wanted: options.target_session_attrs,
+            tls: MakeRustlsConnect::new(client_config(options)?),
+            timeout: Duration::from_secs(options.connect_timeout),
+            keepalive: options.keepalives.then(|| keepalive(options)),
+            settings: settings(options).into(),
+        })
     }
 
-    /// Opens a connection to the first host that takes it. The driver's half runs as a task of its own until
-    /// the client is dropped.
+    /// Opens a connection to the first host that takes it and will do. As with libpq, a host that refuses the
+    /// login ends the search.
     pub(crate) async fn open(&self) -> Result<Opened> {
-        let ports = self.config.get_ports();
-        let mut failed = None;
-        for (index, host) in self.config.get_hosts().iter().enumerate() {
-            let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);
-            let opening = tokio::time::timeout(self.timeout, self.open_at(host, port));
-            match opening.await {
-                Ok(Ok(opened)) => return Ok(opened),
-                Ok(Err(error)) => failed = Some(error),
-                Err(_) => failed = Some(connect_timeout(&self.address, self.timeout)),
+        let mut failed = Vec::new();
+        for role in self.wanted.roles() {
+            for target in &self.targets {
+                let peer = Peer { target: Arc::clone(target), address: None };
+                match self.open_as(&peer, *role).await {
+                    Ok(opened) => return Ok(opened),
+                    Err(error) if matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Timeout) => {
+                        failed.push(error);
+                    }
+                    Err(error) => return Err(error),
+                }
             }
         }
-        Err(failed.unwrap_or_else(|| Error::config("a PostgreSQL connection without a host")))
+        Err(no_host(failed))
     }
 
-    async fn open_at(&self, host: &Host, port: u16) -> Result<Opened> {
-        let tap = self.socket(host, port).await.map_err(|error| socket_error(&self.address, error))?;
-        let opened = self.config.connect_raw(tap.clone(), self.tls_to(host)).await;
-        let (client, connection) = opened.map_err(|error| connect_error(&self.address, error))?;
+    /// Opens a further connection to the same server.
+    pub(crate) async fn open_beside(&self, peer: &Peer) -> Result<Opened> {
+        self.open_as(peer, Role::Any).await
+    }
+
+    async fn open_as(&self, peer: &Peer, role: Role) -> Result<Opened> {
+        let opening = tokio::time::timeout(self.timeout, self.open_at(peer, role));
+        opening.await.unwrap_or_else(|_| Err(connect_timeout(&peer.name(), self.timeout)))
+    }
+
+    /// The driver's half of a connection runs as a task of its own until the client is dropped.
+    async fn open_at(&self, peer: &Peer, role: Role) -> Result<Opened> {
+        let (tap, address) = self.socket(peer).await.map_err(|error| socket_error(&peer.name(), error))?;
+        let opened = peer.target.login.connect_raw(tap.clone(), self.tls_to(peer)).await;
+        let (client, connection) = opened.map_err(|error| connect_error(&peer.name(), error))?;
         tokio::spawn(async move {
             // The client's calls report the same error; this is only for the log.
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a PostgreSQL connection ended");
             }
         });
-        Ok(Opened { client, tap, host: host.clone(), port })
+        let peer = Peer { target: Arc::clone(&peer.target), address };
+        if role != Role::Any {
+            check_role(&client, &peer, role).await?;
+        }
+        Ok(Opened { client, tap, peer })
     }
 
-    fn tls_to(&self, host: &Host) -> TapTls {
-        let name = match host {
+    fn tls_to(&self, peer: &Peer) -> TapTls {
+        let name = match &peer.target.server.host {
             Host::Tcp(name) => name,
             #[cfg(unix)]
             Host::Unix(_) => "",
@@ -106,27 +132,34 @@ impl Connect {
         TapTls::new(self.tls.clone(), name)
     }
 
-    async fn socket(&self, host: &Host, port: u16) -> io::Result<Tap> {
+    async fn socket(&self, peer: &Peer) -> io::Result<(Tap, Option<SocketAddr>)> {
+        let Address { host, port } = &peer.target.server;
         let name = match host {
-            Host::Tcp(name) => name,
+            Host::Tcp(name) => name.as_str(),
             #[cfg(unix)]
             Host::Unix(folder) => {
-                let path = folder.join(format!(".s.PGSQL.{port}"));
-                return UnixStream::connect(path).await.map(|stream| Tap::new(Socket::Unix(stream)));
+                let stream = UnixStream::connect(folder.join(format!(".s.PGSQL.{port}"))).await?;
+                return Ok((Tap::new(Socket::Unix(stream)), None));
             }
         };
-        let stream = TcpStream::connect((name.as_str(), port)).await?;
+        let stream = match peer.address {
+            Some(address) => TcpStream::connect(address).await?,
+            None => TcpStream::connect((name, *port)).await?,
+        };
         stream.set_nodelay(true)?;
-        let keepalive = TcpKeepalive::new().with_time(self.config.get_keepalives_idle());
-        SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
-        Ok(Tap::new(Socket::Tcp(stream)))
+        if let Some(keepalive) = &self.keepalive {
+            SockRef::from(&stream).set_tcp_keepalive(keepalive)?;
+        }
+        let address = stream.peer_addr().ok();
+        Ok((Tap::new(Socket::Tcp(stream)), address))
     }
 
     /// Asks the server to stop what a connection is doing, and waits until it has heard. Best effort.
-    pub(crate) async fn cancel(&self, token: CancelToken, host: &Host, port: u16) {
+    pub(crate) async fn cancel(&self, token: CancelToken, peer: &Peer) {
         let asking = async {
-            let mut tap = self.socket(host, port).await?;
-            token.cancel_query_raw(tap.clone(), self.tls_to(host)).await.map_err(io::Error::other)?;
+            let (mut tap, _) = self.socket(peer).await?;
+            tap.stay_open();
+            token.cancel_query_raw(tap.clone(), self.tls_to(peer)).await.map_err(io::Error::other)?;
             // The server closes when the signal is sent. Only then it cannot hit a later statement.
             tap.read(&mut [0]).await
         };
@@ -136,31 +169,149 @@ impl Connect {
             Err(_) => tracing::debug!("a query could not be cancelled in time"),
         }
     }
+
+    /// How a transaction begins: it reads one snapshot, a further connection's if there is one to join, and
+    /// writes nothing. The settings hold inside it and not from start-up on, which poolers refuse or forget.
+    pub(crate) fn begin(&self, snapshot: Option<&str>) -> Result<String> {
+        let join = match snapshot {
+            Some(snapshot) => format!("; SET TRANSACTION SNAPSHOT {}", quote_literal(snapshot)?),
+            None => String::new(),
+        };
+        Ok(format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY{join}{}", self.settings))
+    }
+
+    /// Opens a connection and asks it, inside a transaction. The last results are those of `sql`.
+    pub(crate) async fn ask(&self, sql: &str) -> Result<(Opened, Vec<Vec<SimpleQueryRow>>)> {
+        let opened = self.open().await?;
+        let results = batch(&opened.client, &format!("{}; {sql}", self.begin(None)?)).await?;
+        Ok((opened, results))
+    }
 }
 
 impl Opened {
     /// How to reach what this connection is doing; see [`Connect::cancel`].
-    pub(crate) fn cancelling(&self) -> (CancelToken, Host, u16) {
-        (self.client.cancel_token(), self.host.clone(), self.port)
+    pub(crate) fn cancelling(&self) -> (CancelToken, Peer) {
+        (self.client.cancel_token(), self.peer.clone())
+    }
+
+    /// The other end.
+    pub(crate) fn peer(&self) -> &Peer {
+        &self.peer
     }
 }
 
-/// Settings at start-up cost no round trip. They make the text forms of values independent of how server,
-/// database and role are set.
+impl Peer {
+    fn name(&self) -> String {
+        self.target.server.to_string()
+    }
+}
+
+fn login(
+    options: &PostgresConfig,
+    secret: Option<&Secret>,
+    server: &Address,
+) -> Result<tokio_postgres::Config> {
+    let database = options.database.as_deref().unwrap_or(&options.username);
+    let mut login = tokio_postgres::Config::new();
+    login
+        .user(&options.username)
+        .dbname(database)
+        .application_name(&options.application_name)
+        .channel_binding(match options.channel_binding {
+            ChannelBinding::Disable => config::ChannelBinding::Disable,
+            ChannelBinding::Prefer => config::ChannelBinding::Prefer,
+            ChannelBinding::Require => config::ChannelBinding::Require,
+        })
+        .ssl_mode(match (&server.host, options.tls) {
+            // As libpq does: a socket of this machine is not encrypted, whatever is asked for.
+            #[cfg(unix)]
+            (Host::Unix(_), _) => SslMode::Disable,
+            (_, TlsMode::Disable) => SslMode::Disable,
+            (_, TlsMode::Prefer) => SslMode::Prefer,
+            _ => SslMode::Require,
+        });
+    match (secret, &options.passfile) {
+        (Some(secret), _) => {
+            login.password(secret.expose());
+        }
+        (None, Some(path)) => {
+            if let Some(found) = passfile::password(path, server, database, &options.username)? {
+                login.password(found);
+            }
+        }
+        (None, None) => {}
+    }
+    Ok(login)
+}
+
+fn keepalive(options: &PostgresConfig) -> TcpKeepalive {
+    let mut keepalive = TcpKeepalive::new().with_time(Duration::from_secs(options.keepalives_idle));
+    if let Some(seconds) = options.keepalives_interval {
+        keepalive = keepalive.with_interval(Duration::from_secs(seconds));
+    }
+    match options.keepalives_count {
+        Some(count) => keepalive.with_retries(count),
+        None => keepalive,
+    }
+}
+
+/// Makes the text forms of values independent of how server, database and role are set.
 fn settings(options: &PostgresConfig) -> String {
-    let mut settings = "-c default_transaction_read_only=on -c timezone=UTC -c datestyle=ISO,YMD \
-                        -c intervalstyle=iso_8601 -c extra_float_digits=3 -c bytea_output=hex -c xmloption=content \
-                        -c quote_all_identifiers=off \
-                        -c idle_in_transaction_session_timeout=0"
-        .to_owned();
+    let mut settings = String::new();
+    for setting in [
+        "timezone = 'UTC'",
+        "datestyle = 'ISO, YMD'",
+        "intervalstyle = iso_8601",
+        "extra_float_digits = 3",
+        "bytea_output = hex",
+        "xmloption = content",
+        "quote_all_identifiers = off",
+        "idle_in_transaction_session_timeout = 0",
+    ] {
+        settings.push_str("; SET LOCAL ");
+        settings.push_str(setting);
+    }
     if let Some(seconds) = options.statement_timeout {
-        settings.push_str(&format!(" -c statement_timeout={}", seconds.saturating_mul(1000)));
+        settings.push_str(&format!("; SET LOCAL statement_timeout = {}", seconds.saturating_mul(1000)));
     }
     settings
 }
 
+async fn check_role(client: &Client, peer: &Peer, role: Role) -> Result<()> {
+    let sql = "SELECT pg_is_in_recovery() AS standby, current_setting('transaction_read_only') AS read_only";
+    let results = batch(client, sql).await?;
+    let row = results.iter().flatten().next();
+    let row = row.ok_or_else(|| Error::internal("the server did not tell whether it is a standby"))?;
+    if role.fits(text(row, "standby")? == "t", text(row, "read_only")? == "on") {
+        return Ok(());
+    }
+    let what = format!("PostgreSQL at {} is not what `target_session_attrs` asks for", peer.name());
+    Err(Error::new(ErrorKind::Unreachable, what)
+        .operation("connect")
+        .with("server", peer.name())
+        .hint("check `host` and `target_session_attrs`"))
+}
+
+/// What is told when no host is left to try.
+fn no_host(mut failed: Vec<Error>) -> Error {
+    let Some(last) = failed.pop() else { return Error::config("a PostgreSQL connection without a host") };
+    if failed.is_empty() {
+        return last;
+    }
+    let mut what = "no host takes the connection: ".to_owned();
+    for error in &failed {
+        what.push_str(error.message());
+        what.push_str("; ");
+    }
+    what.push_str(last.message());
+    Error::new(last.kind(), what)
+        .operation("connect")
+        .hint(last.hint_text().unwrap_or("check `host` and `port`").to_owned())
+        .source_error(last)
+}
+
 /// Runs statements in one round trip and gives the rows of each.
-pub(crate) async fn batch(client: &Client, sql: &str) -> Result<Vec<Vec<tokio_postgres::SimpleQueryRow>>> {
+pub(crate) async fn batch(client: &Client, sql: &str) -> Result<Vec<Vec<SimpleQueryRow>>> {
     let messages = client.simple_query(sql).await.map_err(error)?;
     let mut results = vec![Vec::new()];
     for message in messages {
@@ -180,11 +331,11 @@ pub(crate) async fn batch(client: &Client, sql: &str) -> Result<Vec<Vec<tokio_po
 }
 
 /// A column of a text row that may not be NULL.
-pub(crate) fn text<'a>(row: &'a tokio_postgres::SimpleQueryRow, column: &str) -> Result<&'a str> {
+pub(crate) fn text<'a>(row: &'a SimpleQueryRow, column: &str) -> Result<&'a str> {
     optional(row, column)?.ok_or_else(|| Error::internal(format!("the catalog gave NULL for {column}")))
 }
 
 /// A column of a text row.
-pub(crate) fn optional<'a>(row: &'a tokio_postgres::SimpleQueryRow, column: &str) -> Result<Option<&'a str>> {
+pub(crate) fn optional<'a>(row: &'a SimpleQueryRow, column: &str) -> Result<Option<&'a str>> {
     row.try_get(column).map_err(error)
 }

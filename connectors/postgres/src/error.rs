@@ -12,6 +12,13 @@ use transload_core::{Error, ErrorKind};
 /// Source: PostgreSQL manual, appendix A.
 const CODES: &[(&str, ErrorKind, bool, &str)] = &[
     ("08", ErrorKind::Unreachable, true, "check the network and run again"),
+    // pgbouncer has no other code, whatever it refuses.
+    (
+        "08P01",
+        ErrorKind::Unreachable,
+        true,
+        "the server or a pooler in front of it refused; its message says why",
+    ),
     ("0A", ErrorKind::Unsupported, false, "see the server's message"),
     ("22", ErrorKind::Data, false, "see the server's message"),
     ("25006", ErrorKind::Permission, false, "the session is read-only on purpose"),

@@ -9,9 +9,11 @@ mod copy_stream;
 mod decode;
 mod error;
 mod filter;
+mod hosts;
 mod json_form;
 mod nested;
 mod numeric;
+mod passfile;
 mod reader;
 mod session;
 mod source;
@@ -27,7 +29,7 @@ use transload_core::connector::{
 };
 use transload_core::{Connection, Error, Result};
 
-pub use config::{PostgresConfig, TlsMode};
+pub use config::{ChannelBinding, Ports, PostgresConfig, TargetSessionAttrs, TlsMode};
 
 /// The connector.
 #[derive(Debug, Clone, Copy, Default)]
@@ -45,12 +47,12 @@ impl Connector for Postgres {
     }
 
     fn validate(&self, connection: &Connection) -> Result<()> {
-        connection.config::<PostgresConfig>().map(|_| ())
+        connection.config::<PostgresConfig>()?.check()
     }
 
     async fn source(&self, target: Credentialed) -> Result<Arc<dyn Source>> {
         let config: PostgresConfig = target.connection.config()?;
-        Ok(Arc::new(source::PostgresSource::new(config, target.secret)?))
+        Ok(Arc::new(source::PostgresSource::new(&config, target.secret.as_ref())?))
     }
 
     async fn destination(&self, _: Credentialed) -> Result<Arc<dyn Destination>> {

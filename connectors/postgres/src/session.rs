@@ -15,18 +15,14 @@ use transload_core::batch::{BATCH_BYTES, BATCH_ROWS, BatchStream};
 use transload_core::connector::{CursorSummary, ReadPlan, ReadSession, Split};
 use transload_core::schema::{ColumnSchema, CursorValue, TableSchema};
 use transload_core::{Error, Result};
-use transload_sql::quote_literal;
 
 use crate::catalog::Described;
-use crate::connect::{Connect, Opened, batch, text};
+use crate::connect::{Connect, Opened, Peer, batch, text};
 use crate::copy::CopyDecoder;
 use crate::copy_stream::CopyStream;
 use crate::error::error;
 use crate::filter::{comparable, condition, select};
 use crate::types::{ReadAs, Wire};
-
-/// How a session begins. One round trip together with the description of the table.
-pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /// How long a cancelled query may take to end.
 const CANCELLING: Duration = Duration::from_secs(10);
@@ -36,6 +32,7 @@ const PAGES_WORTH_A_SPLIT: u64 = 1024;
 
 pub(crate) struct PostgresSession {
     connect: Connect,
+    peer: Peer,
     described: Described,
     own: Own,
 }
@@ -93,9 +90,10 @@ impl OwnConnection {
 
 impl PostgresSession {
     pub(crate) fn new(connect: Connect, opened: Opened, described: Described) -> Self {
+        let peer = opened.peer().clone();
         let connection = OwnConnection { opened, saved: false, snapshot: None };
         let own = Own { connection: Arc::new(Mutex::new(connection)), ending: Arc::default() };
-        Self { connect, described, own }
+        Self { connect, peer, described, own }
     }
 
     fn column(&self, name: &str) -> Result<(&ColumnSchema, &ReadAs)> {
@@ -294,8 +292,8 @@ impl PostgresSession {
             return Err(Error::config("two reads of a session at once that was planned for one")
                 .hint("plan with a parallelism above 1, or end the first read"));
         };
-        let opened = Box::new(self.connect.open().await?);
-        let join = format!("{BEGIN}; SET TRANSACTION SNAPSHOT {}", quote_literal(snapshot)?);
+        let opened = Box::new(self.connect.open_beside(&self.peer).await?);
+        let join = self.connect.begin(Some(snapshot))?;
         Ok(Lease::Other { opened, join })
     }
 }
@@ -350,8 +348,8 @@ impl Drop for Reading {
             ending.store(true, Ordering::Release);
         }
         self.runtime.spawn(async move {
-            let (token, host, port) = lease.opened().cancelling();
-            connect.cancel(token, &host, port).await;
+            let (token, peer) = lease.opened().cancelling();
+            connect.cancel(token, &peer).await;
             // If the server does not end the query, the connection is closed with `copy`.
             if let Ok(Err(error)) = tokio::time::timeout(CANCELLING, copy.end()).await {
                 tracing::debug!(%error, "a cancelled query ended its connection");

@@ -7,31 +7,28 @@ use futures::StreamExt as _;
 use transload_core::connector::{ReadSession, SchemaInfo, ServerInfo, Source, TableInfo};
 use transload_core::schema::{TableRef, TableSchema};
 use transload_core::{Error, ErrorKind, Result, ResultExt as _, Secret};
+use transload_sql::quote_literal;
 
 use crate::catalog::{
     Described, SCHEMAS_SQL, describe_sql, described, names_sql, schema_info, table_info, tables_sql,
 };
-use crate::config::{PostgresConfig, TlsMode};
+use crate::config::PostgresConfig;
 use crate::connect::{Connect, Opened, batch, text};
-use crate::session::{BEGIN, PostgresSession};
+use crate::session::PostgresSession;
 
 #[derive(Debug)]
 pub(crate) struct PostgresSource {
     connect: Connect,
-    tls: TlsMode,
 }
 
 impl PostgresSource {
-    pub(crate) fn new(config: PostgresConfig, secret: Option<Secret>) -> Result<Self> {
-        Ok(Self { connect: Connect::new(&config, secret.as_ref())?, tls: config.tls })
+    pub(crate) fn new(config: &PostgresConfig, secret: Option<&Secret>) -> Result<Self> {
+        Ok(Self { connect: Connect::new(config, secret)? })
     }
 
     /// A connection inside a read-only snapshot, and the table as that snapshot sees it.
     async fn begun(&self, table: &TableRef) -> Result<(Opened, Described)> {
-        let opened = self.connect.open().await?;
-        let results = batch(&opened.client, &format!("{BEGIN}; {}", describe_sql(table)?))
-            .await
-            .with("table", table)?;
+        let (opened, results) = self.connect.ask(&describe_sql(table)?).await.with("table", table)?;
         match described(table, &results)? {
             Ok(described) => Ok((opened, described)),
             Err(missing) => Err(missing.error(table, &batch(&opened.client, &names_sql(table)?).await?)),
@@ -42,38 +39,35 @@ impl PostgresSource {
 #[async_trait]
 impl Source for PostgresSource {
     async fn check(&self) -> Result<ServerInfo> {
-        let Opened { client, .. } = self.connect.open().await?;
-        let sql = "SELECT current_setting('server_version') AS version,
-            coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false) AS tls";
-        let results = batch(&client, sql).await?;
-        let row = results.first().and_then(|rows| rows.first());
+        let (opened, results) = self.connect.ask("SHOW server_version").await?;
+        let row = results.last().and_then(|rows| rows.first());
         let row = row.ok_or_else(|| Error::internal("the server gave no version"))?;
-        let tls = self.tls != TlsMode::Disable && text(row, "tls")? == "t";
-        Ok(ServerInfo { version: format!("PostgreSQL {}", text(row, "version")?), tls: Some(tls) })
+        let version = format!("PostgreSQL {}", text(row, "server_version")?);
+        Ok(ServerInfo { version, tls: Some(opened.tap.is_tls()) })
     }
 
     async fn schemas(&self) -> Result<Vec<SchemaInfo>> {
-        let Opened { client, .. } = self.connect.open().await?;
-        let results = batch(&client, SCHEMAS_SQL).await?;
-        results.iter().flatten().map(schema_info).collect()
+        let (_opened, results) = self.connect.ask(SCHEMAS_SQL).await?;
+        results.last().into_iter().flatten().map(schema_info).collect()
     }
 
     async fn tables(&self, schema: Option<&str>) -> Result<Vec<TableInfo>> {
-        let Opened { client, .. } = self.connect.open().await?;
-        let mut sql = tables_sql(schema)?;
-        if let Some(schema) = schema {
-            let name = transload_sql::quote_literal(schema)?;
-            sql.push_str(&format!("; SELECT count(*) AS found FROM pg_namespace WHERE nspname = {name}"));
+        let exists = match schema {
+            Some(schema) => format!("SELECT FROM pg_namespace WHERE nspname = {}", quote_literal(schema)?),
+            None => "SELECT".to_owned(),
+        };
+        let (_opened, results) = self.connect.ask(&format!("{exists}; {}", tables_sql(schema)?)).await?;
+        let [.., found, _, tables] = results.as_slice() else {
+            return Err(Error::internal("the catalog gave too few results"));
+        };
+        match schema {
+            Some(schema) if found.is_empty() => {
+                Err(Error::new(ErrorKind::NotFound, format!("schema {schema} does not exist"))
+                    .with("schema", schema)
+                    .hint("list the schemas with schemas()"))
+            }
+            _ => tables.iter().map(table_info).collect(),
         }
-        let results = batch(&client, &sql).await?;
-        if let (Some(schema), Some(row)) = (schema, results.get(1).and_then(|rows| rows.first()))
-            && text(row, "found")? == "0"
-        {
-            return Err(Error::new(ErrorKind::NotFound, format!("schema {schema} does not exist"))
-                .with("schema", schema)
-                .hint("list the schemas with schemas()"));
-        }
-        results.first().into_iter().flatten().map(table_info).collect()
     }
 
     async fn describe(&self, table: &TableRef) -> Result<TableSchema> {

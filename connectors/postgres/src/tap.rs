@@ -69,6 +69,8 @@ struct State {
     place: Place,
     /// The driver's task, if it asked while the stream was away.
     waiting: Vec<Waker>,
+    /// The driver's end of the conversation is not the end of the stream.
+    open: bool,
 }
 
 enum Place {
@@ -86,7 +88,22 @@ pub(crate) struct Taken {
 
 impl Tap {
     pub(crate) fn new(socket: Socket) -> Self {
-        Self(Arc::new(Mutex::new(State { place: Place::Here(Link::Plain(socket)), waiting: Vec::new() })))
+        Self(Arc::new(Mutex::new(State {
+            place: Place::Here(Link::Plain(socket)),
+            waiting: Vec::new(),
+            open: false,
+        })))
+    }
+
+    /// Lets only dropping close the stream, not the driver: pgbouncer 1.18 dies of a client that asks to cancel and
+    /// closes before it has an answer.
+    pub(crate) fn stay_open(&self) {
+        self.state().open = true;
+    }
+
+    /// Whether the stream is here and encrypted.
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self.state().place, Place::Here(Link::Tls(_)))
     }
 
     /// Takes the stream. The driver must be idle: no answer may be under way.
@@ -188,7 +205,8 @@ impl AsyncWrite for Tap {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll(cx, |link, cx| link.poll_shutdown(cx))
+        let open = self.state().open;
+        self.poll(cx, |link, cx| if open { link.poll_flush(cx) } else { link.poll_shutdown(cx) })
     }
 }
 

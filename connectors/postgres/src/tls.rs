@@ -6,11 +6,15 @@ use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{
+    CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature, verify_tls13_signature_with_raw_key,
+};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use transload_core::{Error, ErrorKind, Result};
+use x509_cert::der::{Decode as _, Encode as _};
+use x509_cert::{Certificate, Version};
 
 use crate::config::{PostgresConfig, TlsMode};
 
@@ -78,7 +82,16 @@ fn bad_pem(option: &str, path: &Path) -> Error {
     Error::config(format!("`{option}`: {} holds no usable PEM", path.display()))
 }
 
-/// Encrypts without checking whose certificate it is, as libpq does for `prefer` and `require`.
+/// The key of a certificate of version 1. The PostgreSQL manual's own example makes such ones, and rustls does not
+/// read them.
+fn old_key(certificate: &CertificateDer<'_>) -> Option<SubjectPublicKeyInfoDer<'static>> {
+    let certificate = Certificate::from_der(certificate).ok()?.tbs_certificate;
+    let key = (certificate.version == Version::V1).then_some(certificate.subject_public_key_info)?;
+    key.to_der().ok().map(Into::into)
+}
+
+/// Encrypts without checking whose certificate it is, as libpq does for `prefer` and `require`. That the server
+/// holds the certificate's key is checked: what binds a login to its channel relies on it.
 #[derive(Debug)]
 struct Unchecked(Arc<CryptoProvider>);
 
@@ -109,7 +122,11 @@ impl ServerCertVerifier for Unchecked {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        let algorithms = &self.0.signature_verification_algorithms;
+        match old_key(certificate) {
+            Some(key) => verify_tls13_signature_with_raw_key(message, &key, signed, algorithms),
+            None => verify_tls13_signature(message, certificate, signed, algorithms),
+        }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -41,13 +41,10 @@ impl Database {
             connection.prepare(&format!("{LIST} ORDER BY name"))?.query_map([], entry)?.collect()
         };
         let entries = list().map_err(|error| self.error("list the tables", error))?;
-        let info = |entry: Entry| TableInfo {
-            rows_estimate: rows_estimate(connection, &entry.name),
-            table: TableRef::unqualified(entry.name),
-            kind: if entry.kind == "view" { TableKind::View } else { TableKind::Table },
-            bytes: None,
-            last_change: None,
-            comment: None,
+        let info = |entry: Entry| {
+            let kind = if entry.kind == "view" { TableKind::View } else { TableKind::Table };
+            let rows_estimate = rows_estimate(connection, &entry.name);
+            TableInfo { rows_estimate, ..TableInfo::new(TableRef::unqualified(entry.name), kind) }
         };
         Ok(entries.into_iter().map(info).collect())
     }

@@ -23,6 +23,8 @@ install_packages() {
   have pkg-config || packages+=(pkg-config)
   have openssl || packages+=(openssl)
   have git || packages+=(git)
+  # Debian puts it where only root looks.
+  have pgbouncer || [[ -x /usr/sbin/pgbouncer ]] || packages+=(pgbouncer)
   postgres_bin >/dev/null || postgres=(postgresql-15)
   have psql || postgres+=(postgresql-client-15)
   ((${#packages[@]} + ${#postgres[@]})) || return 0

@@ -66,7 +66,8 @@ impl Connection {
     }
 
     /// Reads a URL: `type://user:password@host:port/database?option=value`, or `type:path?option=value`
-    /// for systems that are files. User, password, host and database are percent-decoded.
+    /// for systems that are files. User, password, host and database are percent-decoded. `host1:1,host2:2`
+    /// becomes `host` "host1,host2" and `port` "1,2", for systems that take several.
     ///
     /// # Errors
     /// `config` if it cannot be parsed. The error never repeats the URL, which may hold a password.

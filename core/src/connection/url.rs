@@ -1,5 +1,7 @@
 //! Connection URLs.
 
+use std::borrow::Cow;
+
 use url::Url;
 
 use super::Connection;
@@ -28,17 +30,23 @@ pub(super) fn parse(text: &str) -> Result<Connection> {
             }
             add_query(connection, query)
         }
-        Some(_) => {
-            let url = Url::parse(text).map_err(|error| {
-                // The error of the parser holds no part of the text.
-                Error::config(format!("the connection URL cannot be parsed: {error}"))
-                    .hint("percent-encode special characters in user and password, for example @ as %40")
-            })?;
-            if let Some(host) = url.host_str().filter(|host| !host.is_empty()) {
-                connection = connection.option("host", decode(host.trim_matches(['[', ']']))?);
-            }
-            if let Some(port) = url.port() {
-                connection = connection.option("port", port);
+        Some(authority) => {
+            let (user, hosts, tail) = around_hosts(authority);
+            // The standard knows one host; the first one stands for all while the rest is parsed.
+            let single = match hosts.split_once(',') {
+                Some((first, _)) => Cow::Owned(format!("{scheme}://{user}{first}{tail}")),
+                None => Cow::Borrowed(text),
+            };
+            let url = standard(&single)?;
+            if hosts.contains(',') {
+                connection = add_hosts(connection, hosts)?;
+            } else {
+                if let Some(host) = url.host_str().filter(|host| !host.is_empty()) {
+                    connection = connection.option("host", bare(host)?);
+                }
+                if let Some(port) = url.port() {
+                    connection = connection.option("port", port);
+                }
             }
             if !url.username().is_empty() {
                 connection = connection.option("username", decode(url.username())?);
@@ -53,6 +61,41 @@ pub(super) fn parse(text: &str) -> Result<Connection> {
             add_query(connection, url.query().unwrap_or_default())
         }
     }
+}
+
+fn standard(text: &str) -> Result<Url> {
+    Url::parse(text).map_err(|error| {
+        // The error of the parser holds no part of the text.
+        Error::config(format!("the connection URL cannot be parsed: {error}"))
+            .hint("percent-encode special characters in user and password, for example @ as %40")
+    })
+}
+
+/// The host, or several with commas between them, and what stands before and after.
+fn around_hosts(authority: &str) -> (&str, &str, &str) {
+    let (front, tail) = authority.split_at(authority.find(['/', '?', '#']).unwrap_or(authority.len()));
+    let (user, hosts) = front.split_at(front.rfind('@').map_or(0, |at| at + 1));
+    (user, hosts, tail)
+}
+
+/// Several hosts become one text, as do their ports if any is given.
+fn add_hosts(connection: Connection, list: &str) -> Result<Connection> {
+    let (mut hosts, mut ports) = (Vec::new(), Vec::new());
+    for host in list.split(',') {
+        // Each is parsed by the same rules as a single one.
+        let url = standard(&format!("many://{host}"))?;
+        hosts.push(bare(url.host_str().unwrap_or_default())?);
+        ports.push(url.port().map(|port| port.to_string()).unwrap_or_default());
+    }
+    let connection = connection.option("host", hosts.join(","));
+    match ports.iter().all(String::is_empty) {
+        true => Ok(connection),
+        false => Ok(connection.option("port", ports.join(","))),
+    }
+}
+
+fn bare(host: &str) -> Result<String> {
+    decode(host.trim_matches(['[', ']']))
 }
 
 fn add_query(mut connection: Connection, query: &str) -> Result<Connection> {
@@ -115,6 +158,29 @@ mod tests {
             assert_eq!(parse(text).unwrap().option_text("path"), Some(path), "{text}");
         }
         assert_eq!(parse("memory:").unwrap().option_text("path"), None);
+    }
+
+    #[test]
+    fn several_hosts() {
+        for (text, host, port) in [
+            ("postgresql://u:p%2C@h1:1,h2:2/db?tls=require", "h1,h2", json!("1,2")),
+            ("postgresql://h1,h2@h1,h2/db", "h1,h2", json!(null)),
+            ("postgresql://u@[::1]:1,h2,%2Frun%2Fpg/db", "::1,h2,/run/pg", json!("1,,")),
+            ("postgresql://u@%2Frun%2Fpg/db", "/run/pg", json!(null)),
+            ("postgresql://u:,@[::1]:7/db,x", "::1", json!(7)),
+        ] {
+            let connection = parse(text).unwrap();
+            assert_eq!(
+                (connection.option_text("host"), &connection.to_json()["port"]),
+                (Some(host), &port),
+                "{text}"
+            );
+            assert!(connection.option_text("database").unwrap().starts_with("db"), "{text}");
+        }
+        for text in ["postgresql://u:hunter2@h1:1,h2:x/db", "postgresql://u:hunter2@h1:x,h2:1/db"] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains("port") && !error.contains("hunter2"), "{error}");
+        }
     }
 
     #[test]

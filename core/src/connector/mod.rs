@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
+use serde_json::{Value, json};
 
 pub use descriptor::{Capability, Category, Descriptor};
 pub use load::{
@@ -86,6 +87,14 @@ pub struct SchemaInfo {
     pub comment: Option<String>,
 }
 
+impl SchemaInfo {
+    /// The JSON form, as the bindings give it.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({"name": self.name, "comment": self.comment})
+    }
+}
+
 /// What a table is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -126,14 +135,56 @@ pub struct TableInfo {
     pub table: TableRef,
     /// What it is.
     pub kind: TableKind,
+    /// Whether this user may read it, at least some of its columns. True where a system has no privileges.
+    pub readable: bool,
     /// Estimated number of rows; `None` where the system does not know without counting.
     pub rows_estimate: Option<u64>,
-    /// Bytes on disk, where the system knows.
+    /// Bytes on disk without indexes, where the system knows; it may be an estimate.
     pub bytes: Option<u64>,
-    /// Last change as RFC 3339 text, where the system knows.
+    /// When statistics were last gathered, as RFC 3339 text, where the system keeps them.
+    pub last_analyzed: Option<String>,
+    /// When dead rows were last cleaned up, as RFC 3339 text, where the system has such a thing.
+    pub last_vacuumed: Option<String>,
+    /// Last change of the rows as RFC 3339 text, where the system truly knows it (a file's time does count,
+    /// a guess from statistics does not).
     pub last_change: Option<String>,
     /// Its comment.
     pub comment: Option<String>,
+}
+
+impl TableInfo {
+    /// A readable table of which nothing else is known.
+    #[must_use]
+    pub fn new(table: TableRef, kind: TableKind) -> Self {
+        Self {
+            table,
+            kind,
+            readable: true,
+            rows_estimate: None,
+            bytes: None,
+            last_analyzed: None,
+            last_vacuumed: None,
+            last_change: None,
+            comment: None,
+        }
+    }
+
+    /// The JSON form, as the bindings give it.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "schema": self.table.schema,
+            "name": self.table.name,
+            "kind": self.kind.as_str(),
+            "readable": self.readable,
+            "rows_estimate": self.rows_estimate,
+            "bytes": self.bytes,
+            "last_analyzed": self.last_analyzed,
+            "last_vacuumed": self.last_vacuumed,
+            "last_change": self.last_change,
+            "comment": self.comment,
+        })
+    }
 }
 
 /// An opened connection that rows are read from.

@@ -72,7 +72,7 @@ async fn privileges() {
             .run(&format!(
                 "CREATE TABLE open (id int, secret text); CREATE TABLE closed (id int); CREATE TABLE half (id int, secret text);
                  CREATE SCHEMA {role}_x; CREATE TABLE {role}_x.hidden (id int);
-                 CREATE ROLE {role} LOGIN PASSWORD 'x'; GRANT USAGE ON SCHEMA {role} TO {role};
+                 CREATE ROLE {role} LOGIN PASSWORD 'x'; GRANT SELECT ON {role}_x.hidden TO {role}; GRANT USAGE ON SCHEMA {role} TO {role};
                  GRANT SELECT ON open TO {role}; GRANT SELECT (id) ON half TO {role}"
             ))
             .await;
@@ -86,6 +86,7 @@ async fn privileges() {
             source.tables(Some(&role)).await,
             source.begin(&place.table("half")).await,
         );
+        let beside = source.tables(Some(&format!("{role}_x"))).await;
         let half = outcomes.4.unwrap();
         let id = transload_core::connector::ReadPlan { columns: vec!["id".into()], ..Default::default() };
         let (some, all) = (read_plan(half.as_ref(), &id).await, read_plan(half.as_ref(), &Default::default()).await);
@@ -94,7 +95,11 @@ async fn privileges() {
         outcomes.0.unwrap();
         assert_eq!(outcomes.1.unwrap_err().kind(), ErrorKind::Permission);
         assert_eq!(outcomes.2.unwrap_err().kind(), ErrorKind::Permission);
-        assert_eq!(outcomes.3.unwrap().len(), 3);
+        let listed = outcomes.3.unwrap();
+        let listed: Vec<_> = listed.iter().map(|info| (info.table.name.as_str(), info.readable)).collect();
+        assert_eq!(listed, [("closed", false), ("half", true), ("open", true)]);
+        // To read a table takes the right to use its schema too.
+        assert!(!beside.unwrap()[0].readable);
         some.unwrap();
         assert_eq!(all.unwrap_err().kind(), ErrorKind::Permission);
     })

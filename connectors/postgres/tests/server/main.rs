@@ -6,7 +6,11 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail the test")]
 
 mod connect;
+mod connect_hosts;
+mod connect_login;
+mod connect_pooler;
 mod describe;
+mod own;
 mod read;
 mod support;
 mod types;
