@@ -4,17 +4,19 @@ use std::collections::BTreeMap;
 
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray as _;
-use arrow_schema::{DataType, TimeUnit};
+use arrow_schema::DataType;
 
-use super::bigquery::{BigQueryType, Mode, RecordField};
+use super::bigquery::{BigQueryType, Mode};
 use super::cast::{possible_types, recipe_for};
+use super::catalog::{by_catalog, name_preview_type};
 use super::detect::{Candidate, Detection, detect};
 use super::mapping::{
     Alternative, ColumnMapping, ColumnOverride, Confidence, Lossless, Overrides, TableMapping, Warning,
 };
 use super::names::target_names;
 use super::recipe::Recipe;
-use super::table::{ColumnSchema, Extension, TableSchema};
+use super::systems::look_up_type;
+use super::table::{ColumnSchema, TableSchema};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What a [`SchemaMapper`] may do.
@@ -121,6 +123,50 @@ impl SchemaMapper {
     /// Those of [`Self::map`].
     pub fn validate(&self, table: &TableSchema) -> Result<()> {
         self.map(table, None).map(|_| ())
+    }
+
+    /// What a type of a system becomes, by the reference of all types: see [`look_up_type`]. The column is
+    /// called `value`; types that would hold if the values proved it are among the alternatives.
+    ///
+    /// ```
+    /// use transload_core::SchemaMapper;
+    ///
+    /// let price = SchemaMapper::for_type("oracle", "NUMBER(10,2)")?;
+    /// assert_eq!(price.bigquery_type.to_string(), "NUMERIC(10,2)");
+    /// let flag = SchemaMapper::for_type("mysql", "tinyint(1)")?;
+    /// assert_eq!(flag.bigquery_type.to_string(), "INT64");
+    /// assert_eq!(flag.alternatives[0].bigquery_type.to_string(), "BOOL");
+    /// # Ok::<(), transload_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `not_found` for an unknown system or type; `type_mapping` where the text says too little, for example
+    /// a record without its fields.
+    pub fn for_type(system: &str, source_type: &str) -> Result<ColumnMapping> {
+        let answer = look_up_type(system, source_type)?;
+        let column = answer.column("value")?;
+        let mut mapped = by_catalog(&column, column.name.clone())?;
+        if answer.holds {
+            name_preview_type(&mut mapped, &answer.row.bigquery_type);
+        }
+        for row in &answer.advice {
+            let Ok(other) =
+                answer.column_by(row, "value").and_then(|other| by_catalog(&other, other.name.clone()))
+            else {
+                continue;
+            };
+            let recipe = recipe_for(&column.data_type, &other.bigquery_type, None);
+            let (true, Ok(recipe)) = (other.bigquery_type != mapped.bigquery_type, recipe) else { continue };
+            mapped.alternatives.push(Alternative {
+                bigquery_type: other.bigquery_type,
+                recipe,
+                score: other.score,
+                confidence: other.confidence,
+                reason: format!("if {}", row.condition),
+                evidence: None,
+            });
+        }
+        Ok(mapped)
     }
 
     fn column(
@@ -235,132 +281,6 @@ fn alternative(candidate: &Candidate) -> Alternative {
         reason: candidate.reason.clone(),
         evidence: Some(candidate.evidence.clone()),
     }
-}
-
-/// The proposal from the catalog type alone.
-fn by_catalog(column: &ColumnSchema, target_name: String) -> Result<ColumnMapping> {
-    let (bigquery_type, repeated, reason) = arrow_to_bigquery(&column.data_type, column.extension)?;
-    let recipe = recipe_for(element_type(&column.data_type), &bigquery_type, None)?;
-    let mode = match (repeated, column.nullable) {
-        (true, _) => Mode::Repeated,
-        (false, true) => Mode::Nullable,
-        (false, false) => Mode::Required,
-    };
-    let mut warnings = column.note.warnings.clone();
-    if repeated {
-        warnings.push(Warning::new("W_ARRAY_NULL", "BigQuery stores a NULL array as an empty one"));
-    }
-    let reason = column.note.reason.clone().unwrap_or(reason);
-    Ok(ColumnMapping {
-        source_name: column.name.clone(),
-        source_type: column.source_type.clone(),
-        arrow_type: column.data_type.to_string(),
-        target_name,
-        bigquery_type,
-        mode,
-        recipe,
-        confidence: column.note.confidence,
-        score: column.note.confidence.score(),
-        reason,
-        lossless: column.note.lossless,
-        warnings,
-        alternatives: Vec::new(),
-        description: None,
-        overridden: false,
-    })
-}
-
-fn element_type(data_type: &DataType) -> &DataType {
-    match data_type {
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            item.data_type()
-        }
-        other => other,
-    }
-}
-
-/// The one table Arrow -> BigQuery: type, whether it repeats, and why.
-fn arrow_to_bigquery(
-    data_type: &DataType,
-    extension: Option<Extension>,
-) -> Result<(BigQueryType, bool, String)> {
-    let simple = |bigquery_type: BigQueryType, reason: &str| Ok((bigquery_type, false, reason.to_owned()));
-    match extension {
-        Some(Extension::Json) => return simple(BigQueryType::Json, "JSON stays JSON"),
-        Some(Extension::Uuid) => {
-            return simple(BigQueryType::String, "BigQuery has no UUID type; its text keeps every value");
-        }
-        Some(Extension::GeoWkt) => return simple(BigQueryType::Geography, "well-known text on WGS 84"),
-        None => {}
-    }
-    match data_type {
-        DataType::Boolean => simple(BigQueryType::Bool, "same values"),
-        DataType::Int8
-        | DataType::Int16
-        | DataType::Int32
-        | DataType::Int64
-        | DataType::UInt8
-        | DataType::UInt16
-        | DataType::UInt32 => simple(BigQueryType::Int64, "every value fits 64 bits"),
-        DataType::UInt64 => {
-            simple(BigQueryType::Numeric(Some((20, 0))), "unsigned 64-bit values go beyond INT64")
-        }
-        DataType::Float16 | DataType::Float32 | DataType::Float64 => {
-            simple(BigQueryType::Float64, "every value is an IEEE double")
-        }
-        DataType::Decimal32(precision, scale)
-        | DataType::Decimal64(precision, scale)
-        | DataType::Decimal128(precision, scale)
-        | DataType::Decimal256(precision, scale) => {
-            let bigquery_type = BigQueryType::decimal(*precision, *scale);
-            let reason = match bigquery_type {
-                BigQueryType::String => "more digits than BIGNUMERIC holds; text keeps them",
-                _ => "exact decimal with the same digits",
-            };
-            simple(bigquery_type, reason)
-        }
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => simple(BigQueryType::String, "text"),
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
-            simple(BigQueryType::Bytes, "bytes as they are")
-        }
-        DataType::Date32 | DataType::Date64 => simple(BigQueryType::Date, "calendar date"),
-        DataType::Timestamp(unit, zone) => {
-            let (bigquery_type, reason) = match zone {
-                Some(_) => (BigQueryType::Timestamp, "an instant"),
-                None => (BigQueryType::DateTime, "no zone at the source, so none is invented"),
-            };
-            let nanos =
-                if *unit == TimeUnit::Nanosecond { "; digits below microseconds do not fit" } else { "" };
-            Ok((bigquery_type, false, format!("{reason}{nanos}")))
-        }
-        DataType::Time32(_) | DataType::Time64(_) => simple(BigQueryType::Time, "time of day"),
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            let (bigquery_type, nested, reason) = arrow_to_bigquery(item.data_type(), None)?;
-            if nested {
-                return Err(no_mapping(data_type));
-            }
-            Ok((bigquery_type, true, format!("array; {reason}")))
-        }
-        DataType::Struct(fields) => {
-            let fields = fields
-                .iter()
-                .map(|field| {
-                    let (data_type, repeated, _) = arrow_to_bigquery(field.data_type(), None)?;
-                    let mode = if repeated { Mode::Repeated } else { Mode::Nullable };
-                    Ok(RecordField { name: field.name().clone(), data_type, mode })
-                })
-                .collect::<Result<Vec<_>>>()?;
-            Ok((BigQueryType::Record(fields), false, "record with the same fields".to_owned()))
-        }
-        DataType::Dictionary(_, values) => arrow_to_bigquery(values, None),
-        DataType::Null => simple(BigQueryType::String, "no value to tell a type from"),
-        other => Err(no_mapping(other)),
-    }
-}
-
-fn no_mapping(data_type: &DataType) -> Error {
-    Error::new(ErrorKind::TypeMapping, format!("Arrow type {data_type} has no BigQuery type"))
-        .hint("leave the column out with `source.columns`, or drop it with an override")
 }
 
 fn apply_override(

@@ -5,12 +5,14 @@
 
 mod bigquery;
 mod cast;
+mod catalog;
 mod cursor;
 mod detect;
 mod mapper;
 mod mapping;
 mod names;
 mod recipe;
+mod systems;
 mod table;
 mod target;
 
@@ -26,5 +28,6 @@ pub use mapping::{
 };
 pub use names::{target_name, target_names};
 pub use recipe::Recipe;
+pub use systems::{TypeAnswer, TypeRow, WARNING_CODES, look_up_type, type_rows, type_systems};
 pub use table::{ColumnSchema, EXTENSION_KEY, Extension, SOURCE_TYPE_KEY, TableRef, TableSchema, TypeNote};
 pub use target::{ColumnChange, TargetColumn, TargetRef, TargetTable};
