@@ -151,6 +151,23 @@ impl BigQueryType {
         }
     }
 
+    /// How many columns of the table's limit it takes: of a record, those of its fields.
+    #[must_use]
+    pub fn leaves(&self) -> usize {
+        match self {
+            Self::Record(fields) => fields.iter().map(|field| field.data_type.leaves()).sum::<usize>() + 1,
+            _ => 1,
+        }
+    }
+
+    /// Levels of records in it.
+    pub(super) fn depth(&self) -> usize {
+        match self {
+            Self::Record(fields) => fields.iter().map(|field| field.data_type.depth()).max().unwrap_or(0) + 1,
+            _ => 0,
+        }
+    }
+
     /// Precision and scale of a decimal type; the type's full range where it has no parameters.
     #[must_use]
     pub fn precision_scale(&self) -> Option<(u8, u8)> {

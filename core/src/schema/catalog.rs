@@ -1,10 +1,12 @@
 //! From a column as its catalog describes it to a proposal, without looking at a value.
 
-use arrow_schema::{DataType, TimeUnit};
+use arrow_schema::{DataType, Fields, IntervalUnit, TimeUnit};
 
 use super::bigquery::{BigQueryType, Mode, RecordField};
-use super::cast::recipe_for;
-use super::mapping::{ColumnMapping, Lossless, Warning};
+use super::cast::{possible_types, recipe_for};
+use super::mapping::{Alternative, ColumnMapping, Confidence, Lossless, Warning};
+use super::names::target_names;
+use super::recipe::Recipe;
 use super::table::{ColumnSchema, EXTENSION_KEY, Extension};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -27,7 +29,7 @@ pub(super) fn by_catalog(column: &ColumnSchema, target_name: String) -> Result<C
     Ok(ColumnMapping {
         source_name: column.name.clone(),
         source_type: column.source_type.clone(),
-        arrow_type: column.data_type.to_string(),
+        arrow_type: arrow_name(&column.data_type),
         target_name,
         bigquery_type,
         mode,
@@ -71,6 +73,48 @@ fn element_type(data_type: &DataType) -> &DataType {
             item.data_type()
         }
         other => other,
+    }
+}
+
+/// The name of an Arrow type in mappings. Ours, because the library's own has changed between versions and
+/// this one is part of a mapping's hash.
+pub(super) fn arrow_name(data_type: &DataType) -> String {
+    let unit = |unit: &TimeUnit| match unit {
+        TimeUnit::Second => "s",
+        TimeUnit::Millisecond => "ms",
+        TimeUnit::Microsecond => "us",
+        TimeUnit::Nanosecond => "ns",
+    };
+    let fields = |fields: &Fields| {
+        let fields: Vec<String> =
+            fields.iter().map(|f| format!("{}: {}", f.name(), arrow_name(f.data_type()))).collect();
+        fields.join(", ")
+    };
+    match data_type {
+        DataType::Timestamp(u, None) => format!("Timestamp({})", unit(u)),
+        DataType::Timestamp(u, Some(zone)) => format!("Timestamp({},{zone})", unit(u)),
+        DataType::Time32(u) => format!("Time32({})", unit(u)),
+        DataType::Time64(u) => format!("Time64({})", unit(u)),
+        DataType::Duration(u) => format!("Duration({})", unit(u)),
+        DataType::Decimal32(p, s) => format!("Decimal32({p},{s})"),
+        DataType::Decimal64(p, s) => format!("Decimal64({p},{s})"),
+        DataType::Decimal128(p, s) => format!("Decimal128({p},{s})"),
+        DataType::Decimal256(p, s) => format!("Decimal256({p},{s})"),
+        DataType::FixedSizeBinary(size) => format!("FixedSizeBinary({size})"),
+        DataType::List(item) => format!("List<{}>", arrow_name(item.data_type())),
+        DataType::LargeList(item) => format!("LargeList<{}>", arrow_name(item.data_type())),
+        DataType::FixedSizeList(item, size) => {
+            format!("FixedSizeList<{},{size}>", arrow_name(item.data_type()))
+        }
+        DataType::Struct(inner) => format!("Struct<{}>", fields(inner)),
+        DataType::Map(entries, _) => format!("Map<{}>", arrow_name(entries.data_type())),
+        DataType::Dictionary(key, value) => format!("Dictionary<{},{}>", arrow_name(key), arrow_name(value)),
+        DataType::RunEndEncoded(_, value) => format!("RunEndEncoded<{}>", arrow_name(value.data_type())),
+        DataType::Interval(IntervalUnit::YearMonth) => "Interval(YearMonth)".to_owned(),
+        DataType::Interval(IntervalUnit::DayTime) => "Interval(DayTime)".to_owned(),
+        DataType::Interval(IntervalUnit::MonthDayNano) => "Interval(MonthDayNano)".to_owned(),
+        // Names without parameters, which have not changed.
+        plain => plain.to_string(),
     }
 }
 
@@ -136,26 +180,82 @@ fn arrow_to_bigquery(
             }
             Ok((bigquery_type, true, format!("array; {reason}")))
         }
-        DataType::Struct(fields) => {
-            let fields = fields
-                .iter()
-                .map(|field| {
-                    // Texts with a meaning keep it; the text forms of other extensions are for columns.
-                    let extension = field.metadata().get(EXTENSION_KEY).and_then(|n| Extension::from_name(n));
-                    let extension = extension.filter(|known| *known != Extension::Uuid);
-                    let (data_type, repeated, _) = arrow_to_bigquery(field.data_type(), extension)?;
-                    let mode = if repeated { Mode::Repeated } else { Mode::Nullable };
-                    Ok(RecordField { name: field.name().clone(), data_type, mode })
-                })
-                .collect::<Result<Vec<_>>>()?;
-            Ok((BigQueryType::Record(fields), false, "record with the same fields".to_owned()))
-        }
+        DataType::Struct(fields) => match record(fields)? {
+            Some(record) => simple(record, "record with the same fields"),
+            None => simple(
+                BigQueryType::Json,
+                "JSON: BigQuery's records have 1 field or more and 15 levels or less",
+            ),
+        },
         DataType::Interval(_) => simple(BigQueryType::String, "text; BigQuery's INTERVAL is a preview"),
         DataType::Map(..) => simple(BigQueryType::Json, "JSON keeps every key"),
         DataType::Dictionary(_, values) => arrow_to_bigquery(values, None),
         DataType::RunEndEncoded(_, values) => arrow_to_bigquery(values.data_type(), None),
         DataType::Null => simple(BigQueryType::String, "no value to tell a type from"),
         other => Err(no_mapping(other)),
+    }
+}
+
+/// Levels of records that BigQuery takes.
+const MAX_DEPTH: usize = 15;
+
+fn record(fields: &Fields) -> Result<Option<BigQueryType>> {
+    let names = target_names(fields.iter().map(|field| field.name().as_str()));
+    let fields = fields.iter().zip(names).map(|(field, name)| {
+        // Texts with a meaning keep it; the text forms of other extensions are for columns.
+        let extension = field.metadata().get(EXTENSION_KEY).and_then(|name| Extension::from_name(name));
+        let extension = extension.filter(|known| *known != Extension::Uuid);
+        let (data_type, repeated, _) = arrow_to_bigquery(field.data_type(), extension)?;
+        let mode = if repeated { Mode::Repeated } else { Mode::Nullable };
+        Ok(RecordField { name, data_type, mode })
+    });
+    let record = BigQueryType::Record(fields.collect::<Result<Vec<_>>>()?);
+    let possible = matches!(&record, BigQueryType::Record(fields) if !fields.is_empty());
+    Ok((possible && record.depth() <= MAX_DEPTH).then_some(record))
+}
+
+/// Types that hold every value as well, for those who prefer them.
+pub(super) fn wider(column: &ColumnSchema, mapped: &ColumnMapping) -> Vec<Alternative> {
+    use BigQueryType::{BigNumeric, Bytes, Date, DateTime, Int64, Json, Numeric, Record, String};
+    if mapped.mode == Mode::Repeated {
+        return [Json]
+            .map(|json| alternative(json, Recipe::ToText, "keeps NULL elements and NULL arrays"))
+            .into();
+    }
+    let (numbers, text) = ("holds every value and can take more digits", "text keeps every value");
+    let candidates = match &mapped.bigquery_type {
+        Int64 => vec![(Numeric(None), numbers), (String, text)],
+        Numeric(_) => vec![(BigNumeric(None), numbers), (String, text)],
+        Date => vec![(DateTime, "midnight of the day"), (String, text)],
+        Record(_) => vec![(Json, "takes new fields without a change of the table"), (String, text)],
+        String if column.extension == Some(Extension::Uuid) => {
+            vec![(Bytes, "16 bytes instead of 36 characters")]
+        }
+        String | Bytes => Vec::new(),
+        _ => vec![(String, text)],
+    };
+    let possible = |(wanted, reason): (BigQueryType, &str)| {
+        let known = possible_types(&column.data_type, column.extension);
+        let fits = known.iter().any(|possible| possible.name() == wanted.name());
+        let recipe = match column.extension {
+            Some(_) => Recipe::Direct,
+            None => recipe_for(&column.data_type, &wanted, None).ok()?,
+        };
+        fits.then(|| alternative(wanted, recipe, reason))
+    };
+    candidates.into_iter().filter_map(possible).collect()
+}
+
+/// Lossless, but not what one would choose without a reason.
+fn alternative(bigquery_type: BigQueryType, recipe: Recipe, reason: &str) -> Alternative {
+    let confidence = Confidence::Low;
+    Alternative {
+        bigquery_type,
+        recipe,
+        score: confidence.score(),
+        confidence,
+        reason: reason.to_owned(),
+        evidence: None,
     }
 }
 

@@ -6,18 +6,25 @@ use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray as _;
 use arrow_schema::DataType;
 
+use super::added::{AddedColumns, AddedMapping};
 use super::bigquery::{BigQueryType, Mode};
 use super::cast::{possible_types, recipe_for};
-use super::catalog::{by_catalog, name_preview_type};
+use super::catalog::{by_catalog, name_preview_type, wider};
 use super::detect::{Candidate, Detection, detect};
 use super::mapping::{
     Alternative, ColumnMapping, ColumnOverride, Confidence, Lossless, Overrides, TableMapping, Warning,
 };
-use super::names::target_names;
+use super::names::target_names_beside;
 use super::recipe::Recipe;
 use super::systems::look_up_type;
 use super::table::{ColumnSchema, TableSchema};
 use crate::error::{Error, ErrorKind, Result};
+
+/// Columns of a table at BigQuery, those of records included.
+const MAX_COLUMNS: usize = 10_000;
+
+/// Characters of a column's description at BigQuery.
+const MAX_DESCRIPTION: usize = 1_024;
 
 /// What a [`SchemaMapper`] may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,19 +71,27 @@ impl Default for MapperOptions {
 pub struct SchemaMapper {
     options: MapperOptions,
     overrides: Overrides,
+    added: AddedColumns,
 }
 
 impl SchemaMapper {
     /// A mapper with options.
     #[must_use]
     pub fn new(options: MapperOptions) -> Self {
-        Self { options, overrides: Overrides::new() }
+        Self { options, overrides: Overrides::new(), added: AddedColumns::new() }
     }
 
     /// Sets the overrides, by the column's name at the source.
     #[must_use]
     pub fn with_overrides(mut self, overrides: Overrides) -> Self {
         self.overrides = overrides;
+        self
+    }
+
+    /// Sets the columns that the source does not have, by their names at the destination.
+    #[must_use]
+    pub fn with_added(mut self, added: AddedColumns) -> Self {
+        self.added = added;
         self
     }
 
@@ -97,9 +112,10 @@ impl SchemaMapper {
         if kept.is_empty() {
             return Err(Error::config(format!("every column of table {} is dropped", table.table)));
         }
-        let names = target_names(
-            kept.iter().map(|column| override_of(&column.name).name.as_deref().unwrap_or(&column.name)),
-        );
+        let names = target_names_beside(
+            kept.iter().map(|column| (column.name.as_str(), override_of(&column.name).name.as_deref())),
+        )
+        .map_err(|error| error.operation("apply override").with("table", &table.table))?;
         let mut columns = Vec::with_capacity(kept.len());
         for (column, target_name) in kept.iter().zip(names) {
             let wanted = override_of(&column.name);
@@ -108,9 +124,12 @@ impl SchemaMapper {
                 .map_err(|error| error.with("table", &table.table).with("column", &column.name))?;
             columns.push(mapped);
         }
+        let added = self.added(&columns)?;
+        check_size(table, &columns, added.len())?;
         Ok(TableMapping {
             table: table.table.clone(),
             columns,
+            added,
             dropped: dropped.into_iter().map(|column| column.name.clone()).collect(),
             primary_key: table.primary_key.clone(),
             description: table.comment.clone().filter(|_| self.options.keep_comments),
@@ -181,10 +200,12 @@ impl SchemaMapper {
         if self.options.keep_comments {
             mapped.description = column.comment.clone();
         }
+        mapped.alternatives = wider(column, &mapped).into_iter().take(self.options.alternatives).collect();
         if mapped.target_name != column.name && wanted.name.is_none() {
             mapped
                 .warnings
                 .push(Warning::new("W_NAME", format!("named `{}` in BigQuery", mapped.target_name)));
+            mapped.description = Some(with_source_name(mapped.description.as_deref(), &column.name));
         }
         if let Some(detection) = &detection {
             self.apply_detection(&mut mapped, detection);
@@ -196,9 +217,25 @@ impl SchemaMapper {
             mapped.mode = check_mode(mode, &mapped)?;
         }
         if let Some(description) = &wanted.description {
-            mapped.description = Some(description.clone());
+            mapped.description = Some(check_description(description)?);
         }
         Ok(mapped)
+    }
+
+    fn added(&self, columns: &[ColumnMapping]) -> Result<Vec<AddedMapping>> {
+        let added = self.added.iter().map(|(name, column)| AddedMapping::new(name, column));
+        let added = added.collect::<Result<Vec<_>>>()?;
+        for (index, new) in added.iter().enumerate() {
+            let same = |name: &str| name.to_lowercase() == new.target_name.to_lowercase();
+            let before = added.iter().take(index).any(|other| same(&other.target_name));
+            if before || columns.iter().any(|column| same(&column.target_name)) {
+                let text = format!("added column `{}` has the name of another column", new.target_name);
+                return Err(Error::new(ErrorKind::TypeMapping, text)
+                    .with("column", &new.target_name)
+                    .hint("give it another name, or rename the other one with an override"));
+            }
+        }
+        Ok(added)
     }
 
     fn detection(&self, column: &ColumnSchema, sample: Option<&RecordBatch>) -> Option<Detection> {
@@ -303,6 +340,9 @@ fn apply_override(
     {
         return Err(impossible(column, &bigquery_type));
     }
+    if matches!(bigquery_type, BigQueryType::Record(_)) && bigquery_type != mapped.bigquery_type {
+        return Err(impossible(column, &bigquery_type));
+    }
     // Without a format of its own, an override accepts what detection found for that type.
     let offered = detection
         .filter(|_| wanted.format.is_none())
@@ -319,7 +359,9 @@ fn apply_override(
         Recipe::Direct => "set by the job".to_owned(),
         _ => format!("set by the job; read {recipe}"),
     };
-    mapped.lossless = if recipe == Recipe::Direct { mapped.lossless } else { Lossless::Conditional };
+    // A type that is offered as one that holds every value loses nothing more than the proposal did.
+    let wider = wider(column, mapped).iter().any(|offer| offer.bigquery_type == bigquery_type);
+    mapped.lossless = if wider { mapped.lossless } else { Lossless::Conditional };
     mapped.alternatives.retain(|offer| offer.bigquery_type != bigquery_type);
     mapped.bigquery_type = bigquery_type;
     mapped.recipe = recipe;
@@ -327,6 +369,36 @@ fn apply_override(
     mapped.score = 1.0;
     mapped.confidence = Confidence::High;
     Ok(())
+}
+
+/// BigQuery's limits of a table.
+fn check_size(table: &TableSchema, columns: &[ColumnMapping], added: usize) -> Result<()> {
+    let leaves: usize = columns.iter().map(|column| column.bigquery_type.leaves()).sum();
+    if leaves + added > MAX_COLUMNS {
+        let text = format!(
+            "table {} has {} columns, nested ones included, and BigQuery takes {MAX_COLUMNS}",
+            table.table,
+            leaves + added
+        );
+        let hint = "choose columns with `source.columns`, or load records as JSON with overrides";
+        return Err(Error::new(ErrorKind::TypeMapping, text).with("table", &table.table).hint(hint));
+    }
+    Ok(())
+}
+
+fn check_description(text: &str) -> Result<String> {
+    if text.chars().count() > MAX_DESCRIPTION {
+        return Err(Error::new(ErrorKind::TypeMapping, "the description of a column is too long")
+            .hint(format!("BigQuery takes {MAX_DESCRIPTION} characters")));
+    }
+    Ok(text.to_owned())
+}
+
+/// The source's comment and the name that a column has there.
+fn with_source_name(comment: Option<&str>, name: &str) -> String {
+    let note = format!("source column: {name}");
+    let text = comment.map_or_else(|| note.clone(), |comment| format!("{comment}; {note}"));
+    text.chars().take(MAX_DESCRIPTION).collect()
 }
 
 fn impossible(column: &ColumnSchema, bigquery_type: &BigQueryType) -> Error {

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::added::{AddedMapping, AddedValue};
 use super::bigquery::{BigQueryType, Mode};
 use super::recipe::Recipe;
 use super::table::TableRef;
@@ -161,6 +162,22 @@ pub struct ColumnMapping {
     pub overridden: bool,
 }
 
+impl ColumnMapping {
+    /// What of it counts for [`TableMapping::hash`], in a form that never changes.
+    fn identity(&self) -> String {
+        format!(
+            "column {:?} {:?} {} {} {} {:?} {}",
+            self.source_name,
+            self.target_name,
+            self.bigquery_type,
+            self.mode.as_str(),
+            self.recipe.kind(),
+            self.recipe.format().unwrap_or_default(),
+            self.arrow_type
+        )
+    }
+}
+
 /// The proposal for one table. See [`SchemaMapper`](super::SchemaMapper).
 #[derive(Debug, Clone, PartialEq)]
 pub struct TableMapping {
@@ -168,6 +185,8 @@ pub struct TableMapping {
     pub table: TableRef,
     /// Its columns, without the dropped ones.
     pub columns: Vec<ColumnMapping>,
+    /// Columns that the source does not have, behind the others.
+    pub added: Vec<AddedMapping>,
     /// Columns that overrides drop.
     pub dropped: Vec<String>,
     /// Columns of the primary key, by their names at the source.
@@ -195,25 +214,29 @@ impl TableMapping {
                 mode: column.mode,
                 description: column.description.clone(),
             })
+            .chain(self.added.iter().map(AddedMapping::target))
             .collect();
         TargetTable { target, columns, description: self.description.clone() }
     }
 
     /// Hash of everything that decides what rows look like at the destination: names, types, modes and
-    /// recipes. Reasons, scores and warnings do not count. 32 hexadecimal digits.
+    /// recipes. Reasons, scores and warnings do not count, nor does the order of the columns, nor how a
+    /// library spells a type or orders the fields of a document. 32 hexadecimal digits.
     #[must_use]
     pub fn hash(&self) -> String {
+        let mut lines: Vec<String> = self.columns.iter().map(ColumnMapping::identity).collect();
+        lines.extend(self.added.iter().map(|added| {
+            let value = match &added.value {
+                AddedValue::LoadedAt => "loaded_at".to_owned(),
+                AddedValue::LoadId => "load_id".to_owned(),
+                AddedValue::Constant(text) => format!("constant {text:?}"),
+            };
+            format!("added {:?} {} {value}", added.target_name, added.bigquery_type)
+        }));
+        lines.sort_unstable();
         let mut hasher = blake3::Hasher::new();
-        for column in &self.columns {
-            let line = json!([
-                column.source_name,
-                column.target_name,
-                column.bigquery_type,
-                column.mode,
-                column.recipe,
-                column.arrow_type
-            ]);
-            hasher.update(line.to_string().as_bytes());
+        for line in lines {
+            hasher.update(line.as_bytes());
             hasher.update(b"\n");
         }
         hasher.finalize().to_hex()[..32].to_owned()
@@ -225,6 +248,7 @@ impl TableMapping {
         json!({
             "table": self.table,
             "columns": self.columns,
+            "added": self.added,
             "dropped": self.dropped,
             "primary_key": self.primary_key,
             "description": self.description,
@@ -294,6 +318,9 @@ impl TableMapping {
             for warning in &column.warnings {
                 text.push_str(&format!("    warning {warning}\n"));
             }
+        }
+        for added in &self.added {
+            text.push_str(&format!("added: {} {}\n", added.target_name, added.bigquery_type));
         }
         text
     }

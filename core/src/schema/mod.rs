@@ -3,6 +3,7 @@
 //! [`SchemaMapper`] proposes a [`TableMapping`] for a [`TableSchema`]; [`Caster`] applies it to batches;
 //! [`TargetTable`] is what the destination gets. None of it does I/O.
 
+mod added;
 mod bigquery;
 mod cast;
 mod catalog;
@@ -16,6 +17,7 @@ mod systems;
 mod table;
 mod target;
 
+pub use added::{AddedColumn, AddedColumns, AddedMapping, AddedValue};
 pub use bigquery::{BigQueryType, Mode, RecordField};
 pub use cast::{Caster, ColumnRejects, RejectPolicy, possible_types, recipe_for};
 pub use cursor::{CursorStep, CursorValue, Nanos};
@@ -26,8 +28,11 @@ pub use mapping::{
     Alternative, ColumnMapping, ColumnOverride, Confidence, Evidence, Lossless, Overrides, TableMapping,
     Warning,
 };
-pub use names::{target_name, target_names};
+pub use names::{check_target_name, target_name, target_names};
 pub use recipe::Recipe;
 pub use systems::{TypeAnswer, TypeRow, WARNING_CODES, look_up_type, type_rows, type_systems};
 pub use table::{ColumnSchema, EXTENSION_KEY, Extension, SOURCE_TYPE_KEY, TableRef, TableSchema, TypeNote};
 pub use target::{ColumnChange, TargetColumn, TargetRef, TargetTable};
+
+#[cfg(test)]
+mod tests;
