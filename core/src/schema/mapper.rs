@@ -7,6 +7,7 @@ use arrow_array::cast::AsArray as _;
 use arrow_schema::DataType;
 
 use super::added::{AddedColumns, AddedMapping};
+use super::advice::LayoutAdvice;
 use super::bigquery::{BigQueryType, Mode};
 use super::cast::{possible_types, recipe_for};
 use super::catalog::{by_catalog, name_preview_type, wider};
@@ -126,14 +127,17 @@ impl SchemaMapper {
         }
         let added = self.added(&columns)?;
         check_size(table, &columns, added.len())?;
-        Ok(TableMapping {
+        let mut mapping = TableMapping {
             table: table.table.clone(),
             columns,
             added,
             dropped: dropped.into_iter().map(|column| column.name.clone()).collect(),
             primary_key: table.primary_key.clone(),
             description: table.comment.clone().filter(|_| self.options.keep_comments),
-        })
+            advice: LayoutAdvice::default(),
+        };
+        mapping.advice = LayoutAdvice::of(&mapping, table, sample);
+        Ok(mapping)
     }
 
     /// Checks overrides against a table without a sample: the first impossible one is the error.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::added::{AddedMapping, AddedValue};
+use super::advice::{LayoutAdvice, Partitioning};
 use super::bigquery::{BigQueryType, Mode};
 use super::recipe::Recipe;
 use super::table::TableRef;
@@ -193,6 +194,8 @@ pub struct TableMapping {
     pub primary_key: Vec<String>,
     /// The table's comment.
     pub description: Option<String>,
+    /// How to lay the table out.
+    pub advice: LayoutAdvice,
 }
 
 impl TableMapping {
@@ -252,6 +255,7 @@ impl TableMapping {
             "dropped": self.dropped,
             "primary_key": self.primary_key,
             "description": self.description,
+            "advice": self.advice,
             "hash": self.hash(),
         })
     }
@@ -268,6 +272,19 @@ impl TableMapping {
         self.columns.iter().flat_map(|column| {
             column.warnings.iter().map(move |warning| (column.source_name.as_str(), warning))
         })
+    }
+
+    fn advice_text(&self, text: &mut String) {
+        if let Some(advised) = &self.advice.partitioning {
+            let Partitioning { column, granularity } = &advised.partitioning;
+            text.push_str(&format!("advice: partition by {column} ({granularity}): {}\n", advised.reason));
+            for warning in &advised.warnings {
+                text.push_str(&format!("    warning {warning}\n"));
+            }
+        }
+        for advised in &self.advice.clustering {
+            text.push_str(&format!("advice: cluster by {}: {}\n", advised.column, advised.reason));
+        }
     }
 
     /// A table for people: column, source type, BigQuery type, mode, confidence, reason, then offers and
@@ -319,6 +336,7 @@ impl TableMapping {
                 text.push_str(&format!("    warning {warning}\n"));
             }
         }
+        self.advice_text(&mut text);
         for added in &self.added {
             text.push_str(&format!("added: {} {}\n", added.target_name, added.bigquery_type));
         }

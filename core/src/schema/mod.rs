@@ -4,6 +4,7 @@
 //! [`TargetTable`] is what the destination gets. None of it does I/O.
 
 mod added;
+mod advice;
 mod bigquery;
 mod cast;
 mod catalog;
@@ -18,6 +19,9 @@ mod table;
 mod target;
 
 pub use added::{AddedColumn, AddedColumns, AddedMapping, AddedValue};
+pub use advice::{
+    ClusterAdvice, Granularity, LayoutAdvice, PartitionAdvice, Partitioning, check_partitioning,
+};
 pub use bigquery::{BigQueryType, Mode, RecordField};
 pub use cast::{Caster, ColumnRejects, RejectPolicy, possible_types, recipe_for};
 pub use cursor::{CursorStep, CursorValue, Nanos};

@@ -9,7 +9,7 @@ mod possible;
 mod temporal;
 mod text;
 mod to_json;
-mod to_text;
+pub(super) mod to_text;
 
 use std::sync::Arc;
 

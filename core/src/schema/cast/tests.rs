@@ -44,6 +44,7 @@ fn table(columns: Vec<ColumnMapping>, key: &[&str]) -> TableMapping {
         dropped: Vec::new(),
         primary_key: key.iter().map(|&name| name.to_owned()).collect(),
         description: None,
+        advice: crate::schema::LayoutAdvice::default(),
     }
 }
 
