@@ -44,7 +44,7 @@ pub struct AddedColumn {
 pub type AddedColumns = BTreeMap<String, AddedColumn>;
 
 /// An added column of a mapping.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddedMapping {
     /// Name at the destination.
     pub target_name: String,

@@ -10,9 +10,12 @@ use serde_json::{Value, json};
 use super::added::{AddedMapping, AddedValue};
 use super::advice::{LayoutAdvice, Partitioning};
 use super::bigquery::{BigQueryType, Mode};
+use super::ddl;
+use super::diff::MappingDiff;
 use super::recipe::Recipe;
 use super::table::TableRef;
 use super::target::{TargetColumn, TargetRef, TargetTable};
+use crate::error::{Error, ErrorKind, Result};
 
 /// How sure a mapping is, as a band; the score behind it is in `0.0..=1.0`.
 ///
@@ -97,7 +100,7 @@ impl fmt::Display for Warning {
 }
 
 /// What the values of a sample said about one type.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     /// Values looked at, without NULL and null tokens.
     pub values: usize,
@@ -112,7 +115,7 @@ pub struct Evidence {
 }
 
 /// Another type that the column could get.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Alternative {
     /// The type.
     pub bigquery_type: BigQueryType,
@@ -129,7 +132,7 @@ pub struct Alternative {
 }
 
 /// The proposal for one column.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ColumnMapping {
     /// Name at the source.
     pub source_name: String,
@@ -180,7 +183,7 @@ impl ColumnMapping {
 }
 
 /// The proposal for one table. See [`SchemaMapper`](super::SchemaMapper).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct TableMapping {
     /// The source table.
     pub table: TableRef,
@@ -265,6 +268,49 @@ impl TableMapping {
     pub fn to_bigquery_schema(&self) -> Value {
         let target = self.target_table(TargetRef::new("", ""));
         target.columns.iter().map(TargetColumn::to_bigquery_json).collect()
+    }
+
+    /// Reads the JSON form back, for example that of the mapping that a person has approved.
+    ///
+    /// # Errors
+    /// `config` for another document, and for one whose columns do not have the hash that it names.
+    pub fn from_json(document: &Value) -> Result<Self> {
+        let invalid = |text: String| {
+            Error::config(text).operation("read mapping").hint("give what `to_json` has written, unchanged")
+        };
+        let mapping = Self::deserialize(document).map_err(|error| invalid(format!("no mapping: {error}")))?;
+        match document.get("hash").and_then(Value::as_str) {
+            Some(hash) if hash == mapping.hash() => Ok(mapping),
+            Some(hash) => Err(invalid(format!("the mapping says hash {hash} but has {}", mapping.hash()))),
+            None => Err(invalid("the mapping has no hash".to_owned())),
+        }
+    }
+
+    /// Checks that this is the mapping that somebody approved.
+    ///
+    /// # Errors
+    /// `schema_changed` for another hash.
+    pub fn check_approved(&self, hash: &str) -> Result<()> {
+        if self.hash() == hash {
+            return Ok(());
+        }
+        let text = format!("the mapping of table {} is not the approved one", self.table);
+        Err(Error::new(ErrorKind::SchemaChanged, text)
+            .with("approved", hash)
+            .with("found", self.hash())
+            .hint("compare both with diff and approve the new hash, or pin columns with overrides"))
+    }
+
+    /// What changed since `before`, for a table that is `target` at BigQuery.
+    #[must_use]
+    pub fn diff(&self, before: &Self, target: &TargetRef) -> MappingDiff {
+        MappingDiff::between(before, self, target)
+    }
+
+    /// `CREATE TABLE IF NOT EXISTS` in BigQuery's SQL; `advised` adds the advised partitioning and clustering.
+    #[must_use]
+    pub fn to_ddl(&self, target: &TargetRef, advised: bool) -> String {
+        ddl::create_table(&self.target_table(target.clone()), advised.then_some(&self.advice))
     }
 
     /// All warnings with the names of their columns.

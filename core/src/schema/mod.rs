@@ -9,7 +9,9 @@ mod bigquery;
 mod cast;
 mod catalog;
 mod cursor;
+mod ddl;
 mod detect;
+mod diff;
 mod mapper;
 mod mapping;
 mod names;
@@ -26,6 +28,7 @@ pub use bigquery::{BigQueryType, Mode, RecordField};
 pub use cast::{Caster, ColumnRejects, RejectPolicy, possible_types, recipe_for};
 pub use cursor::{CursorStep, CursorValue, Nanos};
 pub use detect::{Candidate, Detection, detect};
+pub use diff::{ChangeKind, MappingChange, MappingDiff};
 pub(crate) use mapper::pins;
 pub use mapper::{MapperOptions, SchemaMapper};
 pub use mapping::{

@@ -285,3 +285,208 @@ fn a_sampled_text_is_still_offered_what_it_reads_as() {
     let mapping = SchemaMapper::default().map(&described, Some(&batch)).unwrap();
     assert_eq!(mapping.columns[0].bigquery_type, BigQueryType::Int64);
 }
+
+#[test]
+fn a_mapping_is_read_back_from_its_json() {
+    let added = AddedColumn { value: AddedValue::LoadId, data_type: None, description: None };
+    let values = StringArray::from((0..100).map(|n| Some((n + 7).to_string())).collect::<Vec<_>>());
+    let fields = vec![Field::new("a", DataType::Int32, true), Field::new("b", DataType::Utf8, true)];
+    let described = table(vec![text("n"), ColumnSchema::new("r", "record", DataType::Struct(fields.into()))]);
+    let records = arrow_array::new_null_array(described.columns[1].to_field().data_type(), 100);
+    let batch = RecordBatch::try_new(described.arrow_schema(), vec![Arc::new(values), records]).unwrap();
+    let mapping = SchemaMapper::default()
+        .with_added(AddedColumns::from([("_load_id".to_owned(), added)]))
+        .map(&described, Some(&batch))
+        .unwrap();
+    let document = mapping.to_json();
+    let back = TableMapping::from_json(&document).unwrap();
+    assert_eq!(back, mapping);
+    back.check_approved(&mapping.hash()).unwrap();
+    let error = back.check_approved("0").unwrap_err();
+    assert_eq!(error.kind(), crate::ErrorKind::SchemaChanged);
+    // A document that somebody edited is not what was approved.
+    let mut edited = document;
+    edited["columns"][0]["bigquery_type"] = "STRING".into();
+    assert!(TableMapping::from_json(&edited).unwrap_err().to_string().contains("says hash"));
+    edited["columns"][0]["bigquery_type"] = "VARCHAR".into();
+    assert!(TableMapping::from_json(&edited).unwrap_err().to_string().contains("not a BigQuery type"));
+}
+
+/// The changes of one column from one type and mode to another, as text.
+fn change(from: &str, to: &str) -> String {
+    let mapping = |spec: &str| {
+        let (data_type, mode) = spec.split_once(' ').unwrap_or((spec, "NULLABLE"));
+        let mut mapping = SchemaMapper::default().map(&table(vec![text("c")]), None).unwrap();
+        mapping.columns[0].bigquery_type = data_type.parse().unwrap();
+        mapping.columns[0].mode = serde_json::from_value(mode.into()).unwrap();
+        mapping
+    };
+    let diff = mapping(to).diff(&mapping(from), &TargetRef::new("d", "t"));
+    assert_eq!(diff.in_place, diff.rebuild.is_none() && diff.changes.iter().all(|change| change.in_place));
+    match diff.changes.as_slice() {
+        [] => "nothing".to_owned(),
+        [one] => one.ddl.clone().unwrap_or_else(|| if one.in_place { "api".into() } else { "no".into() }),
+        more => format!("{more:?}"),
+    }
+}
+
+#[test]
+fn the_changes_that_bigquery_applies_in_place() {
+    let set = |to: &str| format!("ALTER TABLE `d`.`t` ALTER COLUMN `c` SET DATA TYPE {to};");
+    for (from, to) in [
+        ("INT64", "NUMERIC"),
+        ("INT64", "BIGNUMERIC"),
+        ("INT64", "FLOAT64"),
+        ("INT64", "NUMERIC(19)"),
+        ("NUMERIC", "BIGNUMERIC"),
+        ("NUMERIC", "FLOAT64"),
+        ("NUMERIC(10,2)", "NUMERIC(12,2)"),
+        ("NUMERIC(10,2)", "NUMERIC(12,4)"),
+        ("NUMERIC(10,2)", "NUMERIC"),
+        ("NUMERIC(38,9)", "BIGNUMERIC(38,9)"),
+        ("BIGNUMERIC(38,10)", "BIGNUMERIC"),
+    ] {
+        assert_eq!(change(from, to), set(to), "{from} {to}");
+    }
+    for (from, to) in [
+        ("INT64", "NUMERIC(18)"),
+        ("INT64", "STRING"),
+        ("DATE", "TIMESTAMP"),
+        ("DATETIME", "TIMESTAMP"),
+        ("FLOAT64", "NUMERIC"),
+        ("BOOL", "INT64"),
+        ("NUMERIC", "NUMERIC(10,2)"),
+        ("NUMERIC(10,2)", "NUMERIC(10,3)"),
+        ("NUMERIC(10,2)", "INT64"),
+        ("STRING", "STRING REPEATED"),
+        ("INT64 REPEATED", "NUMERIC REPEATED"),
+        ("STRING", "STRING REQUIRED"),
+    ] {
+        assert_eq!(change(from, to), "no", "{from} {to}");
+    }
+    assert_eq!(change("STRING REQUIRED", "STRING"), "ALTER TABLE `d`.`t` ALTER COLUMN `c` DROP NOT NULL;");
+    assert_eq!(change("STRING", "STRING"), "nothing");
+    let record = |spec: &str| {
+        let mapping = |inner: &str| {
+            let mut mapping = SchemaMapper::default().map(&table(vec![text("c")]), None).unwrap();
+            mapping.columns[0].bigquery_type = format!("RECORD<{inner}>").parse().unwrap();
+            mapping
+        };
+        let diff = mapping(spec).diff(&mapping("a INT64"), &TargetRef::new("d", "t"));
+        (diff.in_place, diff.changes.len())
+    };
+    assert_eq!(record("a INT64, b STRING"), (true, 1));
+    assert_eq!(record("a NUMERIC"), (false, 1));
+    assert_eq!(record("a INT64, b STRING REQUIRED"), (false, 1));
+}
+
+#[test]
+fn a_diff_names_every_change_with_its_statement() {
+    let before = table(vec![
+        ColumnSchema::new("id", "int", DataType::Int32).required(),
+        ColumnSchema::new("old", "text", DataType::Utf8).required(),
+        text("same"),
+        text("note"),
+    ]);
+    let mut after = before.clone();
+    after.columns.remove(1);
+    after.columns[0].data_type = DataType::Int64;
+    after.columns.push(ColumnSchema::new("it's", "date", DataType::Date32).required());
+    let named = ColumnOverride {
+        name: Some("remark".to_owned()),
+        description: Some("a \"note\"".to_owned()),
+        ..ColumnOverride::default()
+    };
+    let before = SchemaMapper::default().map(&before, None).unwrap();
+    let after = with("note", named).map(&after, None).unwrap();
+    let diff = after.diff(&before, &TargetRef::new("sales", "orders"));
+    assert!(diff.in_place && diff.rebuild.is_none());
+    assert_eq!((diff.from_hash.as_str(), diff.to_hash.as_str()), (&*before.hash(), &*after.hash()));
+    assert_eq!(
+        diff.to_text(),
+        "\
+id: reading as it is from Int32 -> as it is from Int64 (in place): rows that are there keep their values
+remark: renamed note -> remark (in place): not for columns of keys, partitions and clusters
+    ALTER TABLE `sales`.`orders` RENAME COLUMN `note` TO `remark`;
+remark: description  -> a \"note\" (in place): for people only
+    ALTER TABLE `sales`.`orders` ALTER COLUMN `remark` SET OPTIONS (description='a \\\"note\\\"');
+it_s: added DATE (in place): added as NULLABLE: rows that are there have no value for it
+    ALTER TABLE `sales`.`orders` ADD COLUMN `it_s` DATE OPTIONS (description='source column: it\\'s');
+old: removed STRING (in place): the column stays with the values it has; new rows get NULL
+    ALTER TABLE `sales`.`orders` ALTER COLUMN `old` DROP NOT NULL;
+"
+    );
+    assert!(before.diff(&before, &TargetRef::new("d", "t")).is_empty());
+}
+
+#[test]
+fn a_table_that_cannot_follow_gets_a_statement_that_rewrites_it() {
+    let columns = vec![
+        ColumnSchema::new("id", "int", DataType::Int32).required(),
+        ColumnSchema::new("day", "date", DataType::Date32),
+        ColumnSchema::new("amount", "numeric(10,2)", DataType::Decimal128(10, 2)),
+    ];
+    let described = table(columns);
+    let before = SchemaMapper::default().map(&described, None).unwrap();
+    let target = TargetRef::new("d", "t");
+    let after = with("day", to_type("STRING")).map(&described, None).unwrap();
+    let diff = after.diff(&before, &target);
+    assert!(!diff.in_place);
+    assert_eq!(
+        diff.rebuild.as_deref(),
+        Some(
+            "\
+CREATE OR REPLACE TABLE `d`.`t` (
+  `id` INT64 NOT NULL,
+  `day` STRING,
+  `amount` NUMERIC(10,2)
+)
+AS SELECT
+  `id` AS `id`,
+  CAST(`day` AS STRING) AS `day`,
+  `amount` AS `amount`
+FROM `d`.`t`;"
+        )
+    );
+    // A cast would round.
+    let after = with("amount", to_type("INT64")).map(&described, None).unwrap();
+    assert_eq!(after.diff(&before, &target).rebuild, None);
+}
+
+#[test]
+fn the_statement_that_creates_a_table() {
+    let fields = vec![
+        Field::new("a", DataType::Int32, true),
+        Field::new("b", DataType::new_list(DataType::Utf8, true), true),
+    ];
+    let mut described = table(vec![
+        ColumnSchema::new("id", "int", DataType::Int32).required(),
+        ColumnSchema::new("created_on", "timestamp", DataType::Timestamp(TimeUnit::Microsecond, None)),
+        ColumnSchema::new("r", "record", DataType::Struct(fields.into())),
+        ColumnSchema::new("l", "numeric[]", DataType::new_list(DataType::Decimal128(5, 1), true)),
+    ]);
+    described.comment = Some("Orders\nof `today`".to_owned());
+    let mut mapping = SchemaMapper::default().map(&described, None).unwrap();
+    mapping.advice.partitioning = Some(PartitionAdvice {
+        partitioning: Partitioning { column: "created_on".to_owned(), granularity: Granularity::Month },
+        partitions: 12,
+        reason: String::new(),
+        warnings: Vec::new(),
+    });
+    mapping.advice.clustering = vec![ClusterAdvice { column: "id".to_owned(), reason: String::new() }];
+    let target = TargetRef::new("d", "t");
+    assert_eq!(
+        mapping.to_ddl(&target, true),
+        "\
+CREATE TABLE IF NOT EXISTS `d`.`t` (
+  `id` INT64 NOT NULL,
+  `created_on` DATETIME,
+  `r` STRUCT<`a` INT64, `b` ARRAY<STRING>>,
+  `l` ARRAY<NUMERIC(5,1)>
+)
+PARTITION BY DATETIME_TRUNC(`created_on`, MONTH)
+CLUSTER BY `id`
+OPTIONS (description='Orders\\u000aof \\`today\\`');"
+    );
+    assert!(!mapping.to_ddl(&target, false).contains("PARTITION"));
+}

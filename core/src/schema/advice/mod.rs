@@ -7,7 +7,7 @@ mod partition;
 mod tests;
 
 use arrow_array::RecordBatch;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use partition::{Granularity, Partitioning, check_partitioning};
 
@@ -24,7 +24,7 @@ const MAX_CLUSTERING: usize = 4;
 
 /// How a table should be laid out at BigQuery. Advice only: a partitioned table cannot be repartitioned in
 /// place, so a person decides.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LayoutAdvice {
     /// By which column to partition, if it is worth it.
@@ -38,7 +38,7 @@ pub struct LayoutAdvice {
 }
 
 /// A partitioning and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionAdvice {
     /// Column and granularity.
     #[serde(flatten)]
@@ -52,7 +52,7 @@ pub struct PartitionAdvice {
 }
 
 /// A column to cluster by and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterAdvice {
     /// Name at the destination.
     pub column: String,
