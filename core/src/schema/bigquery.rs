@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use arrow_schema::{DataType, Field, Fields, TimeUnit};
+use arrow_schema::{DataType, Field, Fields, IntervalUnit, TimeUnit};
 
 use super::table::Extension;
 use crate::error::{Error, ErrorKind, Result};
@@ -48,6 +48,11 @@ pub enum BigQueryType {
     Json,
     /// Geography on WGS 84.
     Geography,
+    /// Years, months, days and a time; a preview. Known as a type; no column is loaded as one yet.
+    Interval,
+    /// From a start to an end of DATE, DATETIME or TIMESTAMP. Known as a type; no column is loaded as one
+    /// yet.
+    Range(Box<Self>),
     /// Record with named fields.
     Record(Vec<RecordField>),
 }
@@ -140,7 +145,26 @@ impl BigQueryType {
             Self::Timestamp => "TIMESTAMP",
             Self::Json => "JSON",
             Self::Geography => "GEOGRAPHY",
+            Self::Interval => "INTERVAL",
+            Self::Range(_) => "RANGE",
             Self::Record(_) => "RECORD",
+        }
+    }
+
+    /// How many columns of the table's limit it takes: of a record, those of its fields.
+    #[must_use]
+    pub fn leaves(&self) -> usize {
+        match self {
+            Self::Record(fields) => fields.iter().map(|field| field.data_type.leaves()).sum::<usize>() + 1,
+            _ => 1,
+        }
+    }
+
+    /// Levels of records in it.
+    pub(super) fn depth(&self) -> usize {
+        match self {
+            Self::Record(fields) => fields.iter().map(|field| field.data_type.depth()).max().unwrap_or(0) + 1,
+            _ => 0,
         }
     }
 
@@ -176,6 +200,12 @@ impl BigQueryType {
             Self::DateTime => DataType::Timestamp(TimeUnit::Microsecond, None),
             Self::Time => DataType::Time64(TimeUnit::Microsecond),
             Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            Self::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
+            Self::Range(element) => {
+                let end = element.arrow_type();
+                let fields = vec![Field::new("start", end.clone(), true), Field::new("end", end, true)];
+                DataType::Struct(fields.into())
+            }
             Self::Record(fields) => {
                 DataType::Struct(fields.iter().map(RecordField::to_field).collect::<Fields>())
             }
@@ -247,6 +277,7 @@ impl fmt::Display for BigQueryType {
             Self::Numeric(Some((precision, scale))) | Self::BigNumeric(Some((precision, scale))) => {
                 write!(f, "({precision},{scale})")
             }
+            Self::Range(element) => write!(f, "<{element}>"),
             Self::Record(fields) => {
                 let fields: Vec<String> = fields
                     .iter()
@@ -267,9 +298,22 @@ impl FromStr for BigQueryType {
         let unknown = || {
             Error::new(ErrorKind::TypeMapping, format!("`{text}` is not a BigQuery type that a column can get")).hint(
                 "known types: STRING, BYTES, INT64, FLOAT64, NUMERIC(p,s), BIGNUMERIC(p,s), BOOL, DATE, DATETIME, \
-                 TIME, TIMESTAMP, JSON, GEOGRAPHY",
+                 TIME, TIMESTAMP, JSON, GEOGRAPHY, RECORD<name TYPE, ...>",
             )
         };
+        if let Some((name, rest)) = text.trim().split_once('<') {
+            let inner = rest.strip_suffix('>').ok_or_else(unknown)?;
+            return match name.trim().to_ascii_uppercase().as_str() {
+                "RECORD" | "STRUCT" => record(inner).ok_or_else(unknown),
+                "RANGE" => match inner.parse()? {
+                    element @ (Self::Date | Self::DateTime | Self::Timestamp) => {
+                        Ok(Self::Range(Box::new(element)))
+                    }
+                    _ => Err(unknown()),
+                },
+                _ => Err(unknown()),
+            };
+        }
         let (name, parameters) = match text.trim().split_once('(') {
             Some((name, rest)) => (name, Some(rest.strip_suffix(')').ok_or_else(unknown)?)),
             None => (text.trim(), None),
@@ -302,8 +346,56 @@ impl FromStr for BigQueryType {
             "TIMESTAMP" => Self::Timestamp,
             "JSON" => Self::Json,
             "GEOGRAPHY" => Self::Geography,
+            "INTERVAL" => Self::Interval,
             _ => return Err(unknown()),
         })
+    }
+}
+
+/// Fields as `name TYPE` or `name TYPE MODE`; `ARRAY<TYPE>` repeats.
+fn record(inner: &str) -> Option<BigQueryType> {
+    let field = |text: &String| {
+        let (name, rest) = text.split_once(' ')?;
+        let rest = rest.trim();
+        let modes = [Mode::Nullable, Mode::Required, Mode::Repeated];
+        let stated = modes
+            .into_iter()
+            .find_map(|mode| Some((mode, rest.strip_suffix(mode.as_str())?.strip_suffix(' ')?)));
+        let (mode, rest) = match rest.strip_prefix("ARRAY<").and_then(|rest| rest.strip_suffix('>')) {
+            Some(item) => (Mode::Repeated, item),
+            None => stated.unwrap_or((Mode::Nullable, rest)),
+        };
+        Some(RecordField { name: name.to_owned(), data_type: rest.trim().parse().ok()?, mode })
+    };
+    let fields = top_level_parts(inner).iter().map(field).collect::<Option<Vec<_>>>()?;
+    Some(BigQueryType::Record(fields))
+}
+
+/// The parts between commas that are in no bracket.
+pub(super) fn top_level_parts(text: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut depth = 0_usize;
+    for character in text.chars() {
+        match character {
+            '(' | '<' => depth += 1,
+            ')' | '>' => depth = depth.saturating_sub(1),
+            ',' if depth == 0 => {
+                parts.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        if let Some(part) = parts.last_mut() {
+            part.push(character);
+        }
+    }
+    parts.iter().map(|part| part.trim().to_owned()).collect()
+}
+
+impl<'de> serde::Deserialize<'de> for BigQueryType {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -351,11 +443,31 @@ mod tests {
 
     #[test]
     fn text_forms_round_trip() {
-        for text in ["STRING", "INT64", "NUMERIC", "NUMERIC(10,2)", "BIGNUMERIC(40,20)", "DATETIME", "JSON"] {
+        for text in [
+            "STRING",
+            "INT64",
+            "NUMERIC",
+            "NUMERIC(10,2)",
+            "BIGNUMERIC(40,20)",
+            "DATETIME",
+            "JSON",
+            "INTERVAL",
+            "RANGE<DATE>",
+            "RECORD<a INT64 NULLABLE, b RECORD<c NUMERIC(4,2) REQUIRED> REPEATED, d STRING REPEATED>",
+        ] {
             assert_eq!(text.parse::<BigQueryType>().unwrap().to_string(), text);
         }
         assert_eq!("bigint".parse::<BigQueryType>().unwrap(), BigQueryType::Int64);
-        for text in ["NUMERIC(38,2)", "NUMERIC(0)", "STRING(", "INT64(3)", "VARCHAR", "NUMERIC(1,2,3)"] {
+        for text in [
+            "NUMERIC(38,2)",
+            "NUMERIC(0)",
+            "STRING(",
+            "INT64(3)",
+            "VARCHAR",
+            "NUMERIC(1,2,3)",
+            "RANGE<INT64>",
+            "RECORD<a>",
+        ] {
             assert!(text.parse::<BigQueryType>().is_err(), "{text}");
         }
     }

@@ -4,18 +4,28 @@ use std::collections::BTreeMap;
 
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray as _;
-use arrow_schema::{DataType, TimeUnit};
+use arrow_schema::DataType;
 
-use super::bigquery::{BigQueryType, Mode, RecordField};
+use super::added::{AddedColumns, AddedMapping};
+use super::advice::LayoutAdvice;
+use super::bigquery::{BigQueryType, Mode};
 use super::cast::{possible_types, recipe_for};
+use super::catalog::{by_catalog, name_preview_type, wider};
 use super::detect::{Candidate, Detection, detect};
 use super::mapping::{
     Alternative, ColumnMapping, ColumnOverride, Confidence, Lossless, Overrides, TableMapping, Warning,
 };
-use super::names::target_names;
+use super::names::target_names_beside;
 use super::recipe::Recipe;
-use super::table::{ColumnSchema, Extension, TableSchema};
+use super::systems::look_up_type;
+use super::table::{ColumnSchema, TableSchema};
 use crate::error::{Error, ErrorKind, Result};
+
+/// Columns of a table at BigQuery, those of records included.
+const MAX_COLUMNS: usize = 10_000;
+
+/// Characters of a column's description at BigQuery.
+const MAX_DESCRIPTION: usize = 1_024;
 
 /// What a [`SchemaMapper`] may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,19 +72,27 @@ impl Default for MapperOptions {
 pub struct SchemaMapper {
     options: MapperOptions,
     overrides: Overrides,
+    added: AddedColumns,
 }
 
 impl SchemaMapper {
     /// A mapper with options.
     #[must_use]
     pub fn new(options: MapperOptions) -> Self {
-        Self { options, overrides: Overrides::new() }
+        Self { options, overrides: Overrides::new(), added: AddedColumns::new() }
     }
 
     /// Sets the overrides, by the column's name at the source.
     #[must_use]
     pub fn with_overrides(mut self, overrides: Overrides) -> Self {
         self.overrides = overrides;
+        self
+    }
+
+    /// Sets the columns that the source does not have, by their names at the destination.
+    #[must_use]
+    pub fn with_added(mut self, added: AddedColumns) -> Self {
+        self.added = added;
         self
     }
 
@@ -95,9 +113,10 @@ impl SchemaMapper {
         if kept.is_empty() {
             return Err(Error::config(format!("every column of table {} is dropped", table.table)));
         }
-        let names = target_names(
-            kept.iter().map(|column| override_of(&column.name).name.as_deref().unwrap_or(&column.name)),
-        );
+        let names = target_names_beside(
+            kept.iter().map(|column| (column.name.as_str(), override_of(&column.name).name.as_deref())),
+        )
+        .map_err(|error| error.operation("apply override").with("table", &table.table))?;
         let mut columns = Vec::with_capacity(kept.len());
         for (column, target_name) in kept.iter().zip(names) {
             let wanted = override_of(&column.name);
@@ -106,13 +125,19 @@ impl SchemaMapper {
                 .map_err(|error| error.with("table", &table.table).with("column", &column.name))?;
             columns.push(mapped);
         }
-        Ok(TableMapping {
+        let added = self.added(&columns)?;
+        check_size(table, &columns, added.len())?;
+        let mut mapping = TableMapping {
             table: table.table.clone(),
             columns,
+            added,
             dropped: dropped.into_iter().map(|column| column.name.clone()).collect(),
             primary_key: table.primary_key.clone(),
             description: table.comment.clone().filter(|_| self.options.keep_comments),
-        })
+            advice: LayoutAdvice::default(),
+        };
+        mapping.advice = LayoutAdvice::of(&mapping, table, sample);
+        Ok(mapping)
     }
 
     /// Checks overrides against a table without a sample: the first impossible one is the error.
@@ -121,6 +146,50 @@ impl SchemaMapper {
     /// Those of [`Self::map`].
     pub fn validate(&self, table: &TableSchema) -> Result<()> {
         self.map(table, None).map(|_| ())
+    }
+
+    /// What a type of a system becomes, by the reference of all types: see [`look_up_type`]. The column is
+    /// called `value`; types that would hold if the values proved it are among the alternatives.
+    ///
+    /// ```
+    /// use transload_core::SchemaMapper;
+    ///
+    /// let price = SchemaMapper::for_type("oracle", "NUMBER(10,2)")?;
+    /// assert_eq!(price.bigquery_type.to_string(), "NUMERIC(10,2)");
+    /// let flag = SchemaMapper::for_type("mysql", "tinyint(1)")?;
+    /// assert_eq!(flag.bigquery_type.to_string(), "INT64");
+    /// assert_eq!(flag.alternatives[0].bigquery_type.to_string(), "BOOL");
+    /// # Ok::<(), transload_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `not_found` for an unknown system or type; `type_mapping` where the text says too little, for example
+    /// a record without its fields.
+    pub fn for_type(system: &str, source_type: &str) -> Result<ColumnMapping> {
+        let answer = look_up_type(system, source_type)?;
+        let column = answer.column("value")?;
+        let mut mapped = by_catalog(&column, column.name.clone())?;
+        if answer.holds {
+            name_preview_type(&mut mapped, &answer.row.bigquery_type);
+        }
+        for row in &answer.advice {
+            let Ok(other) =
+                answer.column_by(row, "value").and_then(|other| by_catalog(&other, other.name.clone()))
+            else {
+                continue;
+            };
+            let recipe = recipe_for(&column.data_type, &other.bigquery_type, None);
+            let (true, Ok(recipe)) = (other.bigquery_type != mapped.bigquery_type, recipe) else { continue };
+            mapped.alternatives.push(Alternative {
+                bigquery_type: other.bigquery_type,
+                recipe,
+                score: other.score,
+                confidence: other.confidence,
+                reason: format!("if {}", row.condition),
+                evidence: None,
+            });
+        }
+        Ok(mapped)
     }
 
     fn column(
@@ -135,10 +204,12 @@ impl SchemaMapper {
         if self.options.keep_comments {
             mapped.description = column.comment.clone();
         }
+        mapped.alternatives = wider(column, &mapped).into_iter().take(self.options.alternatives).collect();
         if mapped.target_name != column.name && wanted.name.is_none() {
             mapped
                 .warnings
                 .push(Warning::new("W_NAME", format!("named `{}` in BigQuery", mapped.target_name)));
+            mapped.description = Some(with_source_name(mapped.description.as_deref(), &column.name));
         }
         if let Some(detection) = &detection {
             self.apply_detection(&mut mapped, detection);
@@ -150,9 +221,25 @@ impl SchemaMapper {
             mapped.mode = check_mode(mode, &mapped)?;
         }
         if let Some(description) = &wanted.description {
-            mapped.description = Some(description.clone());
+            mapped.description = Some(check_description(description)?);
         }
         Ok(mapped)
+    }
+
+    fn added(&self, columns: &[ColumnMapping]) -> Result<Vec<AddedMapping>> {
+        let added = self.added.iter().map(|(name, column)| AddedMapping::new(name, column));
+        let added = added.collect::<Result<Vec<_>>>()?;
+        for (index, new) in added.iter().enumerate() {
+            let same = |name: &str| name.to_lowercase() == new.target_name.to_lowercase();
+            let before = added.iter().take(index).any(|other| same(&other.target_name));
+            if before || columns.iter().any(|column| same(&column.target_name)) {
+                let text = format!("added column `{}` has the name of another column", new.target_name);
+                return Err(Error::new(ErrorKind::TypeMapping, text)
+                    .with("column", &new.target_name)
+                    .hint("give it another name, or rename the other one with an override"));
+            }
+        }
+        Ok(added)
     }
 
     fn detection(&self, column: &ColumnSchema, sample: Option<&RecordBatch>) -> Option<Detection> {
@@ -237,132 +324,6 @@ fn alternative(candidate: &Candidate) -> Alternative {
     }
 }
 
-/// The proposal from the catalog type alone.
-fn by_catalog(column: &ColumnSchema, target_name: String) -> Result<ColumnMapping> {
-    let (bigquery_type, repeated, reason) = arrow_to_bigquery(&column.data_type, column.extension)?;
-    let recipe = recipe_for(element_type(&column.data_type), &bigquery_type, None)?;
-    let mode = match (repeated, column.nullable) {
-        (true, _) => Mode::Repeated,
-        (false, true) => Mode::Nullable,
-        (false, false) => Mode::Required,
-    };
-    let mut warnings = column.note.warnings.clone();
-    if repeated {
-        warnings.push(Warning::new("W_ARRAY_NULL", "BigQuery stores a NULL array as an empty one"));
-    }
-    let reason = column.note.reason.clone().unwrap_or(reason);
-    Ok(ColumnMapping {
-        source_name: column.name.clone(),
-        source_type: column.source_type.clone(),
-        arrow_type: column.data_type.to_string(),
-        target_name,
-        bigquery_type,
-        mode,
-        recipe,
-        confidence: column.note.confidence,
-        score: column.note.confidence.score(),
-        reason,
-        lossless: column.note.lossless,
-        warnings,
-        alternatives: Vec::new(),
-        description: None,
-        overridden: false,
-    })
-}
-
-fn element_type(data_type: &DataType) -> &DataType {
-    match data_type {
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            item.data_type()
-        }
-        other => other,
-    }
-}
-
-/// The one table Arrow -> BigQuery: type, whether it repeats, and why.
-fn arrow_to_bigquery(
-    data_type: &DataType,
-    extension: Option<Extension>,
-) -> Result<(BigQueryType, bool, String)> {
-    let simple = |bigquery_type: BigQueryType, reason: &str| Ok((bigquery_type, false, reason.to_owned()));
-    match extension {
-        Some(Extension::Json) => return simple(BigQueryType::Json, "JSON stays JSON"),
-        Some(Extension::Uuid) => {
-            return simple(BigQueryType::String, "BigQuery has no UUID type; its text keeps every value");
-        }
-        Some(Extension::GeoWkt) => return simple(BigQueryType::Geography, "well-known text on WGS 84"),
-        None => {}
-    }
-    match data_type {
-        DataType::Boolean => simple(BigQueryType::Bool, "same values"),
-        DataType::Int8
-        | DataType::Int16
-        | DataType::Int32
-        | DataType::Int64
-        | DataType::UInt8
-        | DataType::UInt16
-        | DataType::UInt32 => simple(BigQueryType::Int64, "every value fits 64 bits"),
-        DataType::UInt64 => {
-            simple(BigQueryType::Numeric(Some((20, 0))), "unsigned 64-bit values go beyond INT64")
-        }
-        DataType::Float16 | DataType::Float32 | DataType::Float64 => {
-            simple(BigQueryType::Float64, "every value is an IEEE double")
-        }
-        DataType::Decimal32(precision, scale)
-        | DataType::Decimal64(precision, scale)
-        | DataType::Decimal128(precision, scale)
-        | DataType::Decimal256(precision, scale) => {
-            let bigquery_type = BigQueryType::decimal(*precision, *scale);
-            let reason = match bigquery_type {
-                BigQueryType::String => "more digits than BIGNUMERIC holds; text keeps them",
-                _ => "exact decimal with the same digits",
-            };
-            simple(bigquery_type, reason)
-        }
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => simple(BigQueryType::String, "text"),
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
-            simple(BigQueryType::Bytes, "bytes as they are")
-        }
-        DataType::Date32 | DataType::Date64 => simple(BigQueryType::Date, "calendar date"),
-        DataType::Timestamp(unit, zone) => {
-            let (bigquery_type, reason) = match zone {
-                Some(_) => (BigQueryType::Timestamp, "an instant"),
-                None => (BigQueryType::DateTime, "no zone at the source, so none is invented"),
-            };
-            let nanos =
-                if *unit == TimeUnit::Nanosecond { "; digits below microseconds do not fit" } else { "" };
-            Ok((bigquery_type, false, format!("{reason}{nanos}")))
-        }
-        DataType::Time32(_) | DataType::Time64(_) => simple(BigQueryType::Time, "time of day"),
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            let (bigquery_type, nested, reason) = arrow_to_bigquery(item.data_type(), None)?;
-            if nested {
-                return Err(no_mapping(data_type));
-            }
-            Ok((bigquery_type, true, format!("array; {reason}")))
-        }
-        DataType::Struct(fields) => {
-            let fields = fields
-                .iter()
-                .map(|field| {
-                    let (data_type, repeated, _) = arrow_to_bigquery(field.data_type(), None)?;
-                    let mode = if repeated { Mode::Repeated } else { Mode::Nullable };
-                    Ok(RecordField { name: field.name().clone(), data_type, mode })
-                })
-                .collect::<Result<Vec<_>>>()?;
-            Ok((BigQueryType::Record(fields), false, "record with the same fields".to_owned()))
-        }
-        DataType::Dictionary(_, values) => arrow_to_bigquery(values, None),
-        DataType::Null => simple(BigQueryType::String, "no value to tell a type from"),
-        other => Err(no_mapping(other)),
-    }
-}
-
-fn no_mapping(data_type: &DataType) -> Error {
-    Error::new(ErrorKind::TypeMapping, format!("Arrow type {data_type} has no BigQuery type"))
-        .hint("leave the column out with `source.columns`, or drop it with an override")
-}
-
 fn apply_override(
     mapped: &mut ColumnMapping,
     column: &ColumnSchema,
@@ -383,6 +344,9 @@ fn apply_override(
     {
         return Err(impossible(column, &bigquery_type));
     }
+    if matches!(bigquery_type, BigQueryType::Record(_)) && bigquery_type != mapped.bigquery_type {
+        return Err(impossible(column, &bigquery_type));
+    }
     // Without a format of its own, an override accepts what detection found for that type.
     let offered = detection
         .filter(|_| wanted.format.is_none())
@@ -399,7 +363,9 @@ fn apply_override(
         Recipe::Direct => "set by the job".to_owned(),
         _ => format!("set by the job; read {recipe}"),
     };
-    mapped.lossless = if recipe == Recipe::Direct { mapped.lossless } else { Lossless::Conditional };
+    // A type that is offered as one that holds every value loses nothing more than the proposal did.
+    let wider = wider(column, mapped).iter().any(|offer| offer.bigquery_type == bigquery_type);
+    mapped.lossless = if wider { mapped.lossless } else { Lossless::Conditional };
     mapped.alternatives.retain(|offer| offer.bigquery_type != bigquery_type);
     mapped.bigquery_type = bigquery_type;
     mapped.recipe = recipe;
@@ -407,6 +373,36 @@ fn apply_override(
     mapped.score = 1.0;
     mapped.confidence = Confidence::High;
     Ok(())
+}
+
+/// BigQuery's limits of a table.
+fn check_size(table: &TableSchema, columns: &[ColumnMapping], added: usize) -> Result<()> {
+    let leaves: usize = columns.iter().map(|column| column.bigquery_type.leaves()).sum();
+    if leaves + added > MAX_COLUMNS {
+        let text = format!(
+            "table {} has {} columns, nested ones included, and BigQuery takes {MAX_COLUMNS}",
+            table.table,
+            leaves + added
+        );
+        let hint = "choose columns with `source.columns`, or load records as JSON with overrides";
+        return Err(Error::new(ErrorKind::TypeMapping, text).with("table", &table.table).hint(hint));
+    }
+    Ok(())
+}
+
+fn check_description(text: &str) -> Result<String> {
+    if text.chars().count() > MAX_DESCRIPTION {
+        return Err(Error::new(ErrorKind::TypeMapping, "the description of a column is too long")
+            .hint(format!("BigQuery takes {MAX_DESCRIPTION} characters")));
+    }
+    Ok(text.to_owned())
+}
+
+/// The source's comment and the name that a column has there.
+fn with_source_name(comment: Option<&str>, name: &str) -> String {
+    let note = format!("source column: {name}");
+    let text = comment.map_or_else(|| note.clone(), |comment| format!("{comment}; {note}"));
+    text.chars().take(MAX_DESCRIPTION).collect()
 }
 
 fn impossible(column: &ColumnSchema, bigquery_type: &BigQueryType) -> Error {

@@ -7,10 +7,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::added::{AddedMapping, AddedValue};
+use super::advice::{LayoutAdvice, Partitioning};
 use super::bigquery::{BigQueryType, Mode};
+use super::ddl;
+use super::diff::MappingDiff;
 use super::recipe::Recipe;
 use super::table::TableRef;
 use super::target::{TargetColumn, TargetRef, TargetTable};
+use crate::error::{Error, ErrorKind, Result};
 
 /// How sure a mapping is, as a band; the score behind it is in `0.0..=1.0`.
 ///
@@ -95,7 +100,7 @@ impl fmt::Display for Warning {
 }
 
 /// What the values of a sample said about one type.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     /// Values looked at, without NULL and null tokens.
     pub values: usize,
@@ -110,7 +115,7 @@ pub struct Evidence {
 }
 
 /// Another type that the column could get.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Alternative {
     /// The type.
     pub bigquery_type: BigQueryType,
@@ -127,7 +132,7 @@ pub struct Alternative {
 }
 
 /// The proposal for one column.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ColumnMapping {
     /// Name at the source.
     pub source_name: String,
@@ -161,19 +166,39 @@ pub struct ColumnMapping {
     pub overridden: bool,
 }
 
+impl ColumnMapping {
+    /// What of it counts for [`TableMapping::hash`], in a form that never changes.
+    fn identity(&self) -> String {
+        format!(
+            "column {:?} {:?} {} {} {} {:?} {}",
+            self.source_name,
+            self.target_name,
+            self.bigquery_type,
+            self.mode.as_str(),
+            self.recipe.kind(),
+            self.recipe.format().unwrap_or_default(),
+            self.arrow_type
+        )
+    }
+}
+
 /// The proposal for one table. See [`SchemaMapper`](super::SchemaMapper).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct TableMapping {
     /// The source table.
     pub table: TableRef,
     /// Its columns, without the dropped ones.
     pub columns: Vec<ColumnMapping>,
+    /// Columns that the source does not have, behind the others.
+    pub added: Vec<AddedMapping>,
     /// Columns that overrides drop.
     pub dropped: Vec<String>,
     /// Columns of the primary key, by their names at the source.
     pub primary_key: Vec<String>,
     /// The table's comment.
     pub description: Option<String>,
+    /// How to lay the table out.
+    pub advice: LayoutAdvice,
 }
 
 impl TableMapping {
@@ -195,25 +220,29 @@ impl TableMapping {
                 mode: column.mode,
                 description: column.description.clone(),
             })
+            .chain(self.added.iter().map(AddedMapping::target))
             .collect();
         TargetTable { target, columns, description: self.description.clone() }
     }
 
     /// Hash of everything that decides what rows look like at the destination: names, types, modes and
-    /// recipes. Reasons, scores and warnings do not count. 32 hexadecimal digits.
+    /// recipes. Reasons, scores and warnings do not count, nor does the order of the columns, nor how a
+    /// library spells a type or orders the fields of a document. 32 hexadecimal digits.
     #[must_use]
     pub fn hash(&self) -> String {
+        let mut lines: Vec<String> = self.columns.iter().map(ColumnMapping::identity).collect();
+        lines.extend(self.added.iter().map(|added| {
+            let value = match &added.value {
+                AddedValue::LoadedAt => "loaded_at".to_owned(),
+                AddedValue::LoadId => "load_id".to_owned(),
+                AddedValue::Constant(text) => format!("constant {text:?}"),
+            };
+            format!("added {:?} {} {value}", added.target_name, added.bigquery_type)
+        }));
+        lines.sort_unstable();
         let mut hasher = blake3::Hasher::new();
-        for column in &self.columns {
-            let line = json!([
-                column.source_name,
-                column.target_name,
-                column.bigquery_type,
-                column.mode,
-                column.recipe,
-                column.arrow_type
-            ]);
-            hasher.update(line.to_string().as_bytes());
+        for line in lines {
+            hasher.update(line.as_bytes());
             hasher.update(b"\n");
         }
         hasher.finalize().to_hex()[..32].to_owned()
@@ -225,9 +254,11 @@ impl TableMapping {
         json!({
             "table": self.table,
             "columns": self.columns,
+            "added": self.added,
             "dropped": self.dropped,
             "primary_key": self.primary_key,
             "description": self.description,
+            "advice": self.advice,
             "hash": self.hash(),
         })
     }
@@ -239,11 +270,67 @@ impl TableMapping {
         target.columns.iter().map(TargetColumn::to_bigquery_json).collect()
     }
 
+    /// Reads the JSON form back, for example that of the mapping that a person has approved.
+    ///
+    /// # Errors
+    /// `config` for another document, and for one whose columns do not have the hash that it names.
+    pub fn from_json(document: &Value) -> Result<Self> {
+        let invalid = |text: String| {
+            Error::config(text).operation("read mapping").hint("give what `to_json` has written, unchanged")
+        };
+        let mapping = Self::deserialize(document).map_err(|error| invalid(format!("no mapping: {error}")))?;
+        match document.get("hash").and_then(Value::as_str) {
+            Some(hash) if hash == mapping.hash() => Ok(mapping),
+            Some(hash) => Err(invalid(format!("the mapping says hash {hash} but has {}", mapping.hash()))),
+            None => Err(invalid("the mapping has no hash".to_owned())),
+        }
+    }
+
+    /// Checks that this is the mapping that somebody approved.
+    ///
+    /// # Errors
+    /// `schema_changed` for another hash.
+    pub fn check_approved(&self, hash: &str) -> Result<()> {
+        if self.hash() == hash {
+            return Ok(());
+        }
+        let text = format!("the mapping of table {} is not the approved one", self.table);
+        Err(Error::new(ErrorKind::SchemaChanged, text)
+            .with("approved", hash)
+            .with("found", self.hash())
+            .hint("compare both with diff and approve the new hash, or pin columns with overrides"))
+    }
+
+    /// What changed since `before`, for a table that is `target` at BigQuery.
+    #[must_use]
+    pub fn diff(&self, before: &Self, target: &TargetRef) -> MappingDiff {
+        MappingDiff::between(before, self, target)
+    }
+
+    /// `CREATE TABLE IF NOT EXISTS` in BigQuery's SQL; `advised` adds the advised partitioning and clustering.
+    #[must_use]
+    pub fn to_ddl(&self, target: &TargetRef, advised: bool) -> String {
+        ddl::create_table(&self.target_table(target.clone()), advised.then_some(&self.advice))
+    }
+
     /// All warnings with the names of their columns.
     pub fn warnings(&self) -> impl Iterator<Item = (&str, &Warning)> {
         self.columns.iter().flat_map(|column| {
             column.warnings.iter().map(move |warning| (column.source_name.as_str(), warning))
         })
+    }
+
+    fn advice_text(&self, text: &mut String) {
+        if let Some(advised) = &self.advice.partitioning {
+            let Partitioning { column, granularity } = &advised.partitioning;
+            text.push_str(&format!("advice: partition by {column} ({granularity}): {}\n", advised.reason));
+            for warning in &advised.warnings {
+                text.push_str(&format!("    warning {warning}\n"));
+            }
+        }
+        for advised in &self.advice.clustering {
+            text.push_str(&format!("advice: cluster by {}: {}\n", advised.column, advised.reason));
+        }
     }
 
     /// A table for people: column, source type, BigQuery type, mode, confidence, reason, then offers and
@@ -294,6 +381,10 @@ impl TableMapping {
             for warning in &column.warnings {
                 text.push_str(&format!("    warning {warning}\n"));
             }
+        }
+        self.advice_text(&mut text);
+        for added in &self.added {
+            text.push_str(&format!("added: {} {}\n", added.target_name, added.bigquery_type));
         }
         text
     }

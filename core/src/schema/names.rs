@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use crate::error::{Error, ErrorKind, Result};
+
 /// Longest name in characters.
 const MAX_CHARS: usize = 300;
 
@@ -69,9 +71,39 @@ pub fn target_name(name: &str) -> String {
 /// The order decides who keeps the plain name; pass the columns in the order of the source.
 pub fn target_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let plain: Vec<String> = names.into_iter().map(target_name).collect();
+    numbered(plain, HashSet::new())
+}
+
+/// The same where some columns have been given a name (`Some`), which is checked and kept as it is.
+///
+/// # Errors
+/// `type_mapping` for a given name that BigQuery does not take or that is given twice.
+pub(super) fn target_names_beside<'a>(
+    names: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
+) -> Result<Vec<String>> {
+    let names: Vec<(&str, Option<&str>)> = names.into_iter().collect();
+    let mut given = HashSet::new();
+    for name in names.iter().filter_map(|(_, given)| *given) {
+        check_target_name(name)?;
+        if !given.insert(name.to_lowercase()) {
+            let text = format!("two columns are given the name `{name}`");
+            return Err(Error::new(ErrorKind::TypeMapping, text)
+                .hint("BigQuery compares names without regard to case; give one of them another name"));
+        }
+    }
+    let plain = names.iter().filter(|(_, given)| given.is_none()).map(|(own, _)| target_name(own)).collect();
+    let mut automatic = numbered(plain, given).into_iter();
+    let name = |(_, given): (&str, Option<&str>)| match given {
+        Some(given) => given.to_owned(),
+        None => automatic.next().unwrap_or_default(),
+    };
+    Ok(names.into_iter().map(name).collect())
+}
+
+/// Numbers behind names that are taken, in order.
+fn numbered(plain: Vec<String>, mut taken: HashSet<String>) -> Vec<String> {
     // A suffixed name must not take the plain name of a later column.
     let reserved: HashSet<String> = plain.iter().map(|name| name.to_lowercase()).collect();
-    let mut taken: HashSet<String> = HashSet::with_capacity(plain.len());
     plain
         .into_iter()
         .map(|name| {
@@ -92,6 +124,30 @@ pub fn target_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<String>
             }
         })
         .collect()
+}
+
+/// Whether a person may give a column this name: letters, digits, marks and `_`, no leading digit, no
+/// reserved prefix, at most 300 characters.
+///
+/// # Errors
+/// `type_mapping`, with the nearest possible name.
+pub fn check_target_name(name: &str) -> Result<()> {
+    let lower = name.to_lowercase();
+    let reason = if name.is_empty() {
+        "it is empty"
+    } else if name.chars().count() > MAX_CHARS {
+        "it has more than 300 characters"
+    } else if !name.chars().all(|c| c == '_' || c.is_alphanumeric() || is_mark(c)) {
+        "only letters, digits and `_` are possible"
+    } else if name.starts_with(char::is_numeric) {
+        "it begins with a digit"
+    } else if lower.starts_with("__root__") || RESERVED.iter().any(|prefix| lower.starts_with(prefix)) {
+        "BigQuery keeps this beginning for itself"
+    } else {
+        return Ok(());
+    };
+    let text = format!("`{name}` cannot be the name of a column: {reason}");
+    Err(Error::new(ErrorKind::TypeMapping, text).hint(format!("possible is `{}`", target_name(name))))
 }
 
 /// Combining marks that NFC leaves, for example Indic vowel signs: part of the letter before them.
@@ -153,6 +209,33 @@ mod tests {
             let once = target_name(name);
             assert_eq!(target_name(&once), once, "{name:?}");
         }
+    }
+
+    #[test]
+    fn given_names_are_checked_and_kept() {
+        let names =
+            |names: &[(&'static str, Option<&'static str>)]| target_names_beside(names.iter().copied());
+        assert_eq!(
+            names(&[("a", Some("b")), ("b", None), ("c", Some("x__y"))]).unwrap(),
+            ["b", "b_2", "x__y"]
+        );
+        assert_eq!(names(&[("ID", None), ("x", Some("id"))]).unwrap(), ["ID_2", "id"]);
+        assert!(
+            names(&[("a", Some("id")), ("b", Some("ID"))]).unwrap_err().to_string().contains("two columns")
+        );
+        for (name, possible) in [
+            ("Order ID", "Order_ID"),
+            ("2nd", "_2nd"),
+            ("_PARTITIONTIME", "c_PARTITIONTIME"),
+            ("__ROOT__x", "_ROOT_x"),
+            ("", "column"),
+            ("a.b", "a_b"),
+        ] {
+            let error = check_target_name(name).unwrap_err().to_string();
+            assert!(error.contains(&format!("possible is `{possible}`")), "{error}");
+        }
+        assert!(check_target_name(&"x".repeat(301)).is_err());
+        check_target_name(&"x".repeat(300)).unwrap();
     }
 
     #[test]

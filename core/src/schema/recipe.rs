@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How each value becomes one of the target type.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Recipe {
@@ -57,6 +57,27 @@ pub enum Recipe {
 }
 
 impl Recipe {
+    /// The stable name, as in its JSON form.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::ToText => "to_text",
+            Self::ParseInteger => "parse_integer",
+            Self::ParseDecimal => "parse_decimal",
+            Self::ParseFloat => "parse_float",
+            Self::ParseBool { .. } => "parse_bool",
+            Self::ParseDate { .. } => "parse_date",
+            Self::ParseTime { .. } => "parse_time",
+            Self::ParseDateTime { .. } => "parse_date_time",
+            Self::ParseTimestamp { .. } => "parse_timestamp",
+            Self::ParseJson => "parse_json",
+            Self::IntegerToBool => "integer_to_bool",
+            Self::EpochSeconds => "epoch_seconds",
+            Self::EpochMillis => "epoch_millis",
+        }
+    }
+
     /// The `format` of an override that gives this recipe, where it has one.
     #[must_use]
     pub fn format(&self) -> Option<String> {

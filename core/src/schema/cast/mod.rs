@@ -9,19 +9,23 @@ mod possible;
 mod temporal;
 mod text;
 mod to_json;
-mod to_text;
+pub(super) mod to_text;
 
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow_schema::SchemaRef;
+use arrow_array::{
+    Array, ArrayRef, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondArray, UInt32Array,
+};
+use arrow_schema::{DataType, SchemaRef};
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::kernel::Kernel;
 use self::parse::Misfit;
 pub use self::possible::{possible_types, recipe_for};
-use super::bigquery::Mode;
+use super::added::{AddedMapping, AddedValue};
+use super::bigquery::{BigQueryType, Mode};
 use super::mapping::{ColumnMapping, TableMapping};
 use super::table::ColumnSchema;
 use super::target::TargetRef;
@@ -88,6 +92,8 @@ pub struct Caster {
     columns: Vec<ColumnCast>,
     /// Name and place in the input of the columns of the primary key that are there.
     key: Vec<(String, usize)>,
+    /// Name and, once it is known, the one value of the columns that the source does not have.
+    added: Vec<(AddedMapping, Option<ArrayRef>)>,
     input: SchemaRef,
     output: SchemaRef,
     policy: RejectPolicy,
@@ -118,7 +124,32 @@ impl Caster {
             .iter()
             .filter_map(|name| Some((name.clone(), input.index_of(name).ok()?)))
             .collect();
-        Ok(Self { columns, key, input: Arc::clone(input), output, policy })
+        let added = mapping.added.iter().map(|column| {
+            let value = match &column.value {
+                AddedValue::Constant(text) => Some(constant(text, &column.bigquery_type)?),
+                AddedValue::LoadedAt | AddedValue::LoadId => None,
+            };
+            Ok((column.clone(), value))
+        });
+        let added = added.collect::<Result<_>>()?;
+        Ok(Self { columns, key, added, input: Arc::clone(input), output, policy })
+    }
+
+    /// Tells which load the rows belong to, for columns that the mapping adds. Without such columns it need
+    /// not be called.
+    #[must_use]
+    pub fn for_load(mut self, load_id: &str, loaded_at: Timestamp) -> Self {
+        for (column, value) in &mut self.added {
+            match column.value {
+                AddedValue::LoadId => *value = Some(Arc::new(StringArray::from(vec![load_id]))),
+                AddedValue::LoadedAt => {
+                    let micros = TimestampMicrosecondArray::from(vec![loaded_at.as_microsecond()]);
+                    *value = Some(Arc::new(micros.with_timezone("UTC")));
+                }
+                AddedValue::Constant(_) => {}
+            }
+        }
+        self
     }
 
     /// The schema of the batches that [`Self::cast`] returns.
@@ -152,6 +183,13 @@ impl Caster {
                 return Err(self.is_null(batch, column, row));
             }
             arrays.push(cast.array);
+        }
+        let first = UInt32Array::from(vec![0; batch.num_rows()]);
+        for (column, value) in &self.added {
+            let value = value.as_ref().ok_or_else(|| {
+                Error::internal(format!("added column `{}` has no value: for_load", column.target_name))
+            })?;
+            arrays.push(arrow_select::take::take(value, &first, None)?);
         }
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.output), arrays, &options)?;
@@ -249,6 +287,19 @@ impl ColumnCast {
             examples,
         })
     }
+}
+
+/// One value of a type, from its text.
+pub(super) fn constant(text: &str, target: &BigQueryType) -> Result<ArrayRef> {
+    let recipe = recipe_for(&DataType::Utf8, target, None)?;
+    let kernel = Kernel::plan(&DataType::Utf8, None, target, Mode::Nullable, &recipe)?;
+    let cast = kernel.run(&(Arc::new(StringArray::from(vec![text])) as ArrayRef))?;
+    if cast.rejected.is_empty() && cast.array.is_valid(0) {
+        return Ok(cast.array);
+    }
+    let text = format!("constant `{text}` does not fit {target}");
+    Err(Error::new(ErrorKind::TypeMapping, text)
+        .hint("give another value or another type; STRING takes any text"))
 }
 
 /// The value of one cell for people, cut to a readable length.

@@ -40,9 +40,11 @@ fn table(columns: Vec<ColumnMapping>, key: &[&str]) -> TableMapping {
     TableMapping {
         table: TableRef::new("public", "t"),
         columns,
+        added: Vec::new(),
         dropped: Vec::new(),
         primary_key: key.iter().map(|&name| name.to_owned()).collect(),
         description: None,
+        advice: crate::schema::LayoutAdvice::default(),
     }
 }
 

@@ -21,7 +21,7 @@ const MICROS_PER_SECOND: i64 = 1_000_000;
 /// The texts of a column: numbers plain, decimals with all digits of their scale, dates and times as ISO
 /// 8601 with as many digits of the second as needed, `Z` behind instants, bytes in base64, lists, records
 /// and maps as JSON.
-pub(super) fn column(array: &ArrayRef, extension: Option<Extension>) -> Result<StringArray> {
+pub(in crate::schema) fn column(array: &ArrayRef, extension: Option<Extension>) -> Result<StringArray> {
     if extension == Some(Extension::Uuid) && *array.data_type() == DataType::FixedSizeBinary(16) {
         let source = array.as_fixed_size_binary();
         return Ok(texts(array, |row, out| uuid(source.value(row), out)));
