@@ -16,6 +16,9 @@ pub const BATCH_ROWS: usize = 65_536;
 /// Wished bytes of a batch.
 pub const BATCH_BYTES: usize = 16 * 1024 * 1024;
 
+/// Bytes past which a sample of a table takes no more rows, so that it fits any budget however wide they are.
+pub const SAMPLE_BYTES: usize = 8 * 1024 * 1024;
+
 /// Bytes that the values of a batch occupy. A slice counts only its own share, unlike
 /// `get_array_memory_size`, which counts the whole buffers behind it.
 #[must_use]

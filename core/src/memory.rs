@@ -14,7 +14,7 @@ use futures::stream;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::batch::BatchStream;
+use crate::batch::{BatchStream, SAMPLE_BYTES, split_by_bytes};
 use crate::connection::Connection;
 use crate::connector::{
     Capability, Category, Connector, Credentialed, CursorFilter, CursorSummary, Descriptor, Destination,
@@ -197,7 +197,9 @@ impl Source for OpenMemory {
 
     async fn sample(&self, table: &TableRef, rows: usize) -> Result<RecordBatch> {
         let batch = self.find(table)?.batch;
-        Ok(batch.slice(0, rows.min(batch.num_rows())))
+        let head = batch.slice(0, rows.min(batch.num_rows()));
+        let piece = split_by_bytes(&head, SAMPLE_BYTES).next();
+        Ok(piece.unwrap_or(head))
     }
 
     async fn begin(&self, table: &TableRef) -> Result<Box<dyn ReadSession>> {
@@ -267,8 +269,7 @@ impl ReadSession for MemorySession {
         let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(indices.len()));
         let batch = RecordBatch::try_new_with_options(schema, columns, &options)?;
         let bytes = if plan.batch_bytes == 0 { crate::batch::BATCH_BYTES } else { plan.batch_bytes };
-        let pieces: Vec<_> =
-            crate::batch::split_by_bytes(&batch, bytes).filter(|b| b.num_rows() > 0).map(Ok).collect();
+        let pieces: Vec<_> = split_by_bytes(&batch, bytes).filter(|b| b.num_rows() > 0).map(Ok).collect();
         Ok(Box::pin(stream::iter(pieces)))
     }
 

@@ -8,7 +8,7 @@ use arrow_schema::SchemaRef;
 use arrow_select::filter::filter_record_batch;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use transload_core::batch::{BATCH_BYTES, batch_bytes, split_by_bytes};
+use transload_core::batch::{BATCH_BYTES, SAMPLE_BYTES, batch_bytes, split_by_bytes};
 use transload_core::connector::{CursorSummary, ReadPlan, ReadSession, Split};
 use transload_core::schema::{CursorValue, TableRef, TableSchema};
 use transload_core::{BatchStream, Error, ErrorKind, Result, ResultExt as _};
@@ -123,7 +123,7 @@ impl Files {
     pub(crate) fn sample(&self, rows: usize) -> Result<RecordBatch> {
         let (fields, schema) = self.fields(&[])?;
         let mut parts = Vec::new();
-        let mut left = rows;
+        let (mut left, mut bytes) = (rows, 0);
         for (number, (file, content)) in self.files.iter().enumerate() {
             let share = left.div_ceil(self.files.len() - number);
             let found = match content {
@@ -131,9 +131,10 @@ impl Files {
                 Content::Parquet(parquet) => parquet_sample(parquet, file, &fields, &schema, share)?,
             };
             left -= found.iter().map(RecordBatch::num_rows).sum::<usize>().min(left);
+            bytes += found.iter().map(batch_bytes).sum::<usize>();
             parts.extend(found);
             file.unchanged()?;
-            if left == 0 {
+            if left == 0 || bytes >= SAMPLE_BYTES {
                 break;
             }
         }
@@ -183,13 +184,15 @@ fn parquet_sample(
     let mut left = rows;
     for (number, group) in chosen.iter().enumerate() {
         let mut share = left.div_ceil(chosen.len() - number);
+        let mut bytes = 0;
         for batch in parquet.read(&file.path, vec![*group], fields, Arc::clone(schema), SAMPLE_BATCH)? {
             let batch = batch?;
             let take = batch.num_rows().min(share);
+            bytes += batch_bytes(&batch);
             found.push(batch.slice(0, take));
             share -= take;
             left -= take;
-            if share == 0 {
+            if share == 0 || bytes >= SAMPLE_BYTES / chosen.len() {
                 break;
             }
         }

@@ -11,7 +11,7 @@ use futures::{TryStreamExt as _, stream};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use transload_core::batch::{BATCH_BYTES, BATCH_ROWS, BatchStream};
+use transload_core::batch::{BATCH_BYTES, BATCH_ROWS, BatchStream, SAMPLE_BYTES};
 use transload_core::connector::{CursorSummary, ReadPlan, ReadSession, Split};
 use transload_core::schema::{ColumnSchema, CursorValue, TableSchema};
 use transload_core::{Error, Result};
@@ -248,7 +248,11 @@ impl PostgresSession {
 
     /// Up to `rows` rows: of a share of the pages, spread over the table, or the first ones.
     pub(crate) async fn read_sample(&self, rows: usize, share: Option<f64>) -> Result<BatchStream> {
-        let plan = ReadPlan { limit: u64::try_from(rows).ok(), ..ReadPlan::default() };
+        let plan = ReadPlan {
+            limit: u64::try_from(rows).ok(),
+            batch_bytes: SAMPLE_BYTES / 4,
+            ..ReadPlan::default()
+        };
         let sampled = share.map(|share| format!(" TABLESAMPLE SYSTEM ({share:.4})")).unwrap_or_default();
         let sql = self.copy_sql(&plan, &Pages::ALL, &sampled)?;
         let own = Arc::clone(&self.own.connection).lock_owned().await;

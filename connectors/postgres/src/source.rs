@@ -4,6 +4,7 @@ use arrow_array::RecordBatch;
 use arrow_select::concat::concat_batches;
 use async_trait::async_trait;
 use futures::StreamExt as _;
+use transload_core::batch::{SAMPLE_BYTES, batch_bytes};
 use transload_core::connector::{ReadSession, SchemaInfo, ServerInfo, Source, TableInfo};
 use transload_core::schema::{TableRef, TableSchema};
 use transload_core::{Error, ErrorKind, Result, ResultExt as _, Secret};
@@ -82,12 +83,16 @@ impl Source for PostgresSource {
         for share in [session.sample_share(rows), None] {
             let mut reading = session.read_sample(rows, share).await?;
             batches.clear();
-            while let Some(batch) = reading.next().await {
-                batches.push(batch?);
+            let (mut found, mut bytes) = (0, 0);
+            while bytes < SAMPLE_BYTES
+                && let Some(batch) = reading.next().await.transpose()?
+            {
+                found += batch.num_rows();
+                bytes += batch_bytes(&batch);
+                batches.push(batch);
             }
             // A share of the pages may hold too few rows; then the first ones do.
-            let found: usize = batches.iter().map(RecordBatch::num_rows).sum();
-            if share.is_none() || found >= rows {
+            if share.is_none() || found >= rows || bytes >= SAMPLE_BYTES {
                 break;
             }
         }

@@ -6,7 +6,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, params_from_iter};
-use transload_core::batch::{BATCH_BYTES, BATCH_ROWS};
+use transload_core::batch::{BATCH_BYTES, BATCH_ROWS, SAMPLE_BYTES, batch_bytes};
 use transload_core::connector::{CursorSummary, ReadPlan};
 use transload_core::schema::{ColumnSchema, CursorValue};
 use transload_core::{Error, Result};
@@ -129,23 +129,26 @@ impl Reader {
     /// Up to `rows` rows: from thirds of the row numbers of a large table, else the first.
     pub(crate) fn sample(&self, connection: &Connection, rows: usize) -> Result<RecordBatch> {
         let (fields, schema) = self.fields(&[])?;
-        let mut batches = Vec::new();
-        for query in self.sample_queries(connection, &fields, rows)? {
-            let mut sink = |batch: RecordBatch| {
-                batches.push(batch);
-                true
-            };
-            self.run(connection, &query, &fields, &schema, BATCH_BYTES, &mut sink)?;
-        }
-        if batches.iter().map(RecordBatch::num_rows).sum::<usize>() < rows {
+        let collect = |queries: &[Query]| -> Result<(Vec<RecordBatch>, bool)> {
+            let (mut batches, mut enough) = (Vec::new(), false);
+            for query in queries {
+                let share = SAMPLE_BYTES / queries.len().max(1);
+                let mut bytes = 0;
+                let mut sink = |batch: RecordBatch| {
+                    bytes += batch_bytes(&batch);
+                    batches.push(batch);
+                    bytes < share
+                };
+                self.run(connection, query, &fields, &schema, share / 2, &mut sink)?;
+                enough |= bytes >= share;
+            }
+            enough |= batches.iter().map(RecordBatch::num_rows).sum::<usize>() >= rows;
+            Ok((batches, enough))
+        };
+        let (mut batches, enough) = collect(&self.sample_queries(connection, &fields, rows)?)?;
+        if !enough {
             // Gaps in the row numbers: the first rows are the better sample.
-            batches.clear();
-            let query = query::read(&self.table, &fields, None, Some(wide(rows)))?;
-            let mut sink = |batch: RecordBatch| {
-                batches.push(batch);
-                true
-            };
-            self.run(connection, &query, &fields, &schema, BATCH_BYTES, &mut sink)?;
+            batches = collect(&[query::read(&self.table, &fields, None, Some(wide(rows)))?])?.0;
         }
         let empty = RecordBatch::new_empty(Arc::clone(&schema));
         Ok(batches.into_iter().try_fold(empty, |all, next| concat(&all, &next))?)

@@ -215,7 +215,8 @@ pub trait Source: Send + Sync + fmt::Debug {
     async fn describe(&self, table: &TableRef) -> Result<TableSchema>;
 
     /// Up to `rows` rows as one batch, from anywhere in the table, in the schema that
-    /// [`Self::describe`] gives. An empty table gives an empty batch.
+    /// [`Self::describe`] gives; fewer when [`SAMPLE_BYTES`](crate::batch::SAMPLE_BYTES) are together. An empty
+    /// table gives an empty batch.
     ///
     /// # Errors
     /// As [`Self::describe`].

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
 use transload_core::Result;
-use transload_core::batch::BATCH_ROWS;
+use transload_core::batch::{BATCH_ROWS, SAMPLE_BYTES, batch_bytes};
 
 use super::block::{BLOCK, BlockReader, line_start};
 use super::columns::TextColumn;
@@ -184,13 +184,14 @@ pub(crate) fn sample(
             left -= take;
         }
     }
-    let mut batches = Vec::new();
+    let (mut batches, mut bytes) = (Vec::new(), 0);
     for batch in read(start..end)? {
         let batch = batch?;
         let take = batch.num_rows().min(left);
+        bytes += batch_bytes(&batch);
         batches.push(batch.slice(0, take));
         left -= take;
-        if left == 0 {
+        if left == 0 || bytes >= SAMPLE_BYTES {
             break;
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use transload_core::ErrorKind;
+use transload_core::batch::SAMPLE_BYTES;
 use transload_core::connector::{ReadPlan, Split};
 
 use super::numbered;
@@ -23,6 +24,7 @@ pub(super) fn add(cases: &mut Cases) {
     cases.add("source::splits_cover_each_row_once", splits_cover_each_row_once);
     cases.add("source::batch_bytes", batch_bytes);
     cases.add("source::batches_are_bounded", batches_are_bounded);
+    cases.add("source::samples_are_bounded", samples_are_bounded);
     cases.add("source::wide_table", wide_table);
 }
 
@@ -181,6 +183,18 @@ async fn batches_are_bounded(ctx: Arc<Ctx>) -> Done {
         }
     }
     Ok(())
+}
+
+async fn samples_are_bounded(ctx: Arc<Ctx>) -> Done {
+    let mut table = numbered(&ctx, "fat", 60)?;
+    for row in &mut table.rows {
+        row[1] = Cell::Text("x".repeat(1024 * 1024));
+    }
+    let made = ctx.create(&table).await?;
+    let batch = ctx.open_source().await?.sample(&made, 1000).await?;
+    let bytes = transload_core::batch::batch_bytes(&batch);
+    ensure(batch.num_rows() > 0, || "a sample without rows".to_owned())?;
+    ensure(bytes <= SAMPLE_BYTES * 3 / 2, || format!("a sample of {bytes} bytes"))
 }
 
 async fn wide_table(ctx: Arc<Ctx>) -> Done {
