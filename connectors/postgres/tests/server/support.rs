@@ -31,12 +31,6 @@ pub(crate) async fn open(connection: &Connection) -> Result<Arc<dyn Source>> {
     Registry::new().with(Postgres).source(connection).await
 }
 
-/// The address of another database of the test server.
-pub(crate) fn url_of(database: &str) -> String {
-    let url = url();
-    format!("{}/{database}", url.rsplit_once('/').expect("the address names a database").0)
-}
-
 /// A client that is not transload's.
 pub(crate) async fn client() -> Client {
     connect(&url()).await

@@ -4,6 +4,7 @@
 //! `TRANSLOAD_SEED` repeats the values of a failure, which prints it.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{
@@ -20,7 +21,7 @@ use transload_core::connector::{ReadPlan, Source};
 use transload_core::schema::{Extension, TableRef, TableSchema};
 use transload_core::{Connection, Result};
 
-use crate::support::{client, connect, open, read_plan, url_of};
+use crate::support::{connect, open, read_plan, url};
 
 type Generate = Box<dyn Fn(&mut StdRng) -> String + Send>;
 
@@ -156,7 +157,7 @@ fn array_literal(json: &str) -> String {
 
 /// A database of one test, which is dropped whatever the test does.
 pub(crate) struct Database {
-    pub(crate) name: String,
+    url: String,
     /// Its settings do not depend on those of the database.
     pub(crate) admin: Client,
 }
@@ -167,10 +168,10 @@ impl Database {
     }
 
     pub(crate) fn connection(&self) -> Connection {
-        Connection::from_url(&url_of(&self.name)).unwrap()
+        Connection::from_url(&self.url).unwrap()
     }
 
-    pub(crate) async fn source(&self) -> std::sync::Arc<dyn Source> {
+    pub(crate) async fn source(&self) -> Arc<dyn Source> {
         open(&self.connection()).await.unwrap()
     }
 
@@ -221,7 +222,10 @@ impl Database {
         let mut values: Vec<Option<String>> = edges.into_iter().map(Some).collect();
         values.insert(values.len() / 2, None);
         values.push(None);
-        self.run(&format!("CREATE TABLE place.{table} (id int, v {type_name})")).await;
+        self.run(&format!(
+            "DROP TABLE IF EXISTS place.{table}; CREATE TABLE place.{table} (id int, v {type_name})"
+        ))
+        .await;
         let insert = format!(
             "INSERT INTO place.{table} SELECT at, value::{type_name} FROM unnest($1::text[]) WITH ORDINALITY AS u(value, at)"
         );
@@ -275,12 +279,23 @@ impl Database {
 pub(crate) async fn in_database<F: Future<Output = ()> + Send + 'static>(
     options: &str,
     settings: &[(&str, &str)],
-    test: impl FnOnce(std::sync::Arc<Database>) -> F,
+    test: impl FnOnce(Arc<Database>) -> F,
+) {
+    in_database_of(&url(), options, settings, test).await;
+}
+
+/// The same, at any server.
+pub(crate) async fn in_database_of<F: Future<Output = ()> + Send + 'static>(
+    server: &str,
+    options: &str,
+    settings: &[(&str, &str)],
+    test: impl FnOnce(Arc<Database>) -> F,
 ) {
     let name = format!("transload_{:016x}", rand::rng().random::<u64>());
-    let server = client().await;
+    let url = format!("{}/{name}", server.rsplit_once('/').expect("the address names a database").0);
+    let server = connect(server).await;
     server.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE template0 {options}")).await.unwrap();
-    let admin = connect(&url_of(&name)).await;
+    let admin = connect(&url).await;
     admin
         .batch_execute(
             "CREATE SCHEMA place; SET search_path = place, pg_catalog; SET timezone = 'UTC'; SET datestyle = 'ISO, YMD';
@@ -293,7 +308,7 @@ pub(crate) async fn in_database<F: Future<Output = ()> + Send + 'static>(
         let sql = format!("ALTER DATABASE {name} SET {setting} = {value}");
         server.batch_execute(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
-    let database = std::sync::Arc::new(Database { name: name.clone(), admin });
+    let database = Arc::new(Database { url, admin });
     let outcome = tokio::spawn(test(database)).await;
     server.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await.unwrap();
     if let Err(error) = outcome {
