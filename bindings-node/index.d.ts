@@ -424,6 +424,11 @@ export interface JobDocument {
     backfill_since?: string;
     /** A number for integer cursors, a duration such as `15m` for dates and times. */
     lag?: number | string;
+    /**
+     * `max` (default), or `oldest_transaction`: not past the start of the oldest transaction that is still open at
+     * the source, so that rows it commits later are not missed.
+     */
+    cursor_bound?: "max" | "oldest_transaction";
     lookback?: number | string;
     /** `replace`: go on even if the source is empty and the target is not. */
     allow_empty?: boolean;
@@ -572,6 +577,8 @@ export interface Capability {
   snapshot: boolean;
   /** Incremental loads by a cursor column. */
   cursor: boolean;
+  /** `cursor_bound: "oldest_transaction"`. */
+  open_transactions: boolean;
   replace: boolean;
   append: boolean;
   merge: boolean;

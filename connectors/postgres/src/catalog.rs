@@ -33,21 +33,44 @@ pub(crate) fn quoted(table: &TableRef) -> Result<String> {
     }
 }
 
+/// What keeps a table as it is while a session describes and reads it: a lock that only readers and writers of rows
+/// get past. Without it, a column could change its type between the description and the rows, and a table that is
+/// rewritten or emptied would look empty to an older snapshot.
+///
+/// The first way locks before the snapshot is taken. It is refused for materialised views, foreign tables, and users who
+/// may read some columns only; the second way locks after it (and runs nothing), so the description looks whether the
+/// table was rewritten in between. The last way locks nothing, and is for saying what is wrong.
+pub(crate) fn lock_sql(table: &TableRef) -> Result<[String; 3]> {
+    let name = quoted(table)?;
+    Ok([
+        format!("LOCK TABLE {name} IN ACCESS SHARE MODE; "),
+        format!("EXPLAIN SELECT FROM {name}; "),
+        String::new(),
+    ])
+}
+
 /// Four statements: the table, its columns, its keys and indexes, the types of its columns.
 ///
 /// Pages count only where a range of them can be read by itself: heap tables, and servers that scan ranges of
-/// tuple ids (14 and later); elsewhere each split would scan the whole table. A text is compared by its bytes when
+/// tuple ids (14 and later); elsewhere each split would scan the whole table. A range holds for each partition and
+/// each child by itself, so the largest of them decides. If one of them is something else (a foreign table knows
+/// neither our snapshot nor pages), there are no ranges. A text is compared by its bytes when
 /// it is a cursor, which only an index in that order serves.
 pub(crate) fn describe_sql(table: &TableRef) -> Result<String> {
     let name = quote_literal(&quoted(table)?)?;
     let schema = quote_literal(table.schema.as_deref().unwrap_or_default())?;
     Ok(format!(
         "SELECT c.oid, n.nspname, c.relname, c.reltuples::pg_catalog.int8 AS rows,
-            CASE WHEN c.relkind IN ('r', 'm') AND c.relam = 2 AND current_setting('server_version_num')::pg_catalog.int4 >= 140000
-               THEN pg_relation_size(c.oid) / current_setting('block_size')::pg_catalog.int4 ELSE 0 END AS pages,
+            CASE WHEN current_setting('server_version_num')::pg_catalog.int4 >= 140000 THEN (
+               WITH RECURSIVE tree(oid) AS (SELECT c.oid
+                  UNION SELECT i.inhrelid FROM pg_inherits i JOIN tree ON i.inhparent = tree.oid)
+               SELECT CASE WHEN bool_and(m.relkind = 'p' OR m.relkind IN ('r', 'm') AND m.relam = 2)
+                  THEN max(pg_relation_size(m.oid)) / current_setting('block_size')::pg_catalog.int4 END
+               FROM tree JOIN pg_class m USING (oid)) END AS pages,
             obj_description(c.oid, 'pg_class') AS comment,
             has_table_privilege(c.oid, 'SELECT') OR has_any_column_privilege(c.oid, 'SELECT') AS readable,
-            {schema} = '' OR EXISTS (SELECT FROM pg_namespace WHERE nspname = {schema}) AS schema_exists
+            {schema} = '' OR EXISTS (SELECT FROM pg_namespace WHERE nspname = {schema}) AS schema_exists,
+            c.relfilenode <> 0 AND c.relfilenode IS DISTINCT FROM pg_relation_filenode(c.oid) AS rewritten
          FROM (SELECT to_regclass({name}) AS oid) AS wanted
             LEFT JOIN pg_class c ON c.oid = wanted.oid AND c.relkind IN ('r', 'v', 'm', 'p', 'f')
             LEFT JOIN pg_namespace n ON n.oid = c.relnamespace;
@@ -103,6 +126,15 @@ pub(crate) fn described(table: &TableRef, results: &[Vec<Row>]) -> Result<Result
             .with("table", table)
             .hint("grant SELECT on it"));
     }
+    if truth(row, "rewritten")? {
+        return Err(Error::new(
+            ErrorKind::Conflict,
+            format!("table {table} was rewritten while it was looked at"),
+        )
+        .retryable(true)
+        .with("table", table)
+        .hint("run again"));
+    }
     let mut described = Vec::with_capacity(columns.len());
     let mut reads = Vec::with_capacity(columns.len());
     let types = Types::read(types)?;
@@ -116,7 +148,7 @@ pub(crate) fn described(table: &TableRef, results: &[Vec<Row>]) -> Result<Result
     found.comment = owned(row, "comment")?;
     found.rows_estimate = text(row, "rows")?.parse::<i64>().ok().and_then(|rows| u64::try_from(rows).ok());
     add_keys(&mut found, keys)?;
-    let pages = text(row, "pages")?.parse().unwrap_or(0);
+    let pages = optional(row, "pages")?.and_then(|pages| pages.parse().ok()).unwrap_or(0);
     Ok(Ok(Described { quoted: quoted(&real)?, table: found, reads, pages }))
 }
 

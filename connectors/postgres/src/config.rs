@@ -163,6 +163,10 @@ pub struct PostgresConfig {
     /// Questions without an answer after which the connection is given up. Default: the system's.
     #[serde(default)]
     pub keepalives_count: Option<u32>,
+    /// Seconds that the server may be silent while an answer or rows are awaited. Default: no limit; a peer that is
+    /// gone is noticed by the questions of `keepalives`, one that hangs is not.
+    #[serde(default)]
+    pub read_timeout: Option<u64>,
     /// What the server shows as the client's name. Default: `transload`.
     #[serde(default = "default_application_name")]
     pub application_name: String,
@@ -175,6 +179,7 @@ impl PostgresConfig {
         let at_least_one = [
             ("connect_timeout", Some(self.connect_timeout)),
             ("statement_timeout", self.statement_timeout),
+            ("read_timeout", self.read_timeout),
             ("keepalives_idle", Some(self.keepalives_idle)),
             ("keepalives_interval", self.keepalives_interval),
             ("keepalives_count", self.keepalives_count.map(u64::from)),

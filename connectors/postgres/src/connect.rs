@@ -17,7 +17,7 @@ use transload_core::{Error, ErrorKind, Result, Secret};
 use transload_sql::quote_literal;
 
 use crate::config::{ChannelBinding, PostgresConfig, TargetSessionAttrs, TlsMode};
-use crate::error::{connect_error, connect_timeout, error, socket_error};
+use crate::error::{connect_error, connect_timeout, error, silence, socket_error};
 use crate::hosts::{Address, Role, addresses};
 use crate::passfile;
 use crate::tap::{Socket, Tap, TapTls};
@@ -30,6 +30,7 @@ pub(crate) struct Connect {
     wanted: TargetSessionAttrs,
     tls: MakeRustlsConnect,
     timeout: Duration,
+    read_timeout: Option<Duration>,
     keepalive: Option<TcpKeepalive>,
     settings: Arc<str>,
 }
@@ -42,8 +43,10 @@ struct Target {
 
 /// An open connection: what asks the driver, and the stream under it.
 pub(crate) struct Opened {
-    pub(crate) client: Client,
+    client: Client,
     pub(crate) tap: Tap,
+    /// How long the server may be silent when something is awaited.
+    pub(crate) read_timeout: Option<Duration>,
     peer: Peer,
 }
 
@@ -71,6 +74,7 @@ impl Connect {
             wanted: options.target_session_attrs,
             tls: MakeRustlsConnect::new(client_config(options)?),
             timeout: Duration::from_secs(options.connect_timeout),
+            read_timeout: options.read_timeout.map(Duration::from_secs),
             keepalive: options.keepalives.then(|| keepalive(options)),
             settings: settings(options).into(),
         })
@@ -120,7 +124,7 @@ impl Connect {
         if role != Role::Any {
             check_role(&client, &peer, role).await?;
         }
-        Ok(Opened { client, tap, peer })
+        Ok(Opened { client, tap, read_timeout: self.read_timeout, peer })
     }
 
     fn tls_to(&self, peer: &Peer) -> TapTls {
@@ -183,7 +187,7 @@ impl Connect {
     /// Opens a connection and asks it, inside a transaction. The last results are those of `sql`.
     pub(crate) async fn ask(&self, sql: &str) -> Result<(Opened, Vec<Vec<SimpleQueryRow>>)> {
         let opened = self.open().await?;
-        let results = batch(&opened.client, &format!("{}; {sql}", self.begin(None)?)).await?;
+        let results = opened.batch(&format!("{}; {sql}", self.begin(None)?)).await?;
         Ok((opened, results))
     }
 }
@@ -192,6 +196,15 @@ impl Opened {
     /// How to reach what this connection is doing; see [`Connect::cancel`].
     pub(crate) fn cancelling(&self) -> (CancelToken, Peer) {
         (self.client.cancel_token(), self.peer.clone())
+    }
+
+    /// Runs statements in one round trip and gives the rows of each.
+    pub(crate) async fn batch(&self, sql: &str) -> Result<Vec<Vec<SimpleQueryRow>>> {
+        let answer = batch(&self.client, sql);
+        match self.read_timeout {
+            None => answer.await,
+            Some(most) => tokio::time::timeout(most, answer).await.map_err(|_| silence(most))?,
+        }
     }
 
     /// The other end.
@@ -310,8 +323,8 @@ fn no_host(mut failed: Vec<Error>) -> Error {
         .source_error(last)
 }
 
-/// Runs statements in one round trip and gives the rows of each.
-pub(crate) async fn batch(client: &Client, sql: &str) -> Result<Vec<Vec<SimpleQueryRow>>> {
+/// See [`Opened::batch`].
+async fn batch(client: &Client, sql: &str) -> Result<Vec<Vec<SimpleQueryRow>>> {
     let messages = client.simple_query(sql).await.map_err(error)?;
     let mut results = vec![Vec::new()];
     for message in messages {

@@ -1,13 +1,16 @@
 //! One COPY at the server: the statement out, batches in, until the server is ready for the next one.
 
+use std::time::Duration;
+
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
 use transload_core::Result;
 
 use arrow_array::RecordBatch;
 
+use crate::connect::Opened;
 use crate::copy::{CopyDecoder, Step, broken};
-use crate::error::{io_error, server_error};
+use crate::error::{io_error, server_error, silence};
 use crate::reader::Reader;
 use crate::tap::Tap;
 
@@ -17,6 +20,7 @@ const BUFFER: usize = 512 * 1024;
 /// A running COPY. It has the connection for itself; [`CopyStream::end`] gives it back to the driver.
 pub(crate) struct CopyStream {
     reader: Reader,
+    read_timeout: Option<Duration>,
     buffer: Vec<u8>,
     /// What was read and not yet used.
     start: usize,
@@ -30,13 +34,14 @@ pub(crate) struct CopyStream {
 
 impl CopyStream {
     /// Sends one or more statements, the last of which is the COPY, and waits for nothing.
-    pub(crate) async fn begin(tap: &Tap, sql: &str, decoder: CopyDecoder) -> Result<Self> {
+    pub(crate) async fn begin(opened: &Opened, sql: &str, decoder: CopyDecoder) -> Result<Self> {
         let mut message = BytesMut::new();
         frontend::query(sql, &mut message).map_err(io_error)?;
-        let mut reader = Reader::new(tap.take().map_err(io_error)?);
+        let mut reader = Reader::new(Tap::take(&opened.tap).map_err(io_error)?);
         reader.send(&message).await.map_err(io_error)?;
         Ok(Self {
             reader,
+            read_timeout: opened.read_timeout,
             buffer: Vec::new(),
             start: 0,
             end: 0,
@@ -119,13 +124,16 @@ impl CopyStream {
             self.buffer.shrink_to_fit();
         }
         let free = self.buffer.get_mut(self.end..).unwrap_or_default();
-        match self.reader.read(free).await {
-            Ok(read) => self.end += read,
-            Err(error) => {
-                self.lost = true;
-                return Err(io_error(error));
-            }
-        }
+        let reading = self.reader.read(free);
+        let outcome = match self.read_timeout {
+            None => reading.await.map_err(io_error),
+            Some(most) => match tokio::time::timeout(most, reading).await {
+                Ok(outcome) => outcome.map_err(io_error),
+                Err(_) => Err(silence(most)),
+            },
+        };
+        self.lost = outcome.is_err();
+        self.end += outcome?;
         Ok(())
     }
 }

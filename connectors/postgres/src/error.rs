@@ -59,10 +59,20 @@ pub(crate) fn error(error: tokio_postgres::Error) -> Error {
 
 const BROKE: &str = "the connection to PostgreSQL broke";
 
-/// An error of the socket of an open connection.
+/// An error of the socket of an open connection. Reading again is safe.
 pub(crate) fn io_error(error: io::Error) -> Error {
-    let (kind, hint) = of_cause(&error).unwrap_or(UNREACHABLE);
-    Error::new(kind, BROKE).retryable(kind == ErrorKind::Unreachable).source_error(error).hint(hint)
+    let (kind, hint) = match of_cause(&error).unwrap_or(UNREACHABLE) {
+        (ErrorKind::Timeout, _) => (ErrorKind::Timeout, "check the network between, and run again"),
+        other => other,
+    };
+    Error::new(kind, BROKE).retryable(kind != ErrorKind::Tls).source_error(error).hint(hint)
+}
+
+/// The server, or the way to it, hangs.
+pub(crate) fn silence(most: Duration) -> Error {
+    Error::new(ErrorKind::Timeout, format!("PostgreSQL was silent for {} s", most.as_secs())).hint(
+        "check the network between, or raise `read_timeout` if a query may take so long for its first row",
+    )
 }
 
 /// The server's own words: the body of an ErrorResponse, fields of a type byte and a text that ends with 0.
@@ -76,6 +86,13 @@ pub(crate) fn server_error(body: &[u8]) -> Error {
         texts.next()
     };
     let (code, message) = (field(b'C').unwrap_or_default(), field(b'M').unwrap_or_default());
+    // Codes of this one differ between versions and mean much else; the server's routine is exact.
+    if field(b'R').as_deref() == Some("ImportSnapshot") {
+        return Error::new(ErrorKind::Unreachable, "the snapshot of this read is gone")
+            .with("sqlstate", code)
+            .with("detail", message)
+            .hint("the connection that holds it has ended; run again");
+    }
     classified(&code, &message, field(b'D').as_deref(), field(b'H').as_deref())
 }
 

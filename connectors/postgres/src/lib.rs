@@ -16,6 +16,7 @@ mod numeric;
 mod passfile;
 mod reader;
 mod session;
+mod settled;
 mod source;
 mod tap;
 mod tls;
@@ -38,7 +39,8 @@ pub struct Postgres;
 #[async_trait]
 impl Connector for Postgres {
     fn descriptor(&self) -> Descriptor {
-        let capability = Capability::SOURCE.with_schemas().with_snapshot().with_cursor();
+        let capability =
+            Capability::SOURCE.with_schemas().with_snapshot().with_cursor().with_open_transactions();
         Descriptor::new("postgresql", "PostgreSQL", Category::Relational, capability)
             .aliases(&["postgres"])
             .default_port(5432)

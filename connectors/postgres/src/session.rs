@@ -17,10 +17,9 @@ use transload_core::schema::{ColumnSchema, CursorValue, TableSchema};
 use transload_core::{Error, Result};
 
 use crate::catalog::Described;
-use crate::connect::{Connect, Opened, Peer, batch, text};
+use crate::connect::{Connect, Opened, Peer, text};
 use crate::copy::CopyDecoder;
 use crate::copy_stream::CopyStream;
-use crate::error::error;
 use crate::filter::{comparable, condition, select};
 use crate::types::{ReadAs, Wire};
 
@@ -67,7 +66,7 @@ impl OwnConnection {
             false => "SAVEPOINT reading",
             true => "ROLLBACK TO SAVEPOINT reading",
         };
-        CopyStream::begin(&self.opened.tap, &format!("{ahead}; {sql}"), decoder).await
+        CopyStream::begin(&self.opened, &format!("{ahead}; {sql}"), decoder).await
     }
 
     /// The id under which other connections find the snapshot. It cannot be exported from within a
@@ -80,8 +79,7 @@ impl OwnConnection {
             true => "ROLLBACK TO SAVEPOINT reading; RELEASE SAVEPOINT reading; ",
             false => "",
         };
-        let results =
-            batch(&self.opened.client, &format!("{leave}SELECT pg_export_snapshot() AS id")).await?;
+        let results = self.opened.batch(&format!("{leave}SELECT pg_export_snapshot() AS id")).await?;
         let row = results.last().and_then(|rows| rows.first());
         let row = row.ok_or_else(|| Error::internal("no snapshot was exported"))?;
         Ok(self.snapshot.insert(text(row, "id")?.to_owned()).clone())
@@ -232,7 +230,7 @@ impl ReadSession for PostgresSession {
         // A read-only transaction has nothing to commit; ending it tells whether the connection still lives.
         // A read that somebody still holds keeps the connection until it is dropped.
         match self.own.connection.try_lock() {
-            Ok(own) => own.opened.client.batch_execute("ROLLBACK").await.map_err(error),
+            Ok(own) => own.opened.batch("ROLLBACK").await.map(|_| ()),
             Err(_) => Ok(()),
         }
     }
@@ -263,7 +261,7 @@ impl PostgresSession {
         let copy = match &mut lease {
             Lease::Own(own) => own.copy(sql, decoder).await?,
             Lease::Other { opened, join } => {
-                CopyStream::begin(&opened.tap, &format!("{join}; {sql}"), decoder).await?
+                CopyStream::begin(opened, &format!("{join}; {sql}"), decoder).await?
             }
         };
         let mut reading = Reading {

@@ -5,17 +5,18 @@ use arrow_select::concat::concat_batches;
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use transload_core::batch::{SAMPLE_BYTES, batch_bytes};
-use transload_core::connector::{ReadSession, SchemaInfo, ServerInfo, Source, TableInfo};
+use transload_core::connector::{ReadSession, SchemaInfo, ServerInfo, Settled, Source, TableInfo};
 use transload_core::schema::{TableRef, TableSchema};
 use transload_core::{Error, ErrorKind, Result, ResultExt as _, Secret};
 use transload_sql::quote_literal;
 
 use crate::catalog::{
-    Described, SCHEMAS_SQL, describe_sql, described, names_sql, schema_info, table_info, tables_sql,
+    Described, SCHEMAS_SQL, describe_sql, described, lock_sql, names_sql, schema_info, table_info, tables_sql,
 };
 use crate::config::PostgresConfig;
-use crate::connect::{Connect, Opened, batch, text};
+use crate::connect::{Connect, Opened, text};
 use crate::session::PostgresSession;
+use crate::settled::{notes_sql, settled};
 
 #[derive(Debug)]
 pub(crate) struct PostgresSource {
@@ -29,12 +30,34 @@ impl PostgresSource {
 
     /// A connection inside a read-only snapshot, and the table as that snapshot sees it.
     async fn begun(&self, table: &TableRef) -> Result<(Opened, Described)> {
-        let (opened, results) = self.connect.ask(&describe_sql(table)?).await.with("table", table)?;
-        match described(table, &results)? {
-            Ok(described) => Ok((opened, described)),
-            Err(missing) => Err(missing.error(table, &batch(&opened.client, &names_sql(table)?).await?)),
-        }
+        let opened = self.connect.open().await?;
+        let described = self.described(&opened, table).await?;
+        Ok((opened, described))
     }
+
+    /// Locks the table, takes the snapshot of a connection, and describes the table in it: one round trip.
+    async fn described(&self, opened: &Opened, table: &TableRef) -> Result<Described> {
+        let (describe, mut begin) = (describe_sql(table)?, self.connect.begin(None)?);
+        for lock in lock_sql(table)? {
+            let results = match opened.batch(&format!("{begin}; {lock}{describe}")).await {
+                Err(error) if !lock.is_empty() && is_refused(&error) => {
+                    begin = format!("ROLLBACK; {}", self.connect.begin(None)?);
+                    continue;
+                }
+                results => results.with("table", table)?,
+            };
+            return match described(table, &results)? {
+                Ok(described) => Ok(described),
+                Err(missing) => Err(missing.error(table, &opened.batch(&names_sql(table)?).await?)),
+            };
+        }
+        Err(Error::internal("no way to begin was left"))
+    }
+}
+
+/// Whether the server refused a statement for what it names: a table that is not there, of another kind, or closed.
+fn is_refused(error: &Error) -> bool {
+    error.context_value("sqlstate").is_some_and(|code| code.starts_with("42") || code.starts_with("3F"))
 }
 
 #[async_trait]
@@ -102,5 +125,14 @@ impl Source for PostgresSource {
     async fn begin(&self, table: &TableRef) -> Result<Box<dyn ReadSession>> {
         let (opened, described) = self.begun(table).await?;
         Ok(Box::new(PostgresSession::new(self.connect.clone(), opened, described)))
+    }
+
+    async fn begin_settled(&self, table: &TableRef, cursor: &str) -> Result<(Box<dyn ReadSession>, Settled)> {
+        let opened = self.connect.open().await?;
+        let notes = opened.batch(&notes_sql(table)?).await.with("table", table)?;
+        let described = self.described(&opened, table).await?;
+        let settled = settled(described.table.column(cursor)?, &notes).with("table", table)?;
+        let session = PostgresSession::new(self.connect.clone(), opened, described);
+        Ok((Box::new(session), settled))
     }
 }

@@ -36,6 +36,9 @@ pub struct Capability {
     pub snapshot: bool,
     /// A source can select rows by a cursor column and tell its range.
     pub cursor: bool,
+    /// A source can tell up to where open transactions leave a cursor alone
+    /// ([`Source::begin_settled`](super::Source::begin_settled)).
+    pub open_transactions: bool,
     /// A destination can replace a table atomically.
     pub replace: bool,
     /// A destination can append.
@@ -56,6 +59,7 @@ impl Capability {
         schemas: false,
         snapshot: false,
         cursor: false,
+        open_transactions: false,
         replace: false,
         append: false,
         merge: false,
@@ -86,6 +90,13 @@ impl Capability {
         self
     }
 
+    /// With a cursor bound below open transactions.
+    #[must_use]
+    pub const fn with_open_transactions(mut self) -> Self {
+        self.open_transactions = true;
+        self
+    }
+
     /// With everything that either has.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
@@ -95,6 +106,7 @@ impl Capability {
             schemas: self.schemas || other.schemas,
             snapshot: self.snapshot || other.snapshot,
             cursor: self.cursor || other.cursor,
+            open_transactions: self.open_transactions || other.open_transactions,
             replace: self.replace || other.replace,
             append: self.append || other.append,
             merge: self.merge || other.merge,

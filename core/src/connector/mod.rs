@@ -26,11 +26,11 @@ pub use descriptor::{Capability, Category, Descriptor};
 pub use load::{
     BoundaryRows, LoadOutcome, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome, WriteMode,
 };
-pub use read::{CursorFilter, CursorSummary, ReadPlan, ReadSession, Split};
+pub use read::{CursorFilter, CursorSummary, OpenTransaction, ReadPlan, ReadSession, Settled, Split};
 pub use registry::{ConnectionStatus, Registry, TestStatus};
 
 use crate::connection::Connection;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::schema::{TableRef, TableSchema, TargetRef, TargetTable};
 use crate::secret::Secret;
 
@@ -228,6 +228,23 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// # Errors
     /// As [`Self::describe`].
     async fn begin(&self, table: &TableRef) -> Result<Box<dyn ReadSession>>;
+
+    /// Begins as [`Self::begin`] does, and says up to where the values of a cursor column are settled: no
+    /// transaction that the session's snapshot does not see can still bring rows at or below that value, as
+    /// long as the column gets its value from the clock of the server while its row is written.
+    ///
+    /// It is one call because the order matters: open transactions must be looked at before the snapshot is
+    /// taken, so that one that ends in between is seen either as open or by the snapshot.
+    ///
+    /// # Errors
+    /// `unsupported` where [`Capability::open_transactions`] is false, for a column without such a value, and
+    /// where open transactions cannot be seen at all; `permission` where this user may not see them.
+    async fn begin_settled(&self, table: &TableRef, cursor: &str) -> Result<(Box<dyn ReadSession>, Settled)> {
+        Err(Error::unsupported("this source cannot tell which transactions are open")
+            .with("table", table)
+            .with("column", cursor)
+            .hint("set `load.lag` above the longest transaction instead of `load.cursor_bound`"))
+    }
 }
 
 /// An opened connection that tables are loaded into.

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -112,6 +113,24 @@ impl CursorSummary {
             self.max = Some(value);
         }
     }
+}
+
+/// Up to where a cursor is settled; see [`Source::begin_settled`](super::Source::begin_settled).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settled {
+    /// The highest value that no row to come can lie at or below.
+    pub upto: CursorValue,
+    /// The transaction that keeps the value from being higher; `None` if it is only the clock.
+    pub waits_for: Option<OpenTransaction>,
+}
+
+/// A transaction that was open when a session began.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenTransaction {
+    /// How long it had been open.
+    pub age: Duration,
+    /// What helps to find it: process, user, program. No statement texts, which may hold values.
+    pub who: String,
 }
 
 /// One consistent reading of one table. See [`Source::begin`](super::Source::begin).

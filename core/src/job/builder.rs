@@ -1,7 +1,7 @@
 //! Building jobs in Rust.
 
 use super::document::{DestinationDocument, JobDocument, LoadDocument, StrategyName};
-use super::{EtlJob, Schedule};
+use super::{CursorBound, EtlJob, Schedule, StepDocument};
 use crate::connector::OnSchemaChange;
 use crate::error::Result;
 use crate::schema::{RejectPolicy, TableRef};
@@ -92,6 +92,20 @@ impl EtlJobBuilder {
     #[must_use]
     pub fn backfill_days(mut self, days: u32) -> Self {
         self.0.load.backfill_days = Some(days);
+        self
+    }
+
+    /// Leaves the newest rows to a later run: units of an integer cursor, or a duration such as `15m`.
+    #[must_use]
+    pub fn lag(mut self, lag: StepDocument) -> Self {
+        self.0.load.lag = Some(lag);
+        self
+    }
+
+    /// Sets what bounds the window of a run above.
+    #[must_use]
+    pub fn cursor_bound(mut self, bound: CursorBound) -> Self {
+        self.0.load.cursor_bound = bound;
         self
     }
 

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::schedule::Schedule;
-use super::strategy::{Backfill, LoadStrategy};
+use super::strategy::{Backfill, CursorBound, LoadStrategy};
 use crate::connector::OnSchemaChange;
 use crate::error::{Error, Result};
 use crate::schema::{CursorStep, Overrides, RejectPolicy};
@@ -100,6 +100,11 @@ pub struct LoadDocument {
     /// dates and times. Default: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag: Option<StepDocument>,
+    /// `max` (default): up to the highest cursor. `oldest_transaction`: not past the start of the oldest
+    /// transaction still open at the source, so that rows it commits later are not missed; for cursors that get
+    /// the time of the server when their row is written.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub cursor_bound: CursorBound,
     /// `merge`: read this far below the watermark again; a number or a duration. Default: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lookback: Option<StepDocument>,
@@ -147,6 +152,10 @@ impl Default for MappingDocument {
     }
 }
 
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 fn yes() -> bool {
     true
 }
@@ -172,12 +181,14 @@ impl LoadDocument {
 
     fn strategy(&self) -> Result<LoadStrategy> {
         let (backfill, lag) = (self.backfill()?, step(self.lag.as_ref(), "lag")?);
+        let bound = self.cursor_bound;
         match self.strategy {
             StrategyName::Replace => {
                 refuse(self.cursor.is_some(), "cursor")?;
                 refuse(self.key.is_some(), "key")?;
                 refuse(backfill.is_some(), "backfill_days and backfill_since")?;
                 refuse(lag.is_some(), "lag")?;
+                refuse(!is_default(&bound), "cursor_bound")?;
                 refuse(self.lookback.is_some(), "lookback")?;
                 Ok(LoadStrategy::Replace { allow_empty: self.allow_empty })
             }
@@ -186,7 +197,7 @@ impl LoadDocument {
                 refuse(self.lookback.is_some(), "lookback")?;
                 refuse(self.allow_empty, "allow_empty")?;
                 let cursor = self.cursor.clone().ok_or_else(|| missing("cursor", "the column that grows"))?;
-                Ok(LoadStrategy::Append { cursor, backfill, lag })
+                Ok(LoadStrategy::Append { cursor, backfill, lag, bound })
             }
             StrategyName::Merge => {
                 refuse(self.allow_empty, "allow_empty")?;
@@ -196,9 +207,10 @@ impl LoadDocument {
                 if self.cursor.is_none() {
                     refuse(backfill.is_some(), "backfill_days and backfill_since")?;
                     refuse(lag.is_some(), "lag")?;
+                    refuse(!is_default(&bound), "cursor_bound")?;
                     refuse(lookback.is_some(), "lookback")?;
                 }
-                Ok(LoadStrategy::Merge { key, cursor: self.cursor.clone(), backfill, lag, lookback })
+                Ok(LoadStrategy::Merge { key, cursor: self.cursor.clone(), backfill, lag, bound, lookback })
             }
         }
     }

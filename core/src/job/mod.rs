@@ -16,7 +16,7 @@ pub use document::{
     StrategyName,
 };
 pub use schedule::{Every, Schedule};
-pub use strategy::{Backfill, LoadStrategy};
+pub use strategy::{Backfill, CursorBound, LoadStrategy};
 
 use crate::connector::OnSchemaChange;
 use crate::document::parse;
@@ -209,8 +209,7 @@ mod tests {
 
     #[test]
     fn documents_round_trip() {
-        let load =
-            json!({"strategy": "merge", "key": ["id"], "cursor": "at", "lookback": "2h", "backfill_days": 9});
+        let load = json!({"strategy": "merge", "key": ["id"], "cursor": "at", "lookback": "2h", "backfill_days": 9, "cursor_bound": "oldest_transaction"});
         let first = job(load).unwrap();
         let again = EtlJob::from_json(first.to_json().unwrap()).unwrap();
         assert_eq!(first, again);
@@ -227,6 +226,15 @@ mod tests {
                 "`load.lookback` does not belong to",
             ),
             (json!({"strategy": "append", "cursor": "at", "lag": "soon"}), "`load.lag`"),
+            (json!({"strategy": "append", "cursor": "at", "cursor_bound": "oldest"}), "oldest_transaction"),
+            (
+                json!({"strategy": "replace", "cursor_bound": "oldest_transaction"}),
+                "`load.cursor_bound` does not belong to",
+            ),
+            (
+                json!({"strategy": "merge", "key": ["id"], "cursor_bound": "oldest_transaction"}),
+                "`load.cursor_bound` does not belong to",
+            ),
             (json!({"strategy": "append", "cursor": "a", "backfill_days": 1, "backfill_since": "x"}), "both"),
             (json!({"strategy": "appendd", "cursor": "at"}), "appendd"),
             (json!({"strategy": "append", "curser": "at"}), "unknown field `load.curser`"),

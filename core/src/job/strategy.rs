@@ -1,5 +1,8 @@
 //! Load strategies.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::schema::CursorStep;
 
 /// Where a first `append` or `merge` load begins.
@@ -9,6 +12,19 @@ pub enum Backfill {
     Days(u32),
     /// At this cursor value, inclusive, as text in the cursor's form.
     Since(String),
+}
+
+/// What bounds the window of a run above.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CursorBound {
+    /// The highest cursor value that the run sees. Rows that a transaction commits later with a lower value are
+    /// not loaded.
+    #[default]
+    Max,
+    /// Also the start of the oldest transaction still open, so that a later run loads what it commits. For
+    /// cursors that get the time of the server when their row is written.
+    OldestTransaction,
 }
 
 /// How the rows of a run meet those of earlier runs.
@@ -28,6 +44,8 @@ pub enum LoadStrategy {
         backfill: Option<Backfill>,
         /// Leave the newest rows, this far below the highest cursor, to a later run.
         lag: Option<CursorStep>,
+        /// What bounds the window above.
+        bound: CursorBound,
     },
     /// Rows past the watermark are upserted by key.
     Merge {
@@ -39,6 +57,8 @@ pub enum LoadStrategy {
         backfill: Option<Backfill>,
         /// As for `Append`.
         lag: Option<CursorStep>,
+        /// As for `Append`.
+        bound: CursorBound,
         /// Read this far below the watermark again.
         lookback: Option<CursorStep>,
     },
@@ -89,6 +109,15 @@ impl LoadStrategy {
         match self {
             Self::Replace { .. } => None,
             Self::Append { lag, .. } | Self::Merge { lag, .. } => lag.as_ref(),
+        }
+    }
+
+    /// What bounds the window above.
+    #[must_use]
+    pub fn cursor_bound(&self) -> CursorBound {
+        match self {
+            Self::Replace { .. } => CursorBound::Max,
+            Self::Append { bound, .. } | Self::Merge { bound, .. } => *bound,
         }
     }
 

@@ -14,10 +14,11 @@ use super::progress::{Phase, Tracker};
 use super::report::RunReport;
 use super::window::{Decision, Window, decide};
 use crate::connector::{
-    BoundaryRows, LoadRecord, LoadRequest, LoadWriter, ReadPlan, ReadSession, Source, Split, WriteMode,
+    BoundaryRows, LoadRecord, LoadRequest, LoadWriter, ReadPlan, ReadSession, Settled, Source, Split,
+    WriteMode,
 };
 use crate::error::{Error, Result, ResultExt as _};
-use crate::job::{EtlJob, LoadStrategy};
+use crate::job::{CursorBound, EtlJob, LoadStrategy};
 use crate::schema::{
     Caster, CursorValue, MapperOptions, Overrides, SchemaMapper, TableMapping, TableSchema, Warning, pins,
 };
@@ -64,7 +65,7 @@ async fn plan(
     let (source, destination) = runner.open(job).await.operation("connect")?;
 
     tracker.phase(Phase::Describe);
-    let session = source.begin(&job.source_table()).await.operation("begin read session")?;
+    let (session, settled) = begin(source.as_ref(), job).await.operation("begin read session")?;
     let table = session.table().project(job.columns())?;
     let last = destination.last_load(&job.target(), &job.identity()).await.operation("read last load")?;
 
@@ -78,7 +79,7 @@ async fn plan(
     tracker.phase(Phase::Prepare);
     let target = mapping.target_table(job.target());
     let mode = write_mode(job.strategy(), &table, &mapping)?;
-    let decision = decision(session.as_ref(), job, &table, last.as_ref()).await?;
+    let decision = decision(session.as_ref(), job, &table, settled.as_ref(), last.as_ref()).await?;
     destination.ensure_dataset(&target.target.dataset).await.operation("create dataset")?;
     destination.prepare(&target, job.on_schema_change()).await.operation("prepare table")?;
     let (window, filter) = match decision {
@@ -116,6 +117,17 @@ async fn plan(
         rejects: Mutex::new(BTreeMap::new()),
     });
     Ok(Some(Planned { pipeline, splits, window, last, load_id, mapping }))
+}
+
+async fn begin(source: &dyn Source, job: &EtlJob) -> Result<(Box<dyn ReadSession>, Option<Settled>)> {
+    let table = job.source_table();
+    match (job.strategy().cursor_bound(), job.strategy().cursor()) {
+        (CursorBound::OldestTransaction, Some(cursor)) => {
+            let (session, settled) = source.begin_settled(&table, cursor).await?;
+            Ok((session, Some(settled)))
+        }
+        _ => Ok((source.begin(&table).await?, None)),
+    }
 }
 
 /// Proposes the mapping of the job's columns; samples the source where text columns are undecided.
@@ -177,6 +189,7 @@ async fn decision(
     session: &dyn ReadSession,
     job: &EtlJob,
     table: &TableSchema,
+    settled: Option<&Settled>,
     last: Option<&LoadRecord>,
 ) -> Result<Option<Decision>> {
     let Some(cursor) = job.strategy().cursor() else { return Ok(None) };
@@ -188,7 +201,7 @@ async fn decision(
             .hint("choose an integer, decimal, date, timestamp or text column"));
     }
     let summary = session.cursor_summary(cursor).await.operation("find the window")?;
-    decide(job.strategy(), column, &summary, last, Timestamp::now()).map(Some)
+    decide(job.strategy(), column, &summary, settled, last, Timestamp::now()).map(Some)
 }
 
 /// Only `append` must know which rows at the watermark it has; `merge` may write them again.

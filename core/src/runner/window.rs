@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use crate::connector::{CursorFilter, CursorSummary, LoadRecord};
+use crate::connector::{CursorFilter, CursorSummary, LoadRecord, Settled};
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::{Backfill, LoadStrategy};
 use crate::schema::{ColumnSchema, CursorStep, CursorValue, Warning};
@@ -45,12 +45,13 @@ pub(super) struct Decision {
 
 /// Decides the window of a job with a cursor.
 ///
-/// `hi` is the highest cursor inside the read snapshot less `lag`; `lo` is the last watermark, or where a
-/// backfill begins. Rows equal to `lo` are always read again, since more of them may have arrived.
+/// `hi` is the highest cursor inside the read snapshot less `lag`, and not past what is `settled` where the
+/// job asks for that; `lo` is the last watermark, or where a backfill begins. Rows equal to `lo` are always read again, since more of them may have arrived.
 pub(super) fn decide(
     strategy: &LoadStrategy,
     cursor: &ColumnSchema,
     summary: &CursorSummary,
+    settled: Option<&Settled>,
     last: Option<&LoadRecord>,
     now: Timestamp,
 ) -> Result<Decision> {
@@ -70,6 +71,8 @@ pub(super) fn decide(
         (Some(max), Some(lag)) => Some(max.minus(lag)?),
         (max, _) => max.clone(),
     };
+    let (hi, held) = hold_below(hi, settled, &cursor.name)?;
+    warnings.extend(held);
     let lo = match &watermark {
         Some(watermark) => Some(match strategy.lookback() {
             Some(step) => watermark.minus(step)?,
@@ -98,13 +101,13 @@ pub(super) fn decide(
     if let Some(lo) = &lo {
         let order = hi.compare(lo).ok_or_else(|| changed_type(&cursor.name, lo, &hi))?;
         if order.is_lt() {
-            let behind =
-                watermark.as_ref().filter(|watermark| hi.compare(watermark).is_some_and(|o| o.is_lt()));
-            if let (Some(watermark), None) = (behind, strategy.lag()) {
+            if let (Some(watermark), Some(max)) = (&watermark, &summary.max)
+                && max.compare(watermark).is_some_and(|order| order.is_lt())
+            {
                 warnings.push(Warning::new(
                     "W_CURSOR_BACKWARDS",
                     format!(
-                        "the highest `{}` is {hi}, below the watermark {watermark}: rows were deleted or the table \
+                        "the highest `{}` is {max}, below the watermark {watermark}: rows were deleted or the table \
                          was re-created; nothing was loaded",
                         cursor.name
                     ),
@@ -117,6 +120,31 @@ pub(super) fn decide(
     let filter =
         CursorFilter { column: cursor.name.clone(), lo, lo_inclusive: true, hi: Some(hi), include_nulls };
     Ok(Decision { window, filter: Some(filter), warnings })
+}
+
+/// `hi`, or what is settled if that is lower; and a warning if an open transaction is the reason.
+fn hold_below(
+    hi: Option<CursorValue>,
+    settled: Option<&Settled>,
+    column: &str,
+) -> Result<(Option<CursorValue>, Option<Warning>)> {
+    let (Some(highest), Some(settled)) = (&hi, settled) else { return Ok((hi, None)) };
+    let order = highest.compare(&settled.upto).ok_or_else(|| changed_type(column, &settled.upto, highest))?;
+    if order.is_le() {
+        return Ok((hi, None));
+    }
+    let warning = settled.waits_for.as_ref().map(|open| {
+        let age = SignedDuration::from_secs(i64::try_from(open.age.as_secs()).unwrap_or(i64::MAX));
+        Warning::new(
+            "W_OPEN_TRANSACTION",
+            format!(
+                "rows with `{column}` past {} wait for a transaction that has been open for {age:#} ({}): they are \
+                 loaded by the first run after its end",
+                settled.upto, open.who
+            ),
+        )
+    });
+    Ok((Some(settled.upto.clone()), warning))
 }
 
 fn changed_type(column: &str, watermark: &CursorValue, value: &CursorValue) -> Error {
@@ -171,10 +199,13 @@ fn backfill(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connector::OpenTransaction;
+    use crate::job::CursorBound;
     use arrow_schema::DataType;
+    use std::time::Duration;
 
     fn append() -> LoadStrategy {
-        LoadStrategy::Append { cursor: "id".into(), backfill: None, lag: None }
+        LoadStrategy::Append { cursor: "id".into(), backfill: None, lag: None, bound: CursorBound::Max }
     }
 
     fn column() -> ColumnSchema {
@@ -191,7 +222,7 @@ mod tests {
 
     fn run(strategy: &LoadStrategy, max: Option<i64>, watermark: Option<i64>) -> Decision {
         let last = watermark.map(last);
-        decide(strategy, &column(), &summary(max), last.as_ref(), Timestamp::UNIX_EPOCH).unwrap()
+        decide(strategy, &column(), &summary(max), None, last.as_ref(), Timestamp::UNIX_EPOCH).unwrap()
     }
 
     #[test]
@@ -224,6 +255,7 @@ mod tests {
             cursor: Some("id".into()),
             backfill: None,
             lag: Some(CursorStep::Units(2)),
+            bound: CursorBound::Max,
             lookback: Some(CursorStep::Units(4)),
         };
         let filter = run(&strategy, Some(20), Some(10)).filter.unwrap();
@@ -231,18 +263,57 @@ mod tests {
     }
 
     #[test]
+    fn rows_past_an_open_transaction_are_held_back() {
+        let open = OpenTransaction { age: Duration::from_millis(7_384_900), who: "process 7".into() };
+        let held = |upto, waits_for: Option<&OpenTransaction>, max, watermark: Option<i64>| {
+            let settled = Settled { upto: CursorValue::Int(upto), waits_for: waits_for.cloned() };
+            let last = watermark.map(last);
+            let now = Timestamp::UNIX_EPOCH;
+            decide(&append(), &column(), &summary(max), Some(&settled), last.as_ref(), now).unwrap()
+        };
+        let codes =
+            |decision: &Decision| decision.warnings.iter().map(|w| w.code.clone()).collect::<Vec<_>>();
+        let some = held(7, Some(&open), Some(9), Some(5));
+        assert_eq!(some.filter.as_ref().unwrap().hi, Some(CursorValue::Int(7)));
+        assert_eq!(codes(&some), ["W_OPEN_TRANSACTION"]);
+        assert!(some.warnings[0].text.contains("open for 2h 3m 4s (process 7)"), "{}", some.warnings[0]);
+        // Only the clock: the next run is soon enough.
+        assert_eq!(codes(&held(7, None, Some(9), Some(5))), [""; 0]);
+        // Nothing is held back.
+        let all = held(9, Some(&open), Some(9), Some(5));
+        assert_eq!(
+            (all.filter.as_ref().unwrap().hi.clone(), codes(&all).len()),
+            (Some(CursorValue::Int(9)), 0)
+        );
+        // The watermark stays, and the cursor did not go back.
+        let none = held(4, Some(&open), Some(9), Some(5));
+        assert_eq!((none.filter.as_ref(), &none.window.hi), (None, &Some(CursorValue::Int(5))));
+        assert_eq!(codes(&none), ["W_OPEN_TRANSACTION"]);
+        assert_eq!(
+            codes(&held(2, Some(&open), Some(4), Some(5))),
+            ["W_OPEN_TRANSACTION", "W_CURSOR_BACKWARDS"]
+        );
+        assert_eq!(held(7, Some(&open), None, None).filter, None);
+    }
+
+    #[test]
     fn a_changed_type_is_an_error() {
         let last = LoadRecord { watermark: Some(CursorValue::Text("a".into())), ..LoadRecord::default() };
-        let error =
-            decide(&append(), &column(), &summary(Some(1)), Some(&last), Timestamp::UNIX_EPOCH).unwrap_err();
+        let error = decide(&append(), &column(), &summary(Some(1)), None, Some(&last), Timestamp::UNIX_EPOCH)
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::SchemaChanged);
     }
 
     #[test]
     fn backfill_days_needs_a_time() {
-        let strategy =
-            LoadStrategy::Append { cursor: "id".into(), backfill: Some(Backfill::Days(3)), lag: None };
-        let error = decide(&strategy, &column(), &summary(Some(1)), None, Timestamp::UNIX_EPOCH).unwrap_err();
+        let strategy = LoadStrategy::Append {
+            cursor: "id".into(),
+            backfill: Some(Backfill::Days(3)),
+            lag: None,
+            bound: CursorBound::Max,
+        };
+        let error =
+            decide(&strategy, &column(), &summary(Some(1)), None, None, Timestamp::UNIX_EPOCH).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
     }
 }

@@ -25,6 +25,7 @@ pub(super) fn add(cases: &mut Cases) {
         cases.add(&format!("source::cursor_windows_{name}"), move |ctx| windows(ctx, kind));
     }
     cases.add("source::cursor_of_another_type", of_another_type);
+    cases.add("source::settled_cursor", settled);
 }
 
 /// 40 rows: ids from 0, cursor values 0, 0, 0, 1, 1, 1, ... and every tenth NULL.
@@ -44,6 +45,30 @@ async fn cursor_is_unsupported(ctx: Arc<Ctx>) -> Done {
     let filter = filter("at", None, None);
     let plan = ReadPlan { filter: Some(filter), ..ReadPlan::default() };
     error_of("splits", session.splits(&plan).await, &[ErrorKind::Unsupported]).map(|_| ())
+}
+
+/// Where open transactions can be seen, a time has a bound and a number has none; elsewhere neither has.
+async fn settled(ctx: Arc<Ctx>) -> Done {
+    let source = ctx.open_source().await?;
+    let declared = ctx.subject.capability().open_transactions;
+    for kind in ctx.tables()?.facts().kinds.into_iter().filter(|kind| kind.is_cursor()) {
+        let table = TestTable { name: ctx.name(kind.name()), ..table(&ctx, kind)? };
+        let rows = table.rows.len();
+        let made = ctx.create(&table).await?;
+        let begun = source.begin_settled(&made, "at").await;
+        if !(declared && kind == Kind::Timestamp) {
+            error_of(kind.name(), begun, &[ErrorKind::Unsupported])?;
+            continue;
+        }
+        let (session, settled) = begun?;
+        let max = session.cursor_summary("at").await?.max.ok_or_else(|| Failure::new("no highest cursor"))?;
+        ensure(settled.upto.compare(&max).is_some(), || {
+            format!("{settled:?} cannot be compared with {max:?}")
+        })?;
+        let read = read_plan(session.as_ref(), &ReadPlan::default()).await?;
+        equal("rows of a settled session", &read.len(), &rows)?;
+    }
+    Ok(())
 }
 
 fn filter(column: &str, lo: Option<&CursorValue>, hi: Option<&CursorValue>) -> CursorFilter {

@@ -1,0 +1,224 @@
+//! Whole runs whose source breaks in the middle: nothing is committed, and the next run brings the right rows.
+
+use std::time::Duration;
+
+use tokio_postgres::Client;
+use transload_core::schema::TableRef;
+use transload_core::{CancelHandle, Connection, ErrorKind, EtlJob, RunReport, RunStatus};
+use transload_testkit::proxy::{Break, Proxy, after_bytes};
+
+use crate::lake::Lake;
+use crate::own_server::Server;
+
+fn table() -> TableRef {
+    TableRef::new("public", "t")
+}
+
+fn replace() -> EtlJob {
+    Lake::job(table()).replace().build().unwrap()
+}
+
+fn append() -> EtlJob {
+    Lake::job(table()).append("id").build().unwrap()
+}
+
+fn through(server: &Server, proxy: &Proxy) -> Connection {
+    server
+        .connection()
+        .option("port", proxy.port())
+        .option("tls", "disable")
+        .option("application_name", "victim")
+}
+
+/// 1 kB a row: more than every buffer on the way, and several splits.
+async fn insert(client: &Client, from: i64, to: i64) {
+    client
+        .batch_execute(&format!(
+            "INSERT INTO t SELECT g, repeat(md5(g::text), 31) FROM generate_series({from}, {to}) g"
+        ))
+        .await
+        .unwrap();
+}
+
+async fn create(client: &Client) {
+    client.batch_execute("CREATE TABLE t (id bigint PRIMARY KEY, filler text)").await.unwrap();
+    insert(client, 1, 30_000).await;
+}
+
+fn failed(report: &RunReport, kinds: &[ErrorKind]) {
+    assert_eq!((report.status, report.committed), (RunStatus::Failed, false), "{:?}", report.error);
+    let error = report.error.as_ref().unwrap();
+    assert!(kinds.contains(&error.kind()), "{error}");
+    assert!(error.is_retryable(), "{error}");
+    assert!(error.hint_text().is_some(), "{error}");
+}
+
+/// Waits until a connection stalls in the middle of its rows, so that the run cannot end before the fault.
+async fn stalled(proxy: &Proxy, before: u64) {
+    for attempt in 0.. {
+        if proxy.broken() > before {
+            return;
+        }
+        assert!(attempt < 600, "no connection came so far");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// A run during which `fault` happens while rows are on their way.
+async fn run_with<F: Future<Output = ()>>(
+    (lake, shop, job, proxy): (&Lake, &Connection, &EtlJob, &Proxy),
+    fault: impl FnOnce() -> F,
+) -> RunReport {
+    proxy.script(|| after_bytes(2_000_000, Break::Stall));
+    let before = proxy.broken();
+    let (report, ()) = tokio::join!(lake.run(shop, job), async {
+        stalled(proxy, before).await;
+        fault().await;
+        // What stalls ends now; connections from now on pass.
+        proxy.pass();
+    });
+    report
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broken_runs_commit_nothing() {
+    let server = Server::start("").await;
+    let admin = server.client().await;
+    create(&admin).await;
+    let proxy = Proxy::new(server.address()).await.unwrap();
+    let shop = through(&server, &proxy);
+    for (strategy, job) in [("replace", replace()), ("append", append())] {
+        let lake = Lake::new();
+        let mut rows = 30_000_i64;
+        for round in 0..5 {
+            let loaded = lake.ids();
+            let report = match round {
+                // The first two also hit a first load, with nothing there before.
+                0 => {
+                    let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'victim'";
+                    run_with((&lake, &shop, &job, &proxy), || async {
+                        admin.batch_execute(kill).await.unwrap()
+                    })
+                    .await
+                }
+                1 | 2 => {
+                    let how = if round == 1 { Break::Close } else { Break::Reset };
+                    proxy.script(move || after_bytes(2_000_000, how));
+                    let report = lake.run(&shop, &job).await;
+                    proxy.pass();
+                    report
+                }
+                3 => {
+                    proxy.script(|| after_bytes(2_000_000, Break::Stall));
+                    let report = lake.run(&shop.clone().option("read_timeout", 1), &job).await;
+                    proxy.pass();
+                    report
+                }
+                // The lock of a change that came between holds the run up, until the server gives up on it.
+                _ => {
+                    admin.batch_execute("BEGIN; LOCK TABLE t").await.unwrap();
+                    let report = lake.run(&server.connection().option("read_timeout", 1), &job).await;
+                    admin.batch_execute("ROLLBACK").await.unwrap();
+                    report
+                }
+            };
+            failed(&report, &[ErrorKind::Unreachable, ErrorKind::Timeout]);
+            assert!(lake.ids() == loaded, "{strategy} {round}: {} rows after a failed run", lake.ids().len());
+            if round == 0 {
+                // The next fault hits a first load too.
+                continue;
+            }
+            let report = lake.load(&shop, &job).await;
+            assert!(report.committed, "{strategy} {round}");
+            assert_eq!(lake.ids(), (1..=rows).collect::<Vec<_>>(), "{strategy} {round}");
+            insert(&admin, rows + 1, rows + 6000).await;
+            rows += 6000;
+        }
+        admin.batch_execute("DELETE FROM t WHERE id > 30000").await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_restarts_under_a_run() {
+    let mut server = Server::start("").await;
+    create(&server.client().await).await;
+    let (lake, job) = (Lake::new(), append());
+    for mode in ["fast", "immediate"] {
+        let proxy = Proxy::new(server.address()).await.unwrap();
+        let shop = through(&server, &proxy);
+        let loaded = lake.ids();
+        let report = run_with((&lake, &shop, &job, &proxy), || server.stop(mode)).await;
+        failed(&report, &[ErrorKind::Unreachable]);
+        assert!(lake.ids() == loaded, "{mode}: {} rows after a failed run", lake.ids().len());
+        // While it is down.
+        let report = lake.run(&server.connection(), &job).await;
+        failed(&report, &[ErrorKind::Unreachable]);
+        server = server.start_again().await;
+        lake.load(&server.connection(), &job).await;
+        let admin = server.client().await;
+        let rows: i64 = admin.query_one("SELECT count(*) FROM t", &[]).await.unwrap().get(0);
+        assert_eq!(lake.ids(), (1..=rows).collect::<Vec<_>>(), "{mode}");
+        insert(&admin, rows + 1, rows + 12_000).await;
+    }
+}
+
+/// Waits until the server has noticed that the sessions of a run are gone.
+async fn gone(admin: &Client) {
+    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'etl'";
+    for attempt in 0.. {
+        if admin.query_one(sessions, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+            return;
+        }
+        assert!(attempt < 100, "sessions of a run that is over");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_connections_left() {
+    let server = Server::start("max_connections = 8\nsuperuser_reserved_connections = 2").await;
+    let admin = server.client().await;
+    create(&admin).await;
+    admin.batch_execute("CREATE ROLE etl LOGIN PASSWORD 'x'; GRANT SELECT ON t TO etl").await.unwrap();
+    let shop = server.connection().option("username", "etl").password(transload_core::Secret::new("x"));
+    let (lake, job) = (Lake::new(), replace());
+    // Two are left: the session finds one, and not all of its further splits do.
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        others.push(server.client().await);
+    }
+    let report = lake.run(&shop, &job).await;
+    failed(&report, &[ErrorKind::RateLimited]);
+    assert_eq!(lake.ids(), [0; 0]);
+    // One split needs one connection; the other is for the sample.
+    gone(&admin).await;
+    let one = lake.runner(&shop).options(transload_core::RunnerOptions::default().parallelism(1));
+    let report = one.run(&job).await;
+    assert_eq!(report.status, RunStatus::Succeeded, "{:?}", report.error);
+    gone(&admin).await;
+    others.extend([server.client().await, server.client().await]);
+    let report = lake.run(&shop, &job).await;
+    failed(&report, &[ErrorKind::RateLimited]);
+    assert_eq!(lake.ids(), (1..=30_000).collect::<Vec<_>>());
+    drop(others);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_run_can_be_cancelled() {
+    let server = Server::start("").await;
+    create(&server.client().await).await;
+    let proxy = Proxy::new(server.address()).await.unwrap();
+    let shop = through(&server, &proxy);
+    let (lake, job, cancel) = (Lake::new(), append(), CancelHandle::default());
+    let runner = lake.runner(&shop).cancel_with(&cancel);
+    proxy.script(|| after_bytes(2_000_000, Break::Stall));
+    let (report, ()) = tokio::join!(runner.run(&job), async {
+        stalled(&proxy, 0).await;
+        cancel.cancel();
+    });
+    assert_eq!(report.status, RunStatus::Cancelled, "{:?}", report.error);
+    assert_eq!(lake.ids(), [0; 0]);
+    proxy.pass();
+    lake.load(&shop, &job).await;
+    assert_eq!(lake.ids().len(), 30_000);
+}
