@@ -454,7 +454,11 @@ export class TableMapping {
   toDDL(table?: string, options?: { advised?: boolean }): string;
   /** What changed since `before`, with statements for `dataset.table`. */
   diff(before: TableMapping | TableMappingDocument, table?: string): MappingDiff;
-  /** @throws TransloadError `schema_changed` if this is not the mapping with that hash */
+  /**
+   * Checks that this is the mapping that somebody approved.
+   *
+   * @throws TransloadError `schema_changed` if it has another hash
+   */
   checkApproved(hash: string): void;
   /**
    * Checks a wish for partitions; `days` is how many days the column's values span. Gives warnings.

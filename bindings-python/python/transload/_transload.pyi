@@ -11,6 +11,7 @@ __all__ = [
     "SchemaMapper",
     "TableMapping",
     "EtlJob",
+    "MappingDiff",
     "Runner",
     "CancelHandle",
     "RunReport",
