@@ -345,10 +345,78 @@ export interface ColumnMapping {
   overridden: boolean;
 }
 
+/** What fills a column that the source does not have. */
+export type AddedValue = "loaded_at" | "load_id" | { constant: string };
+
+/** A column that the source does not have. */
+export interface AddedColumn {
+  value: AddedValue;
+  /** BigQuery type of a constant. Default: `STRING`. */
+  type?: string;
+  description?: string;
+}
+
+/** An added column of a mapping. */
+export interface AddedMapping {
+  target_name: string;
+  bigquery_type: Json;
+  value: AddedValue;
+  description: string | null;
+}
+
+/** How a table is cut into partitions. */
+export interface Partitioning {
+  /** Name of a DATE, DATETIME or TIMESTAMP column at the destination. */
+  column: string;
+  /** `HOUR` is not for DATE. */
+  granularity: "HOUR" | "DAY" | "MONTH" | "YEAR";
+}
+
+/** How to lay a table out; advice only. */
+export interface LayoutAdvice {
+  partitioning: (Partitioning & { partitions: number; reason: string; warnings: Warning[] }) | null;
+  /** At most four columns, in this order. */
+  clustering: { column: string; reason: string }[];
+  /** Why something is not advised. */
+  notes: string[];
+  bytes_estimate: number | null;
+}
+
+/** One change of one column. */
+export interface MappingChange {
+  /** Name at the destination, after the change. */
+  column: string;
+  kind: "added" | "removed" | "renamed" | "type" | "mode" | "description" | "reading";
+  from: string | null;
+  to: string | null;
+  /** Whether BigQuery applies it to the existing table. */
+  in_place: boolean;
+  /** The statement that applies it, where one is needed. */
+  ddl: string | null;
+  reason: string;
+}
+
+/** What changed between two mappings. */
+export interface MappingDiff {
+  from_hash: string;
+  to_hash: string;
+  /** Whether BigQuery applies all changes to the existing table. */
+  in_place: boolean;
+  changes: MappingChange[];
+  /** A statement that rewrites the table, where not all changes go in place and every value has a cast. */
+  rebuild: string | null;
+  /** The changes for people. */
+  text: string;
+}
+
 /** A mapping as JSON. */
 export interface TableMappingDocument {
   table: { schema?: string; name: string };
   columns: ColumnMapping[];
+  /** Columns that the source does not have, behind the others. */
+  added: AddedMapping[];
+  /** How to lay the table out. */
+  advice: LayoutAdvice;
   /** Columns that overrides drop. */
   dropped: string[];
   primary_key: string[];
@@ -369,7 +437,15 @@ export interface BigQueryField {
 /** The mapping that is proposed for a table. */
 export class TableMapping {
   private constructor();
+  /**
+   * Reads what `toJSON` gave.
+   *
+   * @throws TransloadError `config` if it was changed since
+   */
+  static fromJSON(document: TableMappingDocument | string): TableMapping;
   readonly columns: ColumnMapping[];
+  /** How to lay the table out. */
+  readonly advice: LayoutAdvice;
   /** Hash of everything that decides what rows look like at the destination. */
   readonly hash: string;
   /** A column by its name at the source. */
@@ -380,12 +456,30 @@ export class TableMapping {
   toText(): string;
   /** BigQuery's JSON form of the schema. */
   toBigQuerySchema(): BigQueryField[];
+  /** `CREATE TABLE IF NOT EXISTS` for `dataset.table`; `advised` adds the advised partitions and clusters. */
+  toDDL(table?: string, options?: { advised?: boolean }): string;
+  /** What changed since `before`, with statements for `dataset.table`. */
+  diff(before: TableMapping | TableMappingDocument, table?: string): MappingDiff;
+  /**
+   * Checks that this is the mapping that somebody approved.
+   *
+   * @throws TransloadError `schema_changed` if it has another hash
+   */
+  checkApproved(hash: string): void;
+  /**
+   * Checks a wish for partitions; `days` is how many days the column's values span. Gives warnings.
+   *
+   * @throws TransloadError `type_mapping` for what BigQuery cannot do, with what it can
+   */
+  checkPartitioning(partitioning: Partitioning, days?: number): Warning[];
 }
 
 /** Options of {@link SchemaMapper}. */
 export interface SchemaMapperOptions {
   /** Overrides by the column's name at the source. */
   overrides?: Record<string, ColumnOverride>;
+  /** Columns that the source does not have, by their name at the destination. */
+  added?: Record<string, AddedColumn>;
   /** Look for types hidden in text columns, and apply those found at high confidence. Default: true. */
   detectTypes?: boolean;
   /** Rows that are looked at for that. Default: 10,000. */
@@ -396,6 +490,14 @@ export interface SchemaMapperOptions {
 export class SchemaMapper {
   /** @throws TransloadError `config` for unknown or wrong options */
   constructor(options?: SchemaMapperOptions);
+  /** The systems that {@link SchemaMapper.forType} knows. */
+  static systems(): string[];
+  /**
+   * What a type of a system becomes, for example of `oracle` `NUMBER(10,2)`.
+   *
+   * @throws TransloadError `not_found` for an unknown system or type
+   */
+  static forType(system: string, sourceType: string): ColumnMapping;
   /** Describes and samples a table of a connection and maps it. */
   propose(connection: Connection | ConnectionDocument | string, table: string, schema?: string): Promise<TableMapping>;
   /**

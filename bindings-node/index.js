@@ -167,6 +167,35 @@ class TableMapping {
     return this.#bigquery;
   }
 
+  static fromJSON(document) {
+    return new TableMapping(call(() => native.readMapping(json(document))));
+  }
+
+  get advice() {
+    return this.#document.advice;
+  }
+
+  toDDL(table, { advised = false } = {}) {
+    return call(() => native.mappingDdl(json(this.#document), table, advised));
+  }
+
+  diff(before, table) {
+    const parts = JSON.parse(
+      call(() => native.mappingDiff(json(before), json(this.#document), table)),
+    );
+    return { ...parts.diff, text: parts.text };
+  }
+
+  checkApproved(hash) {
+    call(() => native.checkApproved(json(this.#document), hash));
+  }
+
+  checkPartitioning(partitioning, days) {
+    return JSON.parse(
+      call(() => native.checkPartitioning(json(this.#document), json(partitioning), days)),
+    );
+  }
+
   [inspect](_depth, options, inspectValue) {
     return `TableMapping ${inspectValue(this.#document, options)}`;
   }
@@ -177,6 +206,14 @@ class SchemaMapper {
 
   constructor(options = {}) {
     this.#native = call(() => new native.SchemaMapper(json(options)));
+  }
+
+  static systems() {
+    return native.typeSystems();
+  }
+
+  static forType(system, sourceType) {
+    return JSON.parse(call(() => native.typeMapping(system, sourceType)));
   }
 
   async propose(connection, table, schema) {

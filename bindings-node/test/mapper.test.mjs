@@ -79,3 +79,46 @@ test("a connection may be given as a document or URL", async () => {
   const mapping = await new SchemaMapper().propose("memory:mapped", "signups");
   assert.equal(mapping.columns.length, 2);
 });
+
+test("a type is looked up without a table", async () => {
+  const price = SchemaMapper.forType("oracle", "NUMBER(10,2)");
+  assert.deepEqual([price.bigquery_type, price.confidence, price.lossless], ["NUMERIC(10,2)", "high", "yes"]);
+  assert.equal(SchemaMapper.forType("mysql", "tinyint(1)").alternatives[0].bigquery_type, "BOOL");
+  assert.ok(SchemaMapper.systems().includes("snowflake"));
+  await failure(() => SchemaMapper.forType("oracle", "NUMBR"), "not_found");
+});
+
+test("a mapping is stored, approved, compared and written as SQL", async () => {
+  const names = { table: "signups", schema: "web" };
+  const approved = new SchemaMapper().map(signups, names);
+  const stored = JSON.parse(JSON.stringify(approved));
+  assert.deepEqual(TableMapping.fromJSON(stored).toJSON(), approved.toJSON());
+  assert.match((await failure(() => TableMapping.fromJSON({ ...stored, hash: "0" }), "config")).message, /says hash/);
+  approved.checkApproved(stored.hash);
+
+  const added = { _load_id: { value: "load_id" } };
+  const changed = new SchemaMapper({ added, overrides: { id: { type: "NUMERIC" }, day: { type: "STRING" } } }).map(signups, names);
+  await failure(() => changed.checkApproved(stored.hash), "schema_changed");
+  const diff = changed.diff(stored, "raw.signups");
+  assert.deepEqual(
+    diff.changes.map((change) => [change.column, change.kind, change.in_place]),
+    [["id", "type", true], ["day", "type", false], ["_load_id", "added", true]],
+  );
+  assert.equal(diff.changes[0].ddl, "ALTER TABLE `raw`.`signups` ALTER COLUMN `id` SET DATA TYPE NUMERIC;");
+  assert.match(diff.rebuild, /CAST\(`day` AS STRING\)/);
+  assert.match(diff.text, /NOT in place/);
+  assert.equal(approved.diff(approved).changes.length, 0);
+  assert.match(changed.toDDL(), /^CREATE TABLE IF NOT EXISTS `web`.`signups` \(/);
+  assert.match((await failure(() => changed.toDDL("signups"), "config")).hint, /dataset.table/);
+  await failure(() => new SchemaMapper({ added: { id: { value: "load_id" } } }).map(signups), "type_mapping");
+});
+
+test("wishes for partitions are checked against BigQuery's limits", async () => {
+  const mapping = new SchemaMapper().map(signups);
+  assert.ok(mapping.advice.notes.length > 0);
+  const daily = { column: "day", granularity: "DAY" };
+  assert.deepEqual(mapping.checkPartitioning(daily, 4000), []);
+  assert.equal(mapping.checkPartitioning(daily, 4001)[0].code, "W_PARTITIONS");
+  assert.match((await failure(() => mapping.checkPartitioning(daily, 10001), "type_mapping")).hint, /MONTH, YEAR/);
+  await failure(() => mapping.checkPartitioning({ column: "id", granularity: "DAY" }), "type_mapping");
+});

@@ -49,6 +49,7 @@ fn _transload(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<connection::PyConnection>()?;
     module.add_class::<mapper::PySchemaMapper>()?;
     module.add_class::<mapper::PyTableMapping>()?;
+    module.add_class::<mapper::PyMappingDiff>()?;
     module.add_class::<job::PyEtlJob>()?;
     module.add_class::<runner::PyRunner>()?;
     module.add_class::<runner::PyCancelHandle>()?;

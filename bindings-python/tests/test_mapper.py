@@ -1,5 +1,6 @@
 """The mapper and its proposals."""
 
+import datetime
 import json
 import sqlite3
 
@@ -86,3 +87,62 @@ def test_a_notebook_shows_a_table_and_no_foreign_html():
     assert html.count("<tr>") == 3
     assert "<script>" not in html
     assert "color:#2e7d32" in html
+
+
+def test_a_type_is_looked_up_without_a_table():
+    price = SchemaMapper.for_type("oracle", "NUMBER(10,2)")
+    assert (price["bigquery_type"], price["confidence"], price["lossless"]) == ("NUMERIC(10,2)", "high", "yes")
+    flag = SchemaMapper.for_type("mysql", "tinyint(1)")
+    assert (flag["bigquery_type"], flag["alternatives"][0]["bigquery_type"]) == ("INT64", "BOOL")
+    assert "snowflake" in SchemaMapper.systems()
+    with pytest.raises(transload.NotFoundError):
+        SchemaMapper.for_type("oracle", "NUMBR")
+
+
+def test_columns_can_be_added():
+    added = {"_load_id": {"value": "load_id"}, "region": {"value": {"constant": "7"}, "type": "INT64"}}
+    mapping = SchemaMapper(added=added).map(pa.table(ORDERS))
+    assert [column["target_name"] for column in mapping.added] == ["_load_id", "region"]
+    assert mapping.to_bigquery_schema()[-1]["type"] == "INT64"
+    with pytest.raises(transload.TypeMappingError, match="has the name of another column"):
+        SchemaMapper(added={"ID": {"value": "load_id"}}).map(pa.table(ORDERS))
+    with pytest.raises(transload.ConfigError):
+        SchemaMapper(added={"x": {"value": "nope"}})
+
+
+def test_a_mapping_is_stored_approved_and_compared():
+    approved = SchemaMapper().map(pa.table(ORDERS), table="orders", schema="shop")
+    assert transload.TableMapping.from_json(approved.to_json()) == approved
+    assert transload.TableMapping.from_json(approved.to_dict()) == approved
+    with pytest.raises(transload.ConfigError, match="says hash"):
+        transload.TableMapping.from_json({**approved.to_dict(), "hash": "0"})
+    approved.check_approved(approved.hash)
+
+    wanted = {"id": {"type": "NUMERIC"}, "note": {"type": "JSON"}}
+    changed = SchemaMapper(wanted).map(pa.table(ORDERS), table="orders", schema="shop")
+    with pytest.raises(transload.SchemaChangedError, match="not the approved one"):
+        changed.check_approved(approved.hash)
+    diff = changed.diff(approved, "raw.orders")
+    assert (len(diff), diff.in_place) == (2, False)
+    assert diff.changes[0]["ddl"] == "ALTER TABLE `raw`.`orders` ALTER COLUMN `id` SET DATA TYPE NUMERIC;"
+    assert "PARSE_JSON(`note`) AS `note`" in diff.rebuild
+    assert "NOT in place" in diff.to_text() == str(diff)
+    html = diff._repr_html_()
+    assert (html.count("<tr>"), "color:#c62828" in html) == (3, True)
+    assert len(approved.diff(approved)) == 0
+    with pytest.raises(transload.ConfigError, match="dataset.table"):
+        changed.diff(approved, "orders")
+
+
+def test_statements_and_advice():
+    mapping = SchemaMapper().map(pa.table({"day": [datetime.date(2024, 1, 1)], "id": [1]}), table="t", schema="s")
+    assert mapping.to_ddl() == "CREATE TABLE IF NOT EXISTS `s`.`t` (\n  `day` DATE,\n  `id` INT64\n);"
+    assert "CLUSTER BY" not in mapping.to_ddl("a.b")
+    assert mapping.to_ddl("a.b", advised=True).endswith("CLUSTER BY `id`;") == bool(mapping.advice["clustering"])
+    assert mapping.advice["notes"]
+    assert mapping.check_partitioning("day", "DAY", 4000) == []
+    assert mapping.check_partitioning("day", "DAY", 4001)[0]["code"] == "W_PARTITIONS"
+    with pytest.raises(transload.TypeMappingError, match="10001 partitions"):
+        mapping.check_partitioning("day", "DAY", 10_001)
+    with pytest.raises(transload.TypeMappingError, match="cannot be partitioned"):
+        mapping.check_partitioning("id", "DAY")

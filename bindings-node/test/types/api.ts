@@ -11,6 +11,9 @@ import {
   connectors,
   jobSchema,
   version,
+  type AddedColumn,
+  type AddedMapping,
+  type AddedValue,
   type Alternative,
   type BigQueryField,
   type Capability,
@@ -26,6 +29,10 @@ import {
   type Evidence,
   type JobDocument,
   type Json,
+  type LayoutAdvice,
+  type MappingChange,
+  type MappingDiff,
+  type Partitioning,
   type Phase,
   type Progress,
   type ReadOptions,
@@ -93,6 +100,18 @@ async function map(): Promise<TableMapping> {
   const stored: TableMappingDocument = mapping.toJSON();
   const fields: BigQueryField[] = mapping.toBigQuerySchema();
   console.log(warning, evidence, stored.hash === mapping.hash, fields, mapping.toText());
+  const stamp: AddedColumn = { value: "loaded_at" };
+  const constant: AddedValue = { constant: "eu" };
+  const wider = new SchemaMapper({ added: { _loaded_at: stamp, region: { value: constant } } });
+  const added: AddedMapping | undefined = stored.added[0];
+  const advice: LayoutAdvice = TableMapping.fromJSON(stored).advice;
+  const wish: Partitioning = advice.partitioning ?? { column: "day", granularity: "DAY" };
+  const warnings: Warning[] = mapping.checkPartitioning(wish, 10);
+  const diff: MappingDiff = mapping.diff(stored, "raw.orders");
+  const change: MappingChange | undefined = diff.changes[0];
+  mapping.checkApproved(mapping.hash);
+  console.log(wider, added, warnings, change?.ddl, diff.text, mapping.toDDL("raw.orders", { advised: true }));
+  console.log(SchemaMapper.forType(SchemaMapper.systems()[0] ?? "oracle", "DATE").bigquery_type);
   return mapper.map(tableToIPC(tableFromArrays({ id: new Int32Array(3) })), { table: "t" });
 }
 

@@ -11,6 +11,7 @@ __all__ = [
     "SchemaMapper",
     "TableMapping",
     "EtlJob",
+    "MappingDiff",
     "Runner",
     "CancelHandle",
     "RunReport",
@@ -208,10 +209,26 @@ class SchemaMapper:
         overrides: Mapping[str, Mapping[str, Any]] | None = None,
         detect_types: bool = True,
         sample_rows: int = 10_000,
+        added: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> Self:
         """`overrides`: by the column's name at the source, what to change of its proposal: `type`,
         `format`, `mode`, `name`, `description`, `drop`. `detect_types`: look for types hidden in text, in
-        at most `sample_rows` rows.
+        at most `sample_rows` rows. `added`: by their name at the destination, columns that the source does
+        not have, for example `{"_loaded_at": {"value": "loaded_at"}, "_load_id": {"value": "load_id"},
+        "region": {"value": {"constant": "eu"}}}`.
+        """
+
+    @staticmethod
+    def systems() -> list[str]:
+        """The systems that `for_type` knows."""
+
+    @staticmethod
+    def for_type(system: str, source_type: str) -> dict[str, Any]:
+        """What a type of a system becomes, for example of `"oracle"` `"NUMBER(10,2)"`; the keys of
+        `TableMapping.columns`.
+
+        Raises NotFoundError for an unknown system or type, TypeMappingError where the type's text says too
+        little.
         """
 
     def propose(
@@ -254,6 +271,20 @@ class TableMapping:
         `overridden`.
         """
 
+    @staticmethod
+    def from_json(document: str | Mapping[str, Any]) -> TableMapping:
+        """Reads what `to_json` or `to_dict` gave. Raises ConfigError if it was changed since."""
+
+    @property
+    def added(self) -> list[dict[str, Any]]:
+        """Columns that the source does not have: `target_name`, `bigquery_type`, `value`, `description`."""
+
+    @property
+    def advice(self) -> dict[str, Any]:
+        """How to lay the table out: `partitioning` (`column`, `granularity`, `partitions`, `reason`,
+        `warnings`) or None, `clustering` (a list of `column` and `reason`), `notes`, `bytes_estimate`.
+        """
+
     @property
     def dropped(self) -> list[str]:
         """Columns that overrides leave out."""
@@ -281,11 +312,57 @@ class TableMapping:
     def to_bigquery_schema(self) -> list[dict[str, Any]]:
         """BigQuery's JSON form of the schema, as its API and `bq` take it."""
 
+    def to_ddl(self, table: str | None = None, advised: bool = False) -> str:
+        """`CREATE TABLE IF NOT EXISTS` for `dataset.table`; with the advised partitioning and clustering
+        on request.
+        """
+
+    def diff(self, before: TableMapping, table: str | None = None) -> MappingDiff:
+        """What changed since `before`, with statements for `dataset.table`."""
+
+    def check_approved(self, hash: str) -> None:
+        """Raises SchemaChangedError if this is not the mapping with that hash."""
+
+    def check_partitioning(
+        self, column: str, granularity: str, days: int | None = None
+    ) -> list[dict[str, str]]:
+        """Checks a wish: `HOUR`, `DAY`, `MONTH` or `YEAR` of a column whose values span `days`.
+
+        Gives warnings. Raises TypeMappingError for what BigQuery cannot do, naming what it can.
+        """
+
     def _repr_html_(self) -> str: ...
     def __len__(self) -> int: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     __hash__ = None  # type: ignore[assignment]
+
+@final
+class MappingDiff:
+    """What changed between two mappings. In a notebook it shows as a table."""
+
+    @property
+    def changes(self) -> list[dict[str, Any]]:
+        """The changes: `column`, `kind`, `from`, `to`, `in_place`, `ddl`, `reason`."""
+
+    @property
+    def in_place(self) -> bool:
+        """Whether BigQuery applies all of them to the existing table."""
+
+    @property
+    def rebuild(self) -> str | None:
+        """A statement that rewrites the table, where not all changes go in place and every value has a
+        cast.
+        """
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form as a dict."""
+
+    def to_text(self) -> str:
+        """One line per change, with the statements."""
+
+    def _repr_html_(self) -> str: ...
+    def __len__(self) -> int: ...
 
 @final
 class EtlJob:

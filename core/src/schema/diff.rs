@@ -1,6 +1,7 @@
 //! What changed between two mappings, and whether BigQuery can follow without a new table.
 
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::advice::LayoutAdvice;
 use super::bigquery::{BigQueryType, Mode};
@@ -50,7 +51,7 @@ pub struct MappingChange {
 }
 
 /// The changes from one mapping to another.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MappingDiff {
     /// Hash of the mapping before.
@@ -99,6 +100,18 @@ impl MappingDiff {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
+    }
+
+    /// The JSON form.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "from_hash": self.from_hash,
+            "to_hash": self.to_hash,
+            "in_place": self.in_place,
+            "changes": self.changes,
+            "rebuild": self.rebuild,
+        })
     }
 
     /// One line per change for people.

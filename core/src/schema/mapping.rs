@@ -225,6 +225,12 @@ impl TableMapping {
         TargetTable { target, columns, description: self.description.clone() }
     }
 
+    /// A target of the source's own names, for statements that are only looked at.
+    #[must_use]
+    pub fn default_target(&self) -> TargetRef {
+        TargetRef::new(self.table.schema.as_deref().unwrap_or("dataset"), &*self.table.name)
+    }
+
     /// Hash of everything that decides what rows look like at the destination: names, types, modes and
     /// recipes. Reasons, scores and warnings do not count, nor does the order of the columns, nor how a
     /// library spells a type or orders the fields of a document. 32 hexadecimal digits.

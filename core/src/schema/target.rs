@@ -1,6 +1,7 @@
 //! What a destination must hold: the target table.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use arrow_schema::{Field, Schema, SchemaRef};
@@ -29,6 +30,21 @@ impl TargetRef {
 impl fmt::Display for TargetRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.dataset, self.table)
+    }
+}
+
+impl FromStr for TargetRef {
+    type Err = Error;
+
+    /// Reads `dataset.table`.
+    fn from_str(text: &str) -> Result<Self> {
+        match text.split_once('.') {
+            Some((dataset, table)) if !dataset.is_empty() && !table.is_empty() => {
+                Ok(Self::new(dataset, table))
+            }
+            _ => Err(Error::config(format!("`{text}` does not name a table of a dataset"))
+                .hint("write it as `dataset.table`")),
+        }
     }
 }
 

@@ -84,8 +84,8 @@ pub struct Partitioning {
 /// is known. Gives warnings.
 ///
 /// # Errors
-/// `not_found` for a column that the mapping does not have; `type_mapping` for a column or a granularity
-/// that BigQuery does not partition by, and for more than 10,000 partitions, naming what is possible.
+/// `type_mapping` for a column or a granularity that BigQuery does not partition by, and for more than 10,000
+/// partitions, naming what is possible.
 pub fn check_partitioning(
     mapping: &TableMapping,
     wanted: &Partitioning,
