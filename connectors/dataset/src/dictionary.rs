@@ -7,18 +7,20 @@ use arrow_array::types::{GenericBinaryType, GenericStringType};
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::DataType;
 
-/// Rows that are looked at. Fewer say little, and then a dictionary costs little too.
-const ROWS: usize = 16 * 1024;
+/// Rows that are looked at: at least so many, since fewer say little and then a dictionary costs little too.
+const LEAST: usize = 8 * 1024;
+/// And at most.
+const MOST: usize = 16 * 1024;
 
 /// The columns of a load's first batch whose values hardly repeat.
 ///
 /// The writer of the parquet crate hashes every value until a dictionary page overflows, and again for each row
 /// group. For such columns that is about a tenth of the time of writing, for nothing.
 pub(crate) fn without_dictionary(batch: &RecordBatch) -> Vec<String> {
-    if batch.num_rows() < ROWS {
+    if batch.num_rows() < LEAST {
         return Vec::new();
     }
-    let head = batch.slice(0, ROWS);
+    let head = batch.slice(0, batch.num_rows().min(MOST));
     let columns = head.schema_ref().fields().iter().zip(head.columns());
     let hardly = columns.filter(|(_, column)| hardly_repeats(column.as_ref()));
     hardly.map(|(field, _)| field.name().clone()).collect()
@@ -42,16 +44,18 @@ fn hardly_repeats(array: &dyn Array) -> bool {
 /// Whether the second half of the values brings about as many new ones as the first did. A column with a
 /// limited set of values, however large, brings fewer and fewer.
 fn grows<T: std::hash::Hash + Eq>(values: impl Iterator<Item = T>) -> bool {
-    let mut distinct = HashSet::new();
-    let (mut seen, mut at_half) = (0, 0);
+    let values: Vec<T> = values.collect();
+    let half = values.len() / 2;
+    let mut distinct = HashSet::with_capacity(values.len());
+    let (mut at_half, mut seen) = (0, 0);
     for value in values {
-        if seen == ROWS / 2 {
+        if seen == half {
             at_half = distinct.len();
         }
         distinct.insert(value);
         seen += 1;
     }
-    seen > ROWS * 3 / 4 && distinct.len() > ROWS / 8 && distinct.len() * 10 > at_half * 17
+    seen >= LEAST / 2 && distinct.len() > seen / 8 && distinct.len() * 10 > at_half * 17
 }
 
 #[cfg(test)]
@@ -62,7 +66,7 @@ mod tests {
 
     #[test]
     fn what_repeats_has_a_dictionary() {
-        let rows = i64::try_from(ROWS).unwrap();
+        let rows = i64::try_from(MOST).unwrap();
         let numbers =
             |each: fn(i64) -> i64| Arc::new(Int64Array::from_iter_values((0..rows).map(each))) as ArrayRef;
         let texts = StringArray::from_iter_values((0..rows).map(|row| format!("comment {}", row * 7919)));
@@ -77,7 +81,7 @@ mod tests {
             ("sparse", Arc::new(sparse)),
         ])
         .unwrap();
-        assert_eq!(without_dictionary(&batch), ["unique", "four of each", "text"]);
-        assert_eq!(without_dictionary(&batch.slice(0, ROWS - 1)), Vec::<String>::new());
+        assert_eq!(without_dictionary(&batch), ["unique", "four of each", "text", "sparse"]);
+        assert_eq!(without_dictionary(&batch.slice(0, LEAST - 1)), Vec::<String>::new());
     }
 }

@@ -2,10 +2,12 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression as Codec, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
@@ -14,6 +16,7 @@ use transload_core::Result;
 use crate::config::{Compression, DatasetConfig};
 use crate::dictionary::without_dictionary;
 use crate::error::{io_error, parquet_error};
+use crate::spill::SpillFactory;
 
 /// How files are written.
 #[derive(Debug, Clone)]
@@ -95,7 +98,10 @@ impl PartWriter {
             for column in first.map(without_dictionary).unwrap_or_default() {
                 properties = properties.set_column_dictionary_enabled(ColumnPath::from(vec![column]), false);
             }
-            let writer = ArrowWriter::try_new(file, self.schema.clone(), Some(properties.build()))
+            let options = ArrowWriterOptions::new()
+                .with_properties(properties.build())
+                .with_page_store_factory(Arc::new(SpillFactory::new(self.folder.clone())));
+            let writer = ArrowWriter::try_new_with_options(file, self.schema.clone(), options)
                 .map_err(|error| parquet_error("write", &path, error))?;
             self.open = Some((path, writer));
         }

@@ -10,6 +10,7 @@ mod error;
 mod merge;
 mod prune;
 mod publish;
+mod spill;
 mod writer;
 
 use std::sync::Arc;
