@@ -4,7 +4,7 @@ use arrow_schema::DataType;
 use transload_core::SchemaMapper;
 use transload_core::schema::{Confidence, Extension, TableRef};
 
-use crate::support::in_schema;
+use crate::support::{connection, in_schema, load};
 use crate::types_oracle::{in_database, render};
 
 fn codes(column: &transload_core::schema::ColumnSchema) -> Vec<&str> {
@@ -85,6 +85,10 @@ async fn ranges_become_records() {
             column.bigquery_type.to_string(),
             "RECORD<lower INT64 NULLABLE, upper INT64 NULLABLE, lower_inc BOOL NULLABLE, upper_inc BOOL NULLABLE, empty BOOL NULLABLE>"
         );
+        let loaded = load(connection(), place.table("t")).await;
+        let found: Vec<_> = (0..3).map(|row| render(loaded.column(0), row)).collect();
+        let expected = [Some("1|5|true|false|false"), None, Some("NULL|NULL|false|false|true")];
+        assert_eq!(found, expected.map(|text| text.map(str::to_owned)));
     })
     .await;
 }
