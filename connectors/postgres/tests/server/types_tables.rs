@@ -74,6 +74,23 @@ async fn json_is_what_people_expect() {
 }
 
 #[tokio::test]
+async fn arrays_of_rows_in_several_dimensions_are_text_inside() {
+    in_schema(|place| async move {
+        place
+            .run(
+                "CREATE TYPE plain AS (a int, b text); CREATE TYPE exact AS (a int, b numeric);
+                 CREATE TABLE t (p plain[], e exact[]);
+                 INSERT INTO t VALUES ('{{\"(1,x)\"},{NULL}}', '{{\"(1,1.10)\"},{NULL}}')",
+            )
+            .await;
+        let batch = place.read("t").await.unwrap();
+        assert_eq!(render(batch.column(0), 0).unwrap(), r#"[[{"a":1,"b":"x"}],[null]]"#);
+        assert_eq!(render(batch.column(1), 0).unwrap(), r#"[["(1,1.10)"],[null]]"#);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn ranges_become_records() {
     in_schema(|place| async move {
         place.run("CREATE TABLE t (r int4range); INSERT INTO t VALUES ('[1,5)'), (NULL), ('empty')").await;
