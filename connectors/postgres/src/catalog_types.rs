@@ -15,26 +15,32 @@ const DEEPEST: usize = 64;
 /// One statement: every type that the columns of a table reach. `table` is the text of a `regclass`, as a
 /// literal.
 ///
+/// `LIMIT 1` makes the planner look types up one by one: it takes the recursion for huge, and would read all
+/// types there are, two for each table of the database.
+///
 /// A true array type is the one that its element type names; `int2vector` and `oidvector` only look like it.
 pub(crate) fn types_sql(table: &str) -> String {
     format!(
         "WITH RECURSIVE reached(oid) AS (
             SELECT atttypid FROM pg_attribute WHERE attrelid = to_regclass({table}) AND attnum > 0 AND NOT attisdropped
-            UNION SELECT next.oid FROM reached JOIN pg_type t ON t.oid = reached.oid CROSS JOIN LATERAL (
-               SELECT t.typbasetype WHERE t.typtype = 'd'
-               UNION ALL SELECT e.oid FROM pg_type e WHERE e.oid = t.typelem AND e.typarray = t.oid
-               UNION ALL SELECT f.atttypid FROM pg_attribute f
-                  WHERE t.typtype = 'c' AND f.attrelid = t.typrelid AND f.attnum > 0 AND NOT f.attisdropped) AS next(oid))
-         SELECT t.oid, t.typname AS name, t.typtype AS sort, n.nspname AS schema, x.extname AS extension,
-            t.typbasetype AS base, t.typtypmod AS base_modifier, e.oid AS element,
-            CASE WHEN t.typtype = 'c' THEN (
-               SELECT pg_catalog.json_agg(pg_catalog.json_build_array(f.attname, f.atttypid::pg_catalog.text, f.atttypmod) ORDER BY f.attnum) FROM pg_attribute f
-               WHERE f.attrelid = t.typrelid AND f.attnum > 0 AND NOT f.attisdropped) END AS fields
-         FROM reached JOIN pg_type t ON t.oid = reached.oid JOIN pg_namespace n ON n.oid = t.typnamespace
-            LEFT JOIN pg_type e ON e.oid = t.typelem AND e.typarray = t.oid
-            LEFT JOIN pg_depend d ON d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.objid = t.oid AND d.deptype = 'e'
-               AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
-            LEFT JOIN pg_extension x ON x.oid = d.refobjid"
+            UNION SELECT next.oid FROM reached
+               CROSS JOIN LATERAL (SELECT * FROM pg_type WHERE oid = reached.oid LIMIT 1) AS t
+               CROSS JOIN LATERAL (
+                  SELECT t.typbasetype WHERE t.typtype = 'd'
+                  UNION ALL SELECT e.oid FROM pg_type e WHERE e.oid = t.typelem AND e.typarray = t.oid
+                  UNION ALL SELECT f.atttypid FROM pg_attribute f
+                     WHERE t.typtype = 'c' AND f.attrelid = t.typrelid AND f.attnum > 0 AND NOT f.attisdropped) AS next(oid))
+         SELECT t.* FROM reached CROSS JOIN LATERAL (
+            SELECT t.oid, t.typname AS name, t.typtype AS sort, n.nspname AS schema, t.typbasetype AS base,
+               t.typtypmod AS base_modifier,
+               (SELECT e.oid FROM pg_type e WHERE e.oid = t.typelem AND e.typarray = t.oid) AS element,
+               (SELECT x.extname FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid
+                  WHERE d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.objid = t.oid AND d.deptype = 'e'
+                     AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass LIMIT 1) AS extension,
+               CASE WHEN t.typtype = 'c' THEN (
+                  SELECT pg_catalog.json_agg(pg_catalog.json_build_array(f.attname, f.atttypid::pg_catalog.text, f.atttypmod) ORDER BY f.attnum)
+                  FROM pg_attribute f WHERE f.attrelid = t.typrelid AND f.attnum > 0 AND NOT f.attisdropped) END AS fields
+            FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.oid = reached.oid LIMIT 1) AS t"
     )
 }
 

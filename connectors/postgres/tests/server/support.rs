@@ -9,8 +9,9 @@ use futures::TryStreamExt as _;
 use rand::Rng as _;
 use tokio_postgres::{Client, NoTls};
 use transload_core::connector::{ReadPlan, ReadSession, Source};
+use transload_core::memory::Memory;
 use transload_core::schema::TableRef;
-use transload_core::{Connection, Registry, Result};
+use transload_core::{Connection, EtlJob, Registry, Result, Runner};
 use transload_postgres::Postgres;
 
 pub(crate) fn need_env(name: &str) -> String {
@@ -103,4 +104,21 @@ pub(crate) async fn batches(session: &dyn ReadSession, plan: &ReadPlan) -> Resul
 pub(crate) async fn read_plan(session: &dyn ReadSession, plan: &ReadPlan) -> Result<RecordBatch> {
     let schema = session.table().arrow_schema_of(&plan.columns)?;
     Ok(concat_batches(&schema, &batches(session, plan).await?)?)
+}
+
+/// Loads a table as a job does: into a dataset of Parquet files, and into memory, which gives what arrived.
+pub(crate) async fn load(shop: Connection, table: TableRef) -> RecordBatch {
+    let lake = tempfile::tempdir().unwrap();
+    let memory = Memory::default();
+    let registry = Registry::new().with(Postgres).with(memory.clone()).with(transload_dataset::Dataset);
+    let runner = Runner::new(registry)
+        .connection(shop.named("shop"))
+        .connection(Connection::new("lake", "dataset").option("path", lake.path().to_string_lossy()))
+        .connection(Connection::new("memory", "memory"));
+    for target in ["lake", "memory"] {
+        let job = EtlJob::builder("j").from_table("shop", table.clone()).into(target, "raw", "t").replace();
+        let report = runner.run(&job.build().unwrap()).await;
+        assert!(report.committed, "{target}: {}", report.to_json());
+    }
+    memory.get("", "raw", "t").unwrap()
 }

@@ -18,12 +18,18 @@ async fn every_type_arrives_as_the_server_has_it() {
 #[tokio::test]
 async fn values_that_arrow_cannot_hold_are_errors_that_name_the_column() {
     in_schema(|place| async move {
+        place.run("CREATE DOMAIN amount AS numeric(12,3)").await;
         for (i, (type_name, value)) in [
             ("date", "infinity"),
             ("date", "-infinity"),
             ("timestamp", "infinity"),
             ("timestamptz", "-infinity"),
-            ("timestamp", "294276-12-31 23:59:59"),
+            ("timestamp", "294276-12-31 23:59:59.999999"),
+            ("timestamp", "294247-01-10 04:00:54.775808"),
+            ("timestamptz", "294276-12-31 23:59:59.999999+00"),
+            ("timestamptz", "infinity"),
+            ("numeric(38,38)", "NaN"),
+            ("amount", "NaN"),
             ("time", "24:00"),
             ("numeric(10,2)", "NaN"),
             ("numeric(40,2)", "NaN"),

@@ -4,7 +4,7 @@ use arrow_schema::DataType;
 use transload_core::SchemaMapper;
 use transload_core::schema::{Confidence, Extension, TableRef};
 
-use crate::support::in_schema;
+use crate::support::{connection, in_schema, load};
 use crate::types_oracle::{in_database, render};
 
 fn codes(column: &transload_core::schema::ColumnSchema) -> Vec<&str> {
@@ -74,6 +74,23 @@ async fn json_is_what_people_expect() {
 }
 
 #[tokio::test]
+async fn arrays_of_rows_in_several_dimensions_are_text_inside() {
+    in_schema(|place| async move {
+        place
+            .run(
+                "CREATE TYPE plain AS (a int, b text); CREATE TYPE exact AS (a int, b numeric);
+                 CREATE TABLE t (p plain[], e exact[]);
+                 INSERT INTO t VALUES ('{{\"(1,x)\"},{NULL}}', '{{\"(1,1.10)\"},{NULL}}')",
+            )
+            .await;
+        let batch = place.read("t").await.unwrap();
+        assert_eq!(render(batch.column(0), 0).unwrap(), r#"[[{"a":1,"b":"x"}],[null]]"#);
+        assert_eq!(render(batch.column(1), 0).unwrap(), r#"[["(1,1.10)"],[null]]"#);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn ranges_become_records() {
     in_schema(|place| async move {
         place.run("CREATE TABLE t (r int4range); INSERT INTO t VALUES ('[1,5)'), (NULL), ('empty')").await;
@@ -85,6 +102,10 @@ async fn ranges_become_records() {
             column.bigquery_type.to_string(),
             "RECORD<lower INT64 NULLABLE, upper INT64 NULLABLE, lower_inc BOOL NULLABLE, upper_inc BOOL NULLABLE, empty BOOL NULLABLE>"
         );
+        let loaded = load(connection(), place.table("t")).await;
+        let found: Vec<_> = (0..3).map(|row| render(loaded.column(0), row)).collect();
+        let expected = [Some("1|5|true|false|false"), None, Some("NULL|NULL|false|false|true")];
+        assert_eq!(found, expected.map(|text| text.map(str::to_owned)));
     })
     .await;
 }

@@ -6,12 +6,15 @@ use std::sync::Arc;
 
 use arrow_array::Array as _;
 use arrow_array::cast::AsArray as _;
+use arrow_array::types::Float64Type;
 use arrow_schema::{DataType, Field};
 use rand::Rng as _;
 use rand::rngs::StdRng;
 use transload_core::SchemaMapper;
+use transload_core::schema::TableRef;
 
 use crate::own::{Ground, Running, free_port};
+use crate::support::load;
 use crate::types_cases::{CREATE_TYPES, Letters, built_in};
 use crate::types_oracle::{Case, Database, Oracle, in_database_of, render};
 
@@ -116,6 +119,12 @@ async fn check_vectors(database: &Database) {
         column.warnings.iter().map(|warning| warning.code.as_str()).collect::<Vec<_>>(),
         ["W_ARRAY_NULL"]
     );
+    let some = "CREATE TABLE place.some (id int, v vector(2)); INSERT INTO place.some VALUES (1, '[1,2.5]'), (2, NULL), (3, '[-0,3]')";
+    database.run(some).await;
+    let loaded = load(database.connection(), TableRef::new("place", "some")).await;
+    let lists = loaded.column(1).as_list::<i32>();
+    let row = |row: usize| lists.value(row).as_primitive::<Float64Type>().values().to_vec();
+    assert_eq!((row(0), row(1), row(2)), (vec![1.0, 2.5], vec![], vec![-0.0, 3.0]));
 }
 
 #[tokio::test]
