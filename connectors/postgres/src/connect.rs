@@ -86,7 +86,8 @@ impl Connect {
         let mut failed = Vec::new();
         for role in self.wanted.roles() {
             for target in &self.targets {
-                let peer = Peer { target: Arc::clone(target), address: None };
+                let address = target.server.ip.map(|ip| (ip, target.server.port).into());
+                let peer = Peer { target: Arc::clone(target), address };
                 match self.open_as(&peer, *role).await {
                     Ok(opened) => return Ok(opened),
                     Err(error) if matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Timeout) => {
@@ -137,7 +138,7 @@ impl Connect {
     }
 
     async fn socket(&self, peer: &Peer) -> io::Result<(Tap, Option<SocketAddr>)> {
-        let Address { host, port } = &peer.target.server;
+        let Address { host, port, .. } = &peer.target.server;
         let name = match host {
             Host::Tcp(name) => name.as_str(),
             #[cfg(unix)]
