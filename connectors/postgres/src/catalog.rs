@@ -60,7 +60,11 @@ pub(crate) fn describe_sql(table: &TableRef) -> Result<String> {
     let name = quote_literal(&quoted(table)?)?;
     let schema = quote_literal(table.schema.as_deref().unwrap_or_default())?;
     Ok(format!(
-        "SELECT c.oid, n.nspname, c.relname, c.reltuples::pg_catalog.int8 AS rows,
+        "SELECT c.oid, n.nspname, c.relname,
+            CASE WHEN c.relkind = 'p' THEN (
+                  SELECT sum(l.reltuples) FROM pg_partition_tree(c.oid) p JOIN pg_class l ON l.oid = p.relid
+                  WHERE l.relkind = 'r' AND l.reltuples >= 0)
+               WHEN {COUNTED} THEN c.reltuples END::pg_catalog.int8 AS rows,
             CASE WHEN current_setting('server_version_num')::pg_catalog.int4 >= 140000 THEN (
                WITH RECURSIVE tree(oid) AS (SELECT c.oid
                   UNION SELECT i.inhrelid FROM pg_inherits i JOIN tree ON i.inhparent = tree.oid)
@@ -146,7 +150,7 @@ pub(crate) fn described(table: &TableRef, results: &[Vec<Row>]) -> Result<Result
     let real = TableRef::new(schema, name);
     let mut found = TableSchema::new(real.clone(), described);
     found.comment = owned(row, "comment")?;
-    found.rows_estimate = text(row, "rows")?.parse::<i64>().ok().and_then(|rows| u64::try_from(rows).ok());
+    found.rows_estimate = optional(row, "rows")?.and_then(|rows| rows.parse().ok());
     add_keys(&mut found, keys)?;
     let pages = optional(row, "pages")?.and_then(|pages| pages.parse().ok()).unwrap_or(0);
     Ok(Ok(Described { quoted: quoted(&real)?, table: found, reads, pages }))

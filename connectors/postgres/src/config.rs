@@ -114,6 +114,10 @@ pub struct PostgresConfig {
     /// commas and tried in this order. Default: `localhost`.
     #[serde(default = "default_host")]
     pub host: String,
+    /// IP address to go to instead of looking up `host`, which is then only the name that TLS checks; for several
+    /// hosts one each, separated by commas, where an empty one is looked up. Default: none.
+    #[serde(default)]
+    pub hostaddr: Option<String>,
     /// Port, or one for each host, separated by commas. Default: 5432.
     #[serde(default)]
     pub port: Ports,

@@ -2,14 +2,16 @@
 
 use std::io;
 use std::net::SocketAddr;
+#[cfg(unix)]
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio_postgres::config::{self, Host, SslMode};
 use tokio_postgres::{CancelToken, Client, SimpleQueryRow};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -50,12 +52,19 @@ pub(crate) struct Opened {
     peer: Peer,
 }
 
-/// The other end of an open connection. A name may stand for several servers, and what belongs to a connection
-/// (its snapshot, the query to cancel) is known to one of them only.
+/// The other end of a connection. A name may stand for several servers, and what belongs to a connection (its
+/// snapshot, the query to cancel) is known to one of them only.
 #[derive(Clone)]
 pub(crate) struct Peer {
     target: Arc<Target>,
-    address: Option<SocketAddr>,
+    end: End,
+}
+
+#[derive(Clone)]
+enum End {
+    Tcp(SocketAddr),
+    #[cfg(unix)]
+    Unix(PathBuf),
 }
 
 impl std::fmt::Debug for Connect {
@@ -86,17 +95,40 @@ impl Connect {
         let mut failed = Vec::new();
         for role in self.wanted.roles() {
             for target in &self.targets {
-                let peer = Peer { target: Arc::clone(target), address: None };
-                match self.open_as(&peer, *role).await {
-                    Ok(opened) => return Ok(opened),
-                    Err(error) if matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Timeout) => {
-                        failed.push(error);
+                let peers = self.peers(target).await.unwrap_or_else(|error| {
+                    failed.push(error);
+                    Vec::new()
+                });
+                for peer in peers {
+                    match self.open_as(&peer, *role).await {
+                        Ok(opened) => return Ok(opened),
+                        Err(error) if matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Timeout) => {
+                            failed.push(error);
+                        }
+                        Err(error) => return Err(error),
                     }
-                    Err(error) => return Err(error),
                 }
             }
         }
         Err(no_host(failed))
+    }
+
+    /// All servers that a name stands for.
+    async fn peers(&self, target: &Arc<Target>) -> Result<Vec<Peer>> {
+        let Address { host, ip, port } = &target.server;
+        let peer = |end| Peer { target: Arc::clone(target), end };
+        let name = match (host, ip) {
+            #[cfg(unix)]
+            (Host::Unix(folder), _) => {
+                return Ok(vec![peer(End::Unix(folder.join(format!(".s.PGSQL.{port}"))))]);
+            }
+            (_, Some(ip)) => return Ok(vec![peer(End::Tcp((*ip, *port).into()))]),
+            (Host::Tcp(name), None) => name,
+        };
+        let found = tokio::time::timeout(self.timeout, lookup_host((name.as_str(), *port))).await;
+        let found = found.map_err(|_| connect_timeout(&target.server.to_string(), self.timeout))?;
+        let found = found.map_err(|error| socket_error(&target.server.to_string(), error))?;
+        Ok(found.map(|address| peer(End::Tcp(address))).collect())
     }
 
     /// Opens a further connection to the same server.
@@ -111,7 +143,7 @@ impl Connect {
 
     /// The driver's half of a connection runs as a task of its own until the client is dropped.
     async fn open_at(&self, peer: &Peer, role: Role) -> Result<Opened> {
-        let (tap, address) = self.socket(peer).await.map_err(|error| socket_error(&peer.name(), error))?;
+        let tap = self.socket(peer).await.map_err(|error| socket_error(&peer.name(), error))?;
         let opened = peer.target.login.connect_raw(tap.clone(), self.tls_to(peer)).await;
         let (client, connection) = opened.map_err(|error| connect_error(&peer.name(), error))?;
         tokio::spawn(async move {
@@ -120,11 +152,10 @@ impl Connect {
                 tracing::debug!(%error, "a PostgreSQL connection ended");
             }
         });
-        let peer = Peer { target: Arc::clone(&peer.target), address };
         if role != Role::Any {
-            check_role(&client, &peer, role).await?;
+            check_role(&client, peer, role).await?;
         }
-        Ok(Opened { client, tap, read_timeout: self.read_timeout, peer })
+        Ok(Opened { client, tap, read_timeout: self.read_timeout, peer: peer.clone() })
     }
 
     fn tls_to(&self, peer: &Peer) -> TapTls {
@@ -136,32 +167,26 @@ impl Connect {
         TapTls::new(self.tls.clone(), name)
     }
 
-    async fn socket(&self, peer: &Peer) -> io::Result<(Tap, Option<SocketAddr>)> {
-        let Address { host, port } = &peer.target.server;
-        let name = match host {
-            Host::Tcp(name) => name.as_str(),
+    async fn socket(&self, peer: &Peer) -> io::Result<Tap> {
+        let address = match &peer.end {
+            End::Tcp(address) => address,
             #[cfg(unix)]
-            Host::Unix(folder) => {
-                let stream = UnixStream::connect(folder.join(format!(".s.PGSQL.{port}"))).await?;
-                return Ok((Tap::new(Socket::Unix(stream)), None));
+            End::Unix(path) => {
+                return UnixStream::connect(path).await.map(|stream| Tap::new(Socket::Unix(stream)));
             }
         };
-        let stream = match peer.address {
-            Some(address) => TcpStream::connect(address).await?,
-            None => TcpStream::connect((name, *port)).await?,
-        };
+        let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         if let Some(keepalive) = &self.keepalive {
             SockRef::from(&stream).set_tcp_keepalive(keepalive)?;
         }
-        let address = stream.peer_addr().ok();
-        Ok((Tap::new(Socket::Tcp(stream)), address))
+        Ok(Tap::new(Socket::Tcp(stream)))
     }
 
     /// Asks the server to stop what a connection is doing, and waits until it has heard. Best effort.
     pub(crate) async fn cancel(&self, token: CancelToken, peer: &Peer) {
         let asking = async {
-            let (mut tap, _) = self.socket(peer).await?;
+            let mut tap = self.socket(peer).await?;
             tap.stay_open();
             token.cancel_query_raw(tap.clone(), self.tls_to(peer)).await.map_err(io::Error::other)?;
             // The server closes when the signal is sent. Only then it cannot hit a later statement.
@@ -309,17 +334,14 @@ async fn check_role(client: &Client, peer: &Peer, role: Role) -> Result<()> {
 
 /// What is told when no host is left to try.
 fn no_host(mut failed: Vec<Error>) -> Error {
-    let Some(last) = failed.pop() else { return Error::config("a PostgreSQL connection without a host") };
+    // The addresses of one name fail with one text.
+    failed.dedup_by(|one, other| one.message() == other.message());
+    let Some(last) = failed.pop() else { return Error::config("a PostgreSQL host without an address") };
     if failed.is_empty() {
         return last;
     }
-    let mut what = "no host takes the connection: ".to_owned();
-    for error in &failed {
-        what.push_str(error.message());
-        what.push_str("; ");
-    }
-    what.push_str(last.message());
-    Error::new(last.kind(), what)
+    let all: Vec<_> = failed.iter().chain([&last]).map(Error::message).collect();
+    Error::new(last.kind(), format!("no host takes the connection: {}", all.join("; ")))
         .operation("connect")
         .hint(last.hint_text().unwrap_or("check `host` and `port`").to_owned())
         .source_error(last)

@@ -1,6 +1,8 @@
 //! Several servers behind one connection: where they are, and which of them will do.
 
 use std::fmt;
+use std::iter::repeat_n;
+use std::net::IpAddr;
 
 use tokio_postgres::config::Host;
 use transload_core::{Error, Result};
@@ -11,6 +13,8 @@ use crate::config::{PostgresConfig, TargetSessionAttrs};
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Address {
     pub(crate) host: Host,
+    /// Where it is, if that need not be looked up.
+    pub(crate) ip: Option<IpAddr>,
     pub(crate) port: u16,
 }
 
@@ -37,8 +41,27 @@ pub(crate) fn addresses(options: &PostgresConfig) -> Result<Vec<Address>> {
             .with("option", "port")
             .hint("give one port for all hosts, or one for each"));
     }
-    let ports = ports.iter().cycle();
-    Ok(hosts.into_iter().zip(ports).map(|(host, port)| Address { host: place(host), port: *port }).collect())
+    let ips: Vec<_> = match &options.hostaddr {
+        Some(list) => list.split(',').map(|ip| address(ip.trim())).collect::<Result<_>>()?,
+        None => repeat_n(None, hosts.len()).collect(),
+    };
+    if ips.len() != hosts.len() {
+        let what = format!("`hostaddr` has {} addresses for {} hosts", ips.len(), hosts.len());
+        return Err(Error::config(what).with("option", "hostaddr").hint("give one for each host"));
+    }
+    let all = hosts.into_iter().zip(ips).zip(ports.iter().cycle());
+    Ok(all.map(|((host, ip), port)| Address { host: place(host), ip, port: *port }).collect())
+}
+
+fn address(text: &str) -> Result<Option<IpAddr>> {
+    match text {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|error: std::net::AddrParseError| {
+            Error::config(format!("`hostaddr`: `{text}` is not an IP address"))
+                .with("option", "hostaddr")
+                .source_error(error)
+        }),
+    }
 }
 
 fn place(host: &str) -> Host {
@@ -114,6 +137,8 @@ mod tests {
             (json!({"host": "a,b,c", "port": "1,2"}), "2 ports for 3 hosts"),
             (json!({"host": "a,,b"}), "host"),
             (json!({"host": ""}), "host"),
+            (json!({"host": "a", "hostaddr": "b"}), "IP address"),
+            (json!({"host": "a,b", "hostaddr": "::1"}), "1 addresses for 2 hosts"),
             (json!({"port": 0}), "port"),
             (json!({"port": 65536}), "port"),
             (json!({"port": "1,x"}), "port"),

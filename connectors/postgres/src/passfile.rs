@@ -110,7 +110,7 @@ mod tests {
         *:*:*:other:any\n";
 
     fn look_up(path: &Path, host: Host, port: u16, user: &str) -> Result<Option<String>> {
-        password(path, &Address { host, port }, "db", user)
+        password(path, &Address { host, ip: None, port }, "db", user)
     }
 
     #[test]

@@ -173,6 +173,11 @@ async fn certificates_are_checked() {
     assert_eq!(error.kind(), ErrorKind::Tls, "{error}");
     let by_authority = open(&with("verify-ca", Some(&ca), "127.0.0.2")).await.unwrap();
     assert_eq!(by_authority.check().await.unwrap().tls, Some(true));
+    // Unless the address is only the way to the name.
+    let through = with("verify-full", Some(&ca), "127.0.0.2")
+        .option("host", "localhost")
+        .option("hostaddr", "127.0.0.2");
+    assert_eq!(open(&through).await.unwrap().check().await.unwrap().tls, Some(true));
     let missing = open(&with("verify-full", Some("/no/such/file.pem"), "localhost")).await.unwrap_err();
     assert_eq!(missing.kind(), ErrorKind::Config);
 }

@@ -76,6 +76,9 @@ async fn kinds_of_tables() {
         // Nobody has counted the materialised view, and nothing but its partitions counts the partitioned table.
         assert_eq!((tables[2].rows_estimate, tables[2].bytes), (None, None));
         assert_eq!((tables[3].rows_estimate, tables[3].bytes), (Some(2), Some(8192)));
+        for (table, rows) in [("a", Some(1)), ("b", None), ("c", None), ("d", Some(2))] {
+            assert_eq!(source.describe(&place.table(table)).await.unwrap().rows_estimate, rows, "{table}");
+        }
         assert!(tables[0].last_analyzed.as_deref().is_some_and(|time| time.starts_with("20") && time.ends_with('Z')));
         assert_eq!((&tables[0].last_vacuumed, &tables[1].last_analyzed, &tables[0].last_change), (&None, &None, &None));
         let read: Vec<_> = futures::future::join_all(kinds.iter().map(|(name, _)| place.read(name))).await;
