@@ -117,8 +117,9 @@ impl CopyStream {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
-        // One wide row may need more than usual; the room is given back after it.
-        let room = bytes.max(BUFFER);
+        // One wide row may need more than usual; the room is given back after it. It grows with what has come, and
+        // not by what a broken stream says will come.
+        let room = bytes.min(self.end.saturating_mul(2)).max(BUFFER);
         if self.buffer.len() < room || (self.buffer.len() > room * 4 && self.end < room) {
             self.buffer.resize(room.max(self.end + 1), 0);
             self.buffer.shrink_to_fit();

@@ -9,6 +9,10 @@ mod copy_stream;
 mod decode;
 mod error;
 mod filter;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+#[expect(clippy::panic, clippy::indexing_slicing, reason = "a fuzz target fails by panicking")]
+pub mod fuzzing;
 mod hosts;
 mod json_form;
 mod nested;
