@@ -260,6 +260,12 @@ fn spellings_of_catalogs() {
         ("postgresql", "integer[]", "JSON"),
         ("postgresql", "domain over numeric(5,1)", "NUMERIC(5,1)"),
         ("postgresql", "tstzmultirange", "STRING"),
+        (
+            "postgresql",
+            "int8range",
+            "RECORD<lower INT64 NULLABLE, upper INT64 NULLABLE, lower_inc BOOL NULLABLE, upper_inc BOOL NULLABLE, \
+             empty BOOL NULLABLE>",
+        ),
         ("mysql", "bigint(20) unsigned", "NUMERIC(20)"),
         ("mysql", "int(10) unsigned zerofill", "INT64"),
         ("mysql", "decimal(65,30)", "BIGNUMERIC(65,30)"),
