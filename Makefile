@@ -12,10 +12,10 @@ services := connectors/testkit/services
 run_dir = $(or $(TRANSLOAD_RUN_DIR),$(TRANSLOAD_CACHE)/services)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs check bench services-up services-down clean
+.PHONY: help demo test lint docs check bench detection-report services-up services-down clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: ## Move a small table, with no server and no account
 	@scripts/demo.sh
@@ -38,6 +38,9 @@ docs: ## Build the API documentation; a warning is an error
 
 bench: ## Compare with other tools (takes long)
 	@benches/compare/run.sh
+
+detection-report: ## Compare type detection with other tools on labelled columns
+	@benches/detection/run.sh
 
 services-up: ## Start PostgreSQL and the BigQuery emulator and leave them running
 	@$(services)/install.sh

@@ -484,6 +484,8 @@ export interface SchemaMapperOptions {
   detectTypes?: boolean;
   /** Rows that are looked at for that. Default: 10,000. */
   sampleRows?: number;
+  /** Evidence may show values of the sample. Default: true. */
+  showValues?: boolean;
 }
 
 /** Proposes BigQuery types for the columns of a table. */

@@ -28,6 +28,8 @@ struct Options {
     detect_types: bool,
     /// Rows that are sampled for that.
     sample_rows: usize,
+    /// Evidence may show values of the sample.
+    show_values: bool,
 }
 
 impl Default for Options {
@@ -37,6 +39,7 @@ impl Default for Options {
             added: AddedColumns::new(),
             detect_types: true,
             sample_rows: 10_000,
+            show_values: true,
         }
     }
 }
@@ -61,6 +64,7 @@ impl NativeMapper {
         let options: Options = parse_str("mapper options", &options).or_throw()?;
         let mut mapper_options = MapperOptions::default();
         mapper_options.detect_types = options.detect_types;
+        mapper_options.show_values = options.show_values;
         Ok(Self {
             mapper: SchemaMapper::new(mapper_options)
                 .with_overrides(options.overrides)

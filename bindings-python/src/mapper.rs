@@ -30,16 +30,18 @@ pub(crate) struct PySchemaMapper {
 #[pymethods]
 impl PySchemaMapper {
     #[new]
-    #[pyo3(signature = (overrides=None, detect_types=true, sample_rows=10_000, added=None))]
+    #[pyo3(signature = (overrides=None, detect_types=true, sample_rows=10_000, added=None, show_values=true))]
     fn new(
         py: Python<'_>,
         overrides: Option<&Bound<'_, PyAny>>,
         detect_types: bool,
         sample_rows: usize,
         added: Option<&Bound<'_, PyAny>>,
+        show_values: bool,
     ) -> PyResult<Self> {
         let mut options = MapperOptions::default();
         options.detect_types = detect_types;
+        options.show_values = show_values;
         let overrides = parse::<Overrides>("overrides", document("overrides", overrides)?).or_raise(py)?;
         let added = parse::<AddedColumns>("added", document("added", added)?).or_raise(py)?;
         let mapper = SchemaMapper::new(options).with_overrides(overrides).with_added(added);

@@ -210,12 +210,13 @@ class SchemaMapper:
         detect_types: bool = True,
         sample_rows: int = 10_000,
         added: Mapping[str, Mapping[str, Any]] | None = None,
+        show_values: bool = True,
     ) -> Self:
         """`overrides`: by the column's name at the source, what to change of its proposal: `type`,
         `format`, `mode`, `name`, `description`, `drop`. `detect_types`: look for types hidden in text, in
         at most `sample_rows` rows. `added`: by their name at the destination, columns that the source does
         not have, for example `{"_loaded_at": {"value": "loaded_at"}, "_load_id": {"value": "load_id"},
-        "region": {"value": {"constant": "eu"}}}`.
+        "region": {"value": {"constant": "eu"}}}`. `show_values`: evidence may show values of the sample.
         """
 
     @staticmethod

@@ -40,11 +40,23 @@ pub struct MapperOptions {
     pub alternatives: usize,
     /// Descriptions come from the source's comments. Default: true.
     pub keep_comments: bool,
+    /// Evidence shows up to three values of the sample. Default: true; false for data that nobody may see.
+    pub show_values: bool,
+    /// Values that do not fit become NULL, so that a column whose values are checked cannot be REQUIRED.
+    /// Default: false.
+    pub rejects_become_null: bool,
 }
 
 impl Default for MapperOptions {
     fn default() -> Self {
-        Self { detect_types: true, apply_detected: true, alternatives: 3, keep_comments: true }
+        Self {
+            detect_types: true,
+            apply_detected: true,
+            alternatives: 3,
+            keep_comments: true,
+            show_values: true,
+            rejects_become_null: false,
+        }
     }
 }
 
@@ -217,6 +229,12 @@ impl SchemaMapper {
         if wanted.data_type.is_some() || wanted.format.is_some() {
             apply_override(&mut mapped, column, wanted, detection.as_ref())?;
         }
+        if self.options.rejects_become_null
+            && mapped.mode == Mode::Required
+            && mapped.lossless == Lossless::Conditional
+        {
+            mapped.mode = Mode::Nullable;
+        }
         if let Some(mode) = wanted.mode {
             mapped.mode = check_mode(mode, &mapped)?;
         }
@@ -247,7 +265,14 @@ impl SchemaMapper {
             return None;
         }
         let values = sample?.column_by_name(&column.name)?.as_string_opt::<i32>()?;
-        Some(detect(&column.name, values.iter()))
+        let mut detection = detect(&column.name, values.iter());
+        if !self.options.show_values {
+            for candidate in &mut detection.candidates {
+                candidate.evidence.examples.clear();
+                candidate.evidence.counter_examples.clear();
+            }
+        }
+        Some(detection)
     }
 
     /// Text stays text unless proven: applied at high confidence without counter-example, else offered.

@@ -490,3 +490,39 @@ OPTIONS (description='Orders\\u000aof \\`today\\`');"
     );
     assert!(!mapping.to_ddl(&target, false).contains("PARTITION"));
 }
+
+#[test]
+fn a_column_that_may_get_null_is_not_required() {
+    let described =
+        table(vec![ColumnSchema::new("id", "bigint", DataType::Int64).required(), text("n").required()]);
+    let modes = |rejects_become_null| {
+        let options = MapperOptions { rejects_become_null, ..MapperOptions::default() };
+        let overrides = Overrides::from([("n".to_owned(), to_type("INT64"))]);
+        let mapping = SchemaMapper::new(options).with_overrides(overrides).map(&described, None).unwrap();
+        mapping.columns.iter().map(|column| column.mode).collect::<Vec<_>>()
+    };
+    assert_eq!(modes(true), [Mode::Required, Mode::Nullable]);
+    // Empty texts become NULL under any policy.
+    assert_eq!(modes(false), [Mode::Required, Mode::Nullable]);
+    let conditional = |rejects_become_null| {
+        let mut column = ColumnSchema::new("at", "timestamp", DataType::Date32).required();
+        column.note.lossless = Lossless::Conditional;
+        let options = MapperOptions { rejects_become_null, ..MapperOptions::default() };
+        SchemaMapper::new(options).map(&table(vec![column]), None).unwrap().columns[0].mode
+    };
+    assert_eq!((conditional(true), conditional(false)), (Mode::Nullable, Mode::Required));
+}
+
+#[test]
+fn values_are_shown_or_not() {
+    let described = table(vec![text("n")]);
+    let values: Vec<String> = (0..99).map(|n| format!("4711{n}")).chain(["secret".to_owned()]).collect();
+    let array = StringArray::from_iter_values(values);
+    let batch = RecordBatch::try_new(described.arrow_schema(), vec![Arc::new(array)]).unwrap();
+    let shown = |show_values| {
+        let options = MapperOptions { show_values, ..MapperOptions::default() };
+        SchemaMapper::new(options).map(&described, Some(&batch)).unwrap().to_json().to_string()
+    };
+    assert!(shown(true).contains("secret") && shown(true).contains("4711"));
+    assert!(!shown(false).contains("secret") && !shown(false).contains("4711"));
+}

@@ -343,6 +343,12 @@ fn json_and_uuids() {
     let uuids =
         cycle("c", &["123e4567-e89b-12d3-a456-426614174000", "{123E4567-E89B-12D3-A456-426614174001}"], 50);
     assert_eq!((uuids.candidates.len(), codes(&uuids)), (0, vec!["W_CODE"]));
+    // Masses of elements, those of unstable ones in brackets: numbers with remarks, all of them JSON.
+    let masses: Vec<String> =
+        (0..100).map(|i| if i % 5 == 0 { format!("[{}]", 200 + i) } else { format!("{}.5", i) }).collect();
+    let (kind, score) = best(&owned("mass", &masses));
+    assert_eq!((kind.as_str(), applied(&owned("mass", &masses)).as_str()), ("JSON", "STRING"));
+    near(score, 0.60);
 }
 
 #[test]

@@ -66,7 +66,10 @@ pub(super) fn json(column: &Column<'_>, findings: &mut Findings) {
         findings.note("W_JSON_NUM", format!("JSON that BigQuery would change or refuse: a value {misfit}"));
         return;
     }
+    // `1.5` and `[294]` are both JSON, but a column of numbers with remarks is no column of documents.
+    let documents = column.values.iter().filter(|value| document(value.text)).count();
     let draft = Draft::new(BigQueryType::Json, Recipe::ParseJson, column.tally(|_| true), "JSON documents")
+        .cap(documents * 100 < column.values.len() * 95, 0.60)
         .times(column.values.len() < 8, 0.95)
         .warn(
             true,

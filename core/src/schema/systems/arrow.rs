@@ -155,6 +155,7 @@ fn data_type(text: &str, row: &TypeRow, asked: &Spelling) -> Result<Option<DataT
         "unpack" => argument(0, row, asked)?,
         "Struct" | "Struct{f0..}" | "Struct{...}" => return record(row, asked),
         "Struct{start,end}" => return range(row, asked),
+        "Struct{lower,upper,lower_inc,upper_inc,empty}" => return Ok(bounds(&row.source_type)),
         _ => return Ok(None),
     }))
 }
@@ -225,6 +226,25 @@ fn record(row: &TypeRow, asked: &Spelling) -> Result<Option<DataType>> {
         fields.push(Field::new(name, element(text.trim(), row)?, true));
     }
     Ok(Some(DataType::Struct(fields.into())))
+}
+
+/// PostgreSQL's ranges of numbers. A bound of `numrange` may have more digits than any decimal, so it is text.
+fn bounds(source_type: &str) -> Option<DataType> {
+    let bound = match source_type {
+        "int4range" => DataType::Int32,
+        "int8range" => DataType::Int64,
+        "numrange" => DataType::Utf8,
+        _ => return None,
+    };
+    let flag = |name| Field::new(name, DataType::Boolean, true);
+    let fields = vec![
+        Field::new("lower", bound.clone(), true),
+        Field::new("upper", bound, true),
+        flag("lower_inc"),
+        flag("upper_inc"),
+        flag("empty"),
+    ];
+    Some(DataType::Struct(fields.into()))
 }
 
 /// Start and end of what BigQuery's type names, else of the argument.

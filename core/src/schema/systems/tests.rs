@@ -91,7 +91,7 @@ fn every_row_is_found_by_a_text() {
     assert!(missing.is_empty(), "{} of {}:\n{}", missing.len(), rows.len(), missing.join("\n"));
 }
 
-/// Rows that we do not follow; docs/rfcs/0004-type-table-differences.md says why.
+/// Rows that we do not follow; docs/rfcs/0008-type-table-differences.md says why.
 const DIFFERENCES: [(&str, &str, &str); 1] = [("arrow", "Decimal256(p,s)", "s>=0, s<=38, p-s<=38")];
 
 /// BigQuery types of the reference that depend on more than the type's text, and how many rows say so.
@@ -260,6 +260,12 @@ fn spellings_of_catalogs() {
         ("postgresql", "integer[]", "JSON"),
         ("postgresql", "domain over numeric(5,1)", "NUMERIC(5,1)"),
         ("postgresql", "tstzmultirange", "STRING"),
+        (
+            "postgresql",
+            "int8range",
+            "RECORD<lower INT64 NULLABLE, upper INT64 NULLABLE, lower_inc BOOL NULLABLE, upper_inc BOOL NULLABLE, \
+             empty BOOL NULLABLE>",
+        ),
         ("mysql", "bigint(20) unsigned", "NUMERIC(20)"),
         ("mysql", "int(10) unsigned zerofill", "INT64"),
         ("mysql", "decimal(65,30)", "BIGNUMERIC(65,30)"),
