@@ -163,7 +163,9 @@ fn of_cause(error: &(dyn std::error::Error + 'static)) -> Option<(ErrorKind, &'s
 fn lost(what: &str, error: tokio_postgres::Error) -> Error {
     // Some have no cause to look at; their texts are fixed in the driver.
     let (kind, hint) = match error.to_string().as_str() {
-        "invalid configuration" => (ErrorKind::Auth, "the server wants a password; give `credentials`"),
+        "invalid configuration" => {
+            (ErrorKind::Auth, "the server wants a password; give `credentials` or a `passfile` that fits")
+        }
         text if text.starts_with("error performing TLS handshake") => {
             (ErrorKind::Tls, "the server does not speak TLS, or its certificate was refused")
         }
