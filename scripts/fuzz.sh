@@ -29,7 +29,10 @@ for target in copy; do
   printf '== %s, %d s\n' "$target" "$seconds"
   # New inputs go to the first folder, which is thrown away; the corpus is only read.
   mkdir "$found/$target"
+  status=0
   "$CARGO_TARGET_DIR/$host/release/$target" "$found/$target" "$fuzz/corpus/$target" \
     -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
-    -artifact_prefix="$fuzz/artifacts/$target/" 2>&1 | tail -n 12
+    -artifact_prefix="$fuzz/artifacts/$target/" >"$found/log" 2>&1 || status=$?
+  tail -n "$((status ? 60 : 6))" "$found/log"
+  ((status == 0)) || die "$target: something was found (exit $status)"
 done
