@@ -195,13 +195,6 @@ impl Source for OpenMemory {
         Ok(self.find(table)?.table)
     }
 
-    async fn sample(&self, table: &TableRef, rows: usize) -> Result<RecordBatch> {
-        let batch = self.find(table)?.batch;
-        let head = batch.slice(0, rows.min(batch.num_rows()));
-        let piece = split_by_bytes(&head, SAMPLE_BYTES).next();
-        Ok(piece.unwrap_or(head))
-    }
-
     async fn begin(&self, table: &TableRef) -> Result<Box<dyn ReadSession>> {
         // The stored batch is immutable, so a clone of it is the snapshot.
         Ok(Box::new(MemorySession(self.find(table)?)))
@@ -246,6 +239,12 @@ impl ReadSession for MemorySession {
             summary.add(CursorValue::from_array(array, row)?);
         }
         Ok(summary)
+    }
+
+    async fn sample(&self, rows: usize) -> Result<RecordBatch> {
+        let head = self.0.batch.slice(0, rows.min(self.0.batch.num_rows()));
+        let piece = split_by_bytes(&head, SAMPLE_BYTES).next();
+        Ok(piece.unwrap_or(head))
     }
 
     async fn splits(&self, plan: &ReadPlan) -> Result<Vec<Split>> {

@@ -307,6 +307,11 @@ impl ReadSession for FileSession {
         .operation("cursor summary")
     }
 
+    async fn sample(&self, rows: usize) -> Result<RecordBatch> {
+        let files = Arc::clone(&self.files);
+        blocking(move || files.sample(rows)).await
+    }
+
     async fn splits(&self, plan: &ReadPlan) -> Result<Vec<Split>> {
         self.files.table.project(&plan.columns)?;
         if let Some(filter) = &plan.filter {

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use transload_core::connector::{ReadSession, SchemaInfo, ServerInfo, Source, TableInfo, TableKind};
 use transload_core::schema::{TableRef, TableSchema};
@@ -69,11 +68,6 @@ impl Source for FileSource {
 
     async fn describe(&self, table: &TableRef) -> Result<TableSchema> {
         Ok(self.open(table).await.operation("describe")?.table)
-    }
-
-    async fn sample(&self, table: &TableRef, rows: usize) -> Result<RecordBatch> {
-        let files = self.open(table).await.operation("sample")?;
-        blocking(move || files.sample(rows)).await.operation("sample")
     }
 
     async fn begin(&self, table: &TableRef) -> Result<Box<dyn ReadSession>> {

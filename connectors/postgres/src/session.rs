@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use arrow_schema::{Field, Schema};
+use arrow_select::concat::concat_batches;
 use async_trait::async_trait;
 use futures::{TryStreamExt as _, stream};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use transload_core::batch::{BATCH_BYTES, BATCH_ROWS, BatchStream, SAMPLE_BYTES};
+use transload_core::batch::{BATCH_BYTES, BATCH_ROWS, BatchStream, SAMPLE_BYTES, batch_bytes};
 use transload_core::connector::{CursorSummary, ReadPlan, ReadSession, Split};
 use transload_core::schema::{ColumnSchema, CursorValue, TableSchema};
 use transload_core::{Error, Result};
@@ -199,6 +200,27 @@ impl ReadSession for PostgresSession {
         })
     }
 
+    async fn sample(&self, rows: usize) -> Result<RecordBatch> {
+        let mut batches = Vec::new();
+        for share in [self.sample_share(rows), None] {
+            let mut reading = self.read_sample(rows, share).await?;
+            batches.clear();
+            let (mut found, mut bytes) = (0, 0);
+            while bytes < SAMPLE_BYTES
+                && let Some(batch) = reading.try_next().await?
+            {
+                found += batch.num_rows();
+                bytes += batch_bytes(&batch);
+                batches.push(batch);
+            }
+            // A share of the pages may hold too few rows; then the first ones do.
+            if share.is_none() || found >= rows || bytes >= SAMPLE_BYTES {
+                break;
+            }
+        }
+        Ok(concat_batches(&self.described.table.arrow_schema(), &batches)?)
+    }
+
     async fn splits(&self, plan: &ReadPlan) -> Result<Vec<Split>> {
         // Unknown columns and impossible filters are told here, before anything is read.
         self.copy_sql(plan, &Pages::ALL, "")?;
@@ -238,14 +260,14 @@ impl ReadSession for PostgresSession {
 
 impl PostgresSession {
     /// Percent of the pages in which about twice `rows` rows are expected, for tables worth it.
-    pub(crate) fn sample_share(&self, rows: usize) -> Option<f64> {
+    fn sample_share(&self, rows: usize) -> Option<f64> {
         let estimate = self.described.table.rows_estimate.filter(|estimate| *estimate > 0)?;
         let share = rows as f64 * 2.0 / estimate as f64 * 100.0;
         (self.described.pages > PAGES_WORTH_A_SPLIT / 8 && share < 25.0).then_some(share.max(0.01))
     }
 
     /// Up to `rows` rows: of a share of the pages, spread over the table, or the first ones.
-    pub(crate) async fn read_sample(&self, rows: usize, share: Option<f64>) -> Result<BatchStream> {
+    async fn read_sample(&self, rows: usize, share: Option<f64>) -> Result<BatchStream> {
         let plan = ReadPlan {
             limit: u64::try_from(rows).ok(),
             batch_bytes: SAMPLE_BYTES / 4,

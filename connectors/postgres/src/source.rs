@@ -1,10 +1,6 @@
 //! The source: discovery, samples, and beginning sessions.
 
-use arrow_array::RecordBatch;
-use arrow_select::concat::concat_batches;
 use async_trait::async_trait;
-use futures::StreamExt as _;
-use transload_core::batch::{SAMPLE_BYTES, batch_bytes};
 use transload_core::connector::{ReadSession, SchemaInfo, ServerInfo, Settled, Source, TableInfo};
 use transload_core::schema::{TableRef, TableSchema};
 use transload_core::{Error, ErrorKind, Result, ResultExt as _, Secret};
@@ -96,30 +92,6 @@ impl Source for PostgresSource {
 
     async fn describe(&self, table: &TableRef) -> Result<TableSchema> {
         Ok(self.begun(table).await?.1.table)
-    }
-
-    async fn sample(&self, table: &TableRef, rows: usize) -> Result<RecordBatch> {
-        let (opened, described) = self.begun(table).await?;
-        let schema = described.table.arrow_schema();
-        let session = PostgresSession::new(self.connect.clone(), opened, described);
-        let mut batches = Vec::new();
-        for share in [session.sample_share(rows), None] {
-            let mut reading = session.read_sample(rows, share).await?;
-            batches.clear();
-            let (mut found, mut bytes) = (0, 0);
-            while bytes < SAMPLE_BYTES
-                && let Some(batch) = reading.next().await.transpose()?
-            {
-                found += batch.num_rows();
-                bytes += batch_bytes(&batch);
-                batches.push(batch);
-            }
-            // A share of the pages may hold too few rows; then the first ones do.
-            if share.is_none() || found >= rows || bytes >= SAMPLE_BYTES {
-                break;
-            }
-        }
-        Ok(concat_batches(&schema, &batches)?)
     }
 
     async fn begin(&self, table: &TableRef) -> Result<Box<dyn ReadSession>> {

@@ -3,6 +3,7 @@
 use std::sync::mpsc as jobs;
 use std::thread;
 
+use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use futures::stream;
 use rusqlite::Connection;
@@ -99,6 +100,15 @@ impl ReadSession for SqliteSession {
             let _ = sender.send(reader.summary(connection, &column));
         }))?;
         receiver.await.map_err(|_| thread_died())?.operation("cursor summary")
+    }
+
+    async fn sample(&self, rows: usize) -> Result<RecordBatch> {
+        let (sender, receiver) = oneshot::channel();
+        let reader = self.reader.clone();
+        self.worker.run(Box::new(move |connection| {
+            let _ = sender.send(reader.sample(connection, rows));
+        }))?;
+        receiver.await.map_err(|_| thread_died())?
     }
 
     async fn splits(&self, plan: &ReadPlan) -> Result<Vec<Split>> {

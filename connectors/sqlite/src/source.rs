@@ -1,6 +1,5 @@
 //! The source: lists, describes, samples and opens sessions.
 
-use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use rusqlite::Connection;
 use transload_core::connector::{ReadSession, SchemaInfo, ServerInfo, Source, TableInfo};
@@ -9,7 +8,6 @@ use transload_core::{Error, ErrorKind, Result, ResultExt as _};
 
 use crate::config::SqliteConfig;
 use crate::connect::Database;
-use crate::read::Reader;
 use crate::session::SqliteSession;
 
 /// One database.
@@ -78,15 +76,6 @@ impl Source for SqliteSource {
         let table = table.clone();
         self.connected("describe", move |database, connection| {
             Ok(database.describe(connection, &table)?.schema)
-        })
-        .await
-    }
-
-    async fn sample(&self, table: &TableRef, rows: usize) -> Result<RecordBatch> {
-        let table = table.clone();
-        self.connected("sample", move |database, connection| {
-            let table = database.describe(connection, &table)?;
-            Reader { database, table }.sample(connection, rows)
         })
         .await
     }

@@ -30,7 +30,7 @@ pub use read::{CursorFilter, CursorSummary, OpenTransaction, ReadPlan, ReadSessi
 pub use registry::{ConnectionStatus, Registry, TestStatus};
 
 use crate::connection::Connection;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, ResultExt as _};
 use crate::schema::{TableRef, TableSchema, TargetRef, TargetTable};
 use crate::secret::Secret;
 
@@ -220,7 +220,12 @@ pub trait Source: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// As [`Self::describe`].
-    async fn sample(&self, table: &TableRef, rows: usize) -> Result<RecordBatch>;
+    async fn sample(&self, table: &TableRef, rows: usize) -> Result<RecordBatch> {
+        let session = self.begin(table).await.operation("sample")?;
+        let sample = session.sample(rows).await.operation("sample")?;
+        session.close().await.operation("sample")?;
+        Ok(sample)
+    }
 
     /// Begins reading one table. Where [`Capability::snapshot`] is declared, everything that the session
     /// reads, the cursor summary included, is one consistent snapshot taken here.

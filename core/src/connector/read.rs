@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::time::Duration;
 
+use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -144,6 +145,12 @@ pub trait ReadSession: Send + Sync + fmt::Debug {
     /// # Errors
     /// `not_found` for a column that does not exist, `unsupported` for a column that cannot be a cursor.
     async fn cursor_summary(&self, column: &str) -> Result<CursorSummary>;
+
+    /// As [`Source::sample`](super::Source::sample), of this session's snapshot.
+    ///
+    /// # Errors
+    /// Those of the source.
+    async fn sample(&self, rows: usize) -> Result<RecordBatch>;
 
     /// Cuts the plan into splits whose rows together are exactly the rows of the plan, none twice.
     ///

@@ -140,8 +140,10 @@ impl Runner {
     pub async fn propose(&self, job: &EtlJob) -> Result<TableMapping> {
         let (source, destination) = self.open(job).await?;
         let last = destination.last_load(&job.target(), &job.identity()).await?;
-        let table = source.describe(&job.source_table()).await?;
-        run::map(source.as_ref(), job, &table, last.as_ref(), self.options.sample_rows).await
+        let session = source.begin(&job.source_table()).await?;
+        let mapping = run::map(session.as_ref(), job, last.as_ref(), self.options.sample_rows).await?;
+        session.close().await?;
+        Ok(mapping)
     }
 
     /// Creates or evolves the target table as the job needs it, without loading rows.

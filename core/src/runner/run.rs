@@ -70,8 +70,7 @@ async fn plan(
     let last = destination.last_load(&job.target(), &job.identity()).await.operation("read last load")?;
 
     tracker.phase(Phase::Map);
-    let mapping =
-        map(source.as_ref(), job, session.table(), last.as_ref(), runner.options.sample_rows).await?;
+    let mapping = map(session.as_ref(), job, last.as_ref(), runner.options.sample_rows).await?;
     report.mapping_hash = Some(mapping.hash());
     report.warnings.extend(mapping.warnings().map(|(column, w)| (Some(column.to_owned()), w.clone())));
     let caster = Caster::new(&mapping, &table.arrow_schema(), job.on_reject())?;
@@ -132,13 +131,12 @@ async fn begin(source: &dyn Source, job: &EtlJob) -> Result<(Box<dyn ReadSession
 
 /// Proposes the mapping of the job's columns; samples the source where text columns are undecided.
 pub(super) async fn map(
-    source: &dyn Source,
+    session: &dyn ReadSession,
     job: &EtlJob,
-    table: &TableSchema,
     last: Option<&LoadRecord>,
     sample_rows: usize,
 ) -> Result<TableMapping> {
-    let chosen = table.project(job.columns())?;
+    let chosen = session.table().project(job.columns())?;
     let mut overrides: Overrides = last.map(|last| last.pinned.clone()).unwrap_or_default();
     // Columns that are gone need no pin, and what the job says wins over a pin.
     overrides.retain(|name, _| chosen.column(name).is_ok() && !job.overrides().contains_key(name));
@@ -150,11 +148,8 @@ pub(super) async fn map(
     });
     // A later load keeps the types of the first one, so it needs no sample.
     let detect_types = job.detects_types() && undecided && last.is_none();
-    let sample = if detect_types {
-        Some(source.sample(&table.table, sample_rows).await.operation("sample")?)
-    } else {
-        None
-    };
+    let sample =
+        if detect_types { Some(session.sample(sample_rows).await.operation("sample")?) } else { None };
     let options = MapperOptions { detect_types, ..MapperOptions::default() };
     let mapper = SchemaMapper::new(options).with_overrides(overrides);
     let mut mapping = mapper.map(&chosen, sample.as_ref()).operation("map")?;
