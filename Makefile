@@ -12,7 +12,7 @@ services := connectors/testkit/services
 run_dir = $(or $(TRANSLOAD_RUN_DIR),$(TRANSLOAD_CACHE)/services)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs check bench detection-report services-up services-down clean
+.PHONY: help demo test lint docs check bench fuzz detection-report services-up services-down clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -41,6 +41,9 @@ bench: ## Compare with other tools (takes long)
 
 detection-report: ## Compare type detection with other tools on labelled columns
 	@benches/detection/run.sh
+
+fuzz: ## Fuzz the decoders for half a minute (the first build takes minutes)
+	@scripts/fuzz.sh 30
 
 services-up: ## Start PostgreSQL and the BigQuery emulator and leave them running
 	@$(services)/install.sh

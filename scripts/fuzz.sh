@@ -20,7 +20,7 @@ export RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
   -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg fuzzing"
 host=$(rustc -vV | sed -n 's/^host: //p')
 # With --target the flags do not reach build scripts and macros.
-cargo build --quiet --locked --release --manifest-path "$fuzz/Cargo.toml" --target "$host"
+cargo build --quiet --release --manifest-path "$fuzz/Cargo.toml" --target "$host"
 
 found=$(mktemp -d "${TMPDIR:-/tmp}/transload-fuzz.XXXXXX")
 trap 'rm -rf "$found"' EXIT
