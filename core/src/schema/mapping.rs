@@ -403,8 +403,8 @@ pub struct ColumnOverride {
     /// BigQuery type, for example `NUMERIC(10,2)`. An impossible one is refused with the possible ones.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub data_type: Option<String>,
-    /// How text is read, for example `%Y%m%d` for a DATE or `Y/N` for a BOOL. Without it the format that
-    /// detection found is used, else the standard one of the type.
+    /// How text is read, for example `%Y%m%d` for a DATE, `Y/N` for a BOOL or `,.` for a number like 1,234.5.
+    /// Without it the format that detection found is used, else the standard one of the type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
     /// `NULLABLE` or `REQUIRED`.
