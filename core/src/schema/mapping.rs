@@ -190,6 +190,7 @@ pub struct TableMapping {
     /// Its columns, without the dropped ones.
     pub columns: Vec<ColumnMapping>,
     /// Columns that the source does not have, behind the others.
+    #[serde(default)]
     pub added: Vec<AddedMapping>,
     /// Columns that overrides drop.
     pub dropped: Vec<String>,
@@ -198,6 +199,7 @@ pub struct TableMapping {
     /// The table's comment.
     pub description: Option<String>,
     /// How to lay the table out.
+    #[serde(default)]
     pub advice: LayoutAdvice,
 }
 

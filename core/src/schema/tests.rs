@@ -526,3 +526,15 @@ fn values_are_shown_or_not() {
     assert!(shown(true).contains("secret") && shown(true).contains("4711"));
     assert!(!shown(false).contains("secret") && !shown(false).contains("4711"));
 }
+
+#[test]
+fn the_name_decides_what_0_and_1_are() {
+    let mapped = |name: &str| {
+        let described = table(vec![text(name)]);
+        let values = StringArray::from_iter_values((0..400).map(|n| if n % 3 == 0 { "0" } else { "1" }));
+        let batch = RecordBatch::try_new(described.arrow_schema(), vec![Arc::new(values)]).unwrap();
+        let mapping = SchemaMapper::default().map(&described, Some(&batch)).unwrap();
+        mapping.columns[0].bigquery_type.to_string()
+    };
+    assert_eq!([mapped("is_active"), mapped("c")], ["BOOL", "INT64"]);
+}
