@@ -538,3 +538,16 @@ fn the_name_decides_what_0_and_1_are() {
     };
     assert_eq!([mapped("is_active"), mapped("c")], ["BOOL", "INT64"]);
 }
+
+#[test]
+fn what_every_array_document_and_geography_implies_is_said_once() {
+    let codes = |system: &str, source_type: &str| -> Vec<String> {
+        let mapping = SchemaMapper::for_type(system, source_type).unwrap();
+        mapping.warnings.into_iter().map(|warning| warning.code).collect()
+    };
+    assert_eq!(codes("cassandra", "list<int>"), ["W_ARRAY_NULL"]);
+    assert_eq!(codes("mysql", "vector(3)"), ["W_ARRAY_NULL"]);
+    assert_eq!(codes("postgresql", "jsonb"), ["W_JSON_NUM", "W_JSON_PARQUET"]);
+    assert_eq!(codes("oracle", "VARRAY"), ["W_OPAQUE", "W_JSON_NUM"]);
+    assert_eq!(codes("snowflake", "GEOGRAPHY"), ["W_GEO_DIM", "W_GEO_PLANAR"]);
+}
