@@ -279,7 +279,7 @@ export class TableReader implements AsyncIterable<Buffer> {
 export interface ColumnOverride {
   /** BigQuery type, for example `NUMERIC(10,2)`. */
   type?: string;
-  /** How text is read, for example `%Y%m%d` for a DATE. */
+  /** How text is read, for example `%Y%m%d` for a DATE, or `,.` for a number like 1,234.5. */
   format?: string;
   mode?: "NULLABLE" | "REQUIRED";
   /** Name at the destination. */

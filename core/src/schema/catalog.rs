@@ -7,6 +7,7 @@ use super::cast::{possible_types, recipe_for};
 use super::mapping::{Alternative, ColumnMapping, Confidence, Lossless, Warning};
 use super::names::target_names;
 use super::recipe::Recipe;
+use super::systems::meaning;
 use super::table::{ColumnSchema, EXTENSION_KEY, Extension};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -22,8 +23,14 @@ pub(super) fn by_catalog(column: &ColumnSchema, target_name: String) -> Result<C
         (false, false) => Mode::Required,
     };
     let mut warnings = column.note.warnings.clone();
-    if repeated {
-        warnings.push(Warning::new("W_ARRAY_NULL", "BigQuery stores a NULL array as an empty one"));
+    let implied = match &bigquery_type {
+        _ if repeated => Some("W_ARRAY_NULL"),
+        BigQueryType::Json => Some("W_JSON_NUM"),
+        BigQueryType::Geography => Some("W_GEO_PLANAR"),
+        _ => None,
+    };
+    if let Some(code) = implied.filter(|code| !warnings.iter().any(|warning| warning.code == *code)) {
+        warnings.push(Warning::new(code, meaning(code)));
     }
     let reason = column.note.reason.clone().unwrap_or(reason);
     Ok(ColumnMapping {

@@ -285,7 +285,10 @@ impl SchemaMapper {
             return;
         };
         // `19970101` is a number and a date: two readings that both fit are an answer, not a choice for us.
+        // Of 0 and 1 the name decides: without a hint in it, a boolean never comes first.
+        let decided = best.bigquery_type == BigQueryType::Bool;
         let rival = detection.candidates.iter().find(|c| c.score >= 0.7 && family(c) != family(best));
+        let rival = rival.filter(|_| !decided);
         let proven = best.score >= 0.9 && best.evidence.matched == best.evidence.distinct;
         if let Some(rival) = rival {
             let (number, other) = if family(best) == Family::Number { (best, rival) } else { (rival, best) };

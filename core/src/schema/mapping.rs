@@ -190,6 +190,7 @@ pub struct TableMapping {
     /// Its columns, without the dropped ones.
     pub columns: Vec<ColumnMapping>,
     /// Columns that the source does not have, behind the others.
+    #[serde(default)]
     pub added: Vec<AddedMapping>,
     /// Columns that overrides drop.
     pub dropped: Vec<String>,
@@ -198,6 +199,7 @@ pub struct TableMapping {
     /// The table's comment.
     pub description: Option<String>,
     /// How to lay the table out.
+    #[serde(default)]
     pub advice: LayoutAdvice,
 }
 
@@ -403,8 +405,8 @@ pub struct ColumnOverride {
     /// BigQuery type, for example `NUMERIC(10,2)`. An impossible one is refused with the possible ones.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub data_type: Option<String>,
-    /// How text is read, for example `%Y%m%d` for a DATE or `Y/N` for a BOOL. Without it the format that
-    /// detection found is used, else the standard one of the type.
+    /// How text is read, for example `%Y%m%d` for a DATE, `Y/N` for a BOOL or `,.` for a number like 1,234.5.
+    /// Without it the format that detection found is used, else the standard one of the type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
     /// `NULLABLE` or `REQUIRED`.

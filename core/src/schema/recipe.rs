@@ -19,6 +19,11 @@ pub enum Recipe {
     ParseDecimal,
     /// Text to a double: digits, point, exponent, `NaN`, `Infinity`.
     ParseFloat,
+    /// Text to a number with separators of thousands, or with another decimal point.
+    ParseGrouped {
+        /// The separator of thousands, if there is one, and the decimal point: `,.` or `.,` or `,`.
+        format: String,
+    },
     /// Text to a boolean by two words, compared without regard to case.
     ParseBool {
         /// The word for true.
@@ -66,6 +71,7 @@ impl Recipe {
             Self::ParseInteger => "parse_integer",
             Self::ParseDecimal => "parse_decimal",
             Self::ParseFloat => "parse_float",
+            Self::ParseGrouped { .. } => "parse_grouped",
             Self::ParseBool { .. } => "parse_bool",
             Self::ParseDate { .. } => "parse_date",
             Self::ParseTime { .. } => "parse_time",
@@ -83,7 +89,8 @@ impl Recipe {
     pub fn format(&self) -> Option<String> {
         match self {
             Self::ParseBool { yes, no } => Some(format!("{yes}/{no}")),
-            Self::ParseDate { format }
+            Self::ParseGrouped { format }
+            | Self::ParseDate { format }
             | Self::ParseTime { format }
             | Self::ParseDateTime { format }
             | Self::ParseTimestamp { format } => Some(format.clone()),

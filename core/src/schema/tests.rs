@@ -526,3 +526,28 @@ fn values_are_shown_or_not() {
     assert!(shown(true).contains("secret") && shown(true).contains("4711"));
     assert!(!shown(false).contains("secret") && !shown(false).contains("4711"));
 }
+
+#[test]
+fn the_name_decides_what_0_and_1_are() {
+    let mapped = |name: &str| {
+        let described = table(vec![text(name)]);
+        let values = StringArray::from_iter_values((0..400).map(|n| if n % 3 == 0 { "0" } else { "1" }));
+        let batch = RecordBatch::try_new(described.arrow_schema(), vec![Arc::new(values)]).unwrap();
+        let mapping = SchemaMapper::default().map(&described, Some(&batch)).unwrap();
+        mapping.columns[0].bigquery_type.to_string()
+    };
+    assert_eq!([mapped("is_active"), mapped("c")], ["BOOL", "INT64"]);
+}
+
+#[test]
+fn what_every_array_document_and_geography_implies_is_said_once() {
+    let codes = |system: &str, source_type: &str| -> Vec<String> {
+        let mapping = SchemaMapper::for_type(system, source_type).unwrap();
+        mapping.warnings.into_iter().map(|warning| warning.code).collect()
+    };
+    assert_eq!(codes("cassandra", "list<int>"), ["W_ARRAY_NULL"]);
+    assert_eq!(codes("mysql", "vector(3)"), ["W_ARRAY_NULL"]);
+    assert_eq!(codes("postgresql", "jsonb"), ["W_JSON_NUM", "W_JSON_PARQUET"]);
+    assert_eq!(codes("oracle", "VARRAY"), ["W_OPAQUE", "W_JSON_NUM"]);
+    assert_eq!(codes("snowflake", "GEOGRAPHY"), ["W_GEO_DIM", "W_GEO_PLANAR"]);
+}

@@ -7,7 +7,7 @@ use arrow_schema::{DataType, Field, Fields, TimeUnit};
 use super::kernel::Kernel;
 use super::nested::{ListCast, StructCast};
 use super::number::{NumberCast, NumberTarget};
-use super::parse::Want;
+use super::parse::{Separators, Want};
 use super::possible::{possible_types, recipe_for, time_format};
 use super::temporal::TemporalCast;
 use super::text::TextCast;
@@ -155,6 +155,16 @@ fn parse(target: &BigQueryType, recipe: &Recipe) -> Result<Option<TextCast>> {
             })
         }
         (Recipe::ParseFloat, BigQueryType::Float64) => Some(TextCast::Float),
+        (Recipe::ParseGrouped { format }, target) => {
+            let plain = match target {
+                BigQueryType::Int64 => Recipe::ParseInteger,
+                BigQueryType::Float64 => Recipe::ParseFloat,
+                _ => Recipe::ParseDecimal,
+            };
+            let cast = parse(target, &plain)?;
+            cast.zip(Separators::new(format))
+                .map(|(cast, separators)| TextCast::Grouped(separators, Box::new(cast)))
+        }
         (Recipe::ParseBool { yes, no }, BigQueryType::Bool) => {
             Some(TextCast::Bool { yes: yes.clone(), no: no.clone() })
         }

@@ -2,7 +2,7 @@
 
 use arrow_schema::DataType;
 
-use super::parse::{TimeFormat, Want};
+use super::parse::{Separators, TimeFormat, Want};
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::bigquery::{BigQueryType, Mode, RecordField};
 use crate::schema::recipe::Recipe;
@@ -158,7 +158,9 @@ fn no_format(target: &BigQueryType, format: Option<&str>) -> Result<()> {
             ErrorKind::TypeMapping,
             format!("{target} takes no format from this column, but `{format}` is given"),
         )
-        .hint("leave `format` out; it belongs to BOOL, DATE, TIME, DATETIME and TIMESTAMP from text")),
+        .hint(
+            "leave `format` out; it belongs to numbers, BOOL, DATE, TIME, DATETIME and TIMESTAMP from text",
+        )),
     }
 }
 
@@ -194,6 +196,21 @@ fn from_text(target: &BigQueryType, format: Option<&str>) -> Result<Recipe> {
             Some(recipe) => recipe,
             None => Recipe::ParseTimestamp { format: checked(Want::Timestamp, "%Y-%m-%dT%H:%M:%S%.f%:z")? },
         },
+        BigQueryType::Int64
+        | BigQueryType::Numeric(_)
+        | BigQueryType::BigNumeric(_)
+        | BigQueryType::Float64
+            if format.is_some() =>
+        {
+            let format = format.unwrap_or_default();
+            Separators::new(format).ok_or_else(|| {
+                Error::new(ErrorKind::TypeMapping, format!("`{format}` is not a format of a number")).hint(
+                    "give the separator of thousands, if there is one, and the decimal point: `,.` for 1,234.5 \
+                     and `.,` for 1.234,5 and `,` for 1234,5",
+                )
+            })?;
+            Recipe::ParseGrouped { format: format.to_owned() }
+        }
         other => {
             no_format(other, format)?;
             match other {

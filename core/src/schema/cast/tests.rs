@@ -453,7 +453,8 @@ fn impossible_casts_are_refused_with_the_possible_types() {
     assert!(refuse(&DataType::Boolean, "DATE", None).contains("possible types for it: BOOL, INT64, STRING"));
     let naive = DataType::Timestamp(TimeUnit::Microsecond, None);
     assert!(refuse(&naive, "TIMESTAMP", None).contains("DATETIME, DATE, STRING"));
-    assert!(refuse(&DataType::Utf8, "INT64", Some("%Y")).contains("takes no format"));
+    assert!(refuse(&DataType::Utf8, "INT64", Some("%Y")).contains("is not a format of a number"));
+    assert!(refuse(&DataType::Utf8, "JSON", Some("%Y")).contains("takes no format"));
     assert!(refuse(&DataType::Utf8, "BOOL", Some("YN")).contains("slash"));
     assert!(refuse(&DataType::Utf8, "DATE", Some("%Y-%m")).contains("lacks year, month and day"));
     assert!(refuse(&DataType::Utf8, "BYTES", None).contains("possible"));
@@ -559,4 +560,24 @@ fn possible_types_are_possible() {
             assert_eq!(kernel.run(&array).unwrap().array.len(), 1, "{list} as {target}");
         }
     }
+}
+
+#[test]
+fn numbers_with_separators() {
+    let texts: ArrayRef = Arc::new(StringArray::from(vec![
+        Some("1.234,5"),
+        Some(" -12 "),
+        Some("1.5"),
+        Some(""),
+        None,
+        Some("x"),
+    ]));
+    let field = Field::new("c", DataType::Utf8, true);
+    let recipe = |format: &str| Recipe::ParseGrouped { format: format.to_owned() };
+    let cast = cast_field(field.clone(), Arc::clone(&texts), "NUMERIC(10,2)", Mode::Nullable, recipe(".,"));
+    assert_eq!(cast, (["1234.50", "-12.00", "NULL", "NULL", "NULL", "NULL"].map(str::to_owned).to_vec(), 2));
+    let recipe = recipe_for(&DataType::Utf8, &BigQueryType::Int64, Some("'.")).unwrap();
+    assert_eq!(recipe.format().as_deref(), Some("'."));
+    let error = recipe_for(&DataType::Utf8, &BigQueryType::Int64, Some("%d")).unwrap_err().to_string();
+    assert!(error.contains("`,.` for 1,234.5"), "{error}");
 }

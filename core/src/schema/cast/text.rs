@@ -32,6 +32,8 @@ pub(super) enum TextCast {
     Instant(TimeFormat, DataType),
     /// Units since 1970 of so many microseconds.
     Epoch(i64, DataType),
+    /// A number whose separators are taken out first.
+    Grouped(parse::Separators, Box<Self>),
 }
 
 impl TextCast {
@@ -65,6 +67,15 @@ impl TextCast {
             }
             Self::Instant(format, data_type) => {
                 read::<TimestampMicrosecondType, S>(array, data_type.clone(), |text| format.date_time(text))
+            }
+            Self::Grouped(separators, cast) => {
+                // What has the wrong form must not be read with another meaning.
+                let plain = |text: &str| match text.trim() {
+                    "" => String::new(),
+                    text => separators.plain(text).unwrap_or_else(|| "?".to_owned()),
+                };
+                let plain: StringArray = array.iter().map(|text| text.map(plain)).collect();
+                cast.each(&plain)
             }
             Self::Epoch(unit, data_type) => {
                 read::<TimestampMicrosecondType, S>(array, data_type.clone(), |text| {

@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::Findings;
 use super::column::{Column, Draft};
+use super::{Candidate, Findings};
 use crate::schema::bigquery::BigQueryType;
-use crate::schema::cast::parse::{self, Number, scan_number};
+use crate::schema::cast::parse::{self, Number, Separators, scan_number};
 use crate::schema::recipe::Recipe;
 
 /// Digits of a double that always survive.
@@ -319,7 +319,8 @@ fn gtin(digits: &[u8]) -> bool {
     matches!(digits.len(), 12..=14) && digits.iter().all(u8::is_ascii_digit) && sum.is_multiple_of(10)
 }
 
-/// Numbers with thousands separators have no recipe; the note names what reads them.
+/// Numbers with separators. Commas between thousands are offered where no other reading fits; other forms
+/// only get a note, because a comma may be the decimal point.
 fn separated(column: &Column<'_>, findings: &mut Findings) {
     let mut grouped = 0;
     let fits = |text: &str| scan_number(text.as_bytes()).is_some();
@@ -330,13 +331,47 @@ fn separated(column: &Column<'_>, findings: &mut Findings) {
             return;
         }
     }
-    if grouped > 0 {
-        findings.note(
-            "W_LOCALE",
-            "numbers with separators of thousands or a decimal comma stay text; SQL can read them (PARSE_NUMERIC, \
-             after REPLACE where the comma is the decimal point)",
-        );
+    if grouped == 0 {
+        return;
     }
+    let reads = |format: &str| {
+        Separators::new(format).is_some_and(|separators| column.all(|text| separators.plain(text).is_some()))
+    };
+    let format = [",.", "'."].into_iter().find(|format| reads(format));
+    match format.filter(|_| !reads(",") && !reads(".,")) {
+        Some(format) => findings.offer(thousands(column, format)),
+        None => findings.note(
+            "W_LOCALE",
+            "numbers with separators of thousands or a decimal comma stay text; override with NUMERIC and the \
+             separators as format, for example `.,` for 1.234,5",
+        ),
+    }
+}
+
+/// Never better than medium: written back, the value would have another form.
+fn thousands(column: &Column<'_>, format: &str) -> Option<Candidate> {
+    let separators = Separators::new(format)?;
+    let plain = |text: &str| separators.plain(text);
+    let part = |text: &str, index: usize| {
+        let digits = plain(text).unwrap_or_default();
+        digits.trim_start_matches(['-', '+']).split('.').nth(index).map_or(0, str::len)
+    };
+    let integer_digits = column.values.iter().map(|value| part(value.text, 0)).max().unwrap_or(0);
+    let scale = column.values.iter().map(|value| part(value.text, 1)).max().unwrap_or(0);
+    let bigquery_type = match (integer_digits, scale) {
+        (..=27, ..=9) => BigQueryType::Numeric(None),
+        (..=36, ..=38) => BigQueryType::BigNumeric(None),
+        _ => return None,
+    };
+    let recipe = Recipe::ParseGrouped { format: format.to_owned() };
+    let tally = column.tally(|text| plain(text).is_some());
+    let draft = Draft::new(bigquery_type, recipe, tally, format!("numbers with separators like {format}"))
+        .times(true, 0.85)
+        .times(column.values.len() < 8, 0.95)
+        .cap(true, 0.85)
+        .cap(identifier(column), 0.60)
+        .warn(true, "W_LOCALE", "separators of thousands are taken out");
+    column.candidate(draft)
 }
 
 /// Digits with `,`, `.`, `'` or blanks between groups, and perhaps another separator before a fraction.

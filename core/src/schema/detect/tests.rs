@@ -128,6 +128,14 @@ fn the_required_column_of_the_trap_table() {
     let short = cycle("c", &["01/25/24", "03/04/69", "03/04/70", "01/02/99", "12/31/00"], 1000);
     assert_eq!(applied(&short), "STRING");
     assert!(codes(&cycle("c", &["1,234", "1,234,567"], 40)).contains(&"W_LOCALE"));
+    // Groups of three commas can be nothing else; one comma may be a decimal point.
+    let visitors: Vec<String> = (1..80).map(|i| format!("{i},{:03},{:03}", i * 7, i * 11)).collect();
+    let grouped = owned("visitors", &visitors);
+    assert_eq!(best(&grouped).0, "NUMERIC");
+    assert!((0.7..0.9).contains(&best(&grouped).1), "{grouped:#?}");
+    assert_eq!(grouped.candidates[0].recipe.format().as_deref(), Some(",."));
+    assert_eq!(best(&cycle("c", &["1,234", "5,678", "910"], 40)).0, "STRING");
+    assert_eq!(best(&cycle("c", &["1.234,5", "5.678,25"], 40)).0, "STRING");
     let mixed = cycle("c", &["2024-01-25T10:00:00+02:00", "2024-01-25T10:00:00-05:00"], 40);
     assert!(codes(&mixed).contains(&"W_TZ_LOST"));
     assert_eq!(codes(&cycle("c", &["2024-01-25T10:00:00.123456789"], 40)), ["W_TS_NS"]);

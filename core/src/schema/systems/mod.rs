@@ -15,6 +15,7 @@ mod tests;
 
 pub use rows::TypeRow;
 pub use warnings::WARNING_CODES;
+pub(super) use warnings::meaning;
 
 use rows::{ROWS, SPELLINGS};
 use spelling::Spelling;

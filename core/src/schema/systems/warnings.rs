@@ -112,7 +112,7 @@ pub(super) fn read(cell: &str) -> Vec<Warning> {
 }
 
 /// What a code means where nothing more exact is known.
-pub(super) fn meaning(code: &str) -> &'static str {
+pub(in crate::schema) fn meaning(code: &str) -> &'static str {
     WARNING_CODES.iter().find(|(known, _)| *known == code).map_or("", |(_, text)| text)
 }
 

@@ -10,7 +10,7 @@ use std::fmt;
 
 pub(in crate::schema) use json::json;
 pub(in crate::schema) use number::{
-    Number, boolean, decimal128, decimal256, fits128, float, integer, scan_number,
+    Number, Separators, boolean, decimal128, decimal256, fits128, float, integer, scan_number,
 };
 pub(in crate::schema) use time::{
     MAX_DAYS, MAX_MICROS, MICROS_PER_DAY, MIN_DAYS, MIN_MICROS, TimeFormat, Want,

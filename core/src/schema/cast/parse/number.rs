@@ -76,6 +76,63 @@ pub(in crate::schema) fn decimal128(text: &[u8], precision: u8, scale: u8) -> Re
     }
 }
 
+/// How numbers separate thousands, and their decimal point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::schema) struct Separators {
+    group: Option<char>,
+    point: char,
+}
+
+impl Separators {
+    /// Reads a format such as `,.` or, without a separator of thousands, `,`.
+    pub(in crate::schema) fn new(format: &str) -> Option<Self> {
+        let mut characters = format.chars();
+        let (group, point) = match (characters.next(), characters.next(), characters.next()) {
+            (Some(point), None, None) => (None, point),
+            (Some(group), Some(point), None) if group != point => (Some(group), point),
+            _ => return None,
+        };
+        let separates = |c| matches!(c, ',' | '.' | '\'' | '\u{2019}' | ' ' | '\u{a0}' | '\u{202f}' | '_');
+        (matches!(point, ',' | '.') && group.is_none_or(separates)).then_some(Self { group, point })
+    }
+
+    /// The number with a point and without groups; `None` where the groups are not of three digits, as in
+    /// `1,23`, or begin with a zero.
+    pub(in crate::schema) fn plain(self, text: &str) -> Option<String> {
+        let (sign, unsigned) = match text.strip_prefix(['-', '+']) {
+            Some(rest) => (text.get(..1)?, rest),
+            None => ("", text),
+        };
+        let (whole, fraction) = match unsigned.split_once(self.point) {
+            Some((whole, fraction)) => (whole, Some(fraction)),
+            None => (unsigned, None),
+        };
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        let mut groups = whole.split(|c| Some(c) == self.group);
+        let first = groups.next()?;
+        let mut plain = format!("{sign}{first}");
+        let mut grouped = false;
+        for group in groups {
+            if group.len() != 3 || !digits(group) {
+                return None;
+            }
+            grouped = true;
+            plain.push_str(group);
+        }
+        if !digits(first) || grouped && (first.len() > 3 || first.starts_with('0')) {
+            return None;
+        }
+        if let Some(fraction) = fraction {
+            if !digits(fraction) {
+                return None;
+            }
+            plain.push('.');
+            plain.push_str(fraction);
+        }
+        Some(plain)
+    }
+}
+
 /// [`decimal128`] for wide types.
 pub(in crate::schema) fn decimal256(text: &[u8], precision: u8, scale: u8) -> Result<i256, Misfit> {
     match short_value(text, precision, scale) {
@@ -285,6 +342,38 @@ mod tests {
         }
         for text in ["9223372036854775808", "-9223372036854775809", "18446744073709551615"] {
             assert_eq!(integer(text.as_bytes()), Err(Misfit::Range), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_with_separators() {
+        let plain = |format: &str, text: &str| Separators::new(format).unwrap().plain(text);
+        for (format, text, expected) in [
+            (",.", "1,234,567.89", Some("1234567.89")),
+            (",.", "-1,234", Some("-1234")),
+            (",.", "1234.5", Some("1234.5")),
+            (",.", "0.5", Some("0.5")),
+            (".,", "1.234,5", Some("1234.5")),
+            (".,", "1.5", None),
+            (",", "12,5", Some("12.5")),
+            (",", "1,234,5", None),
+            ("'.", "1'234.50", Some("1234.50")),
+            ("\u{202f},", "1\u{202f}234,5", Some("1234.5")),
+            (",.", "1,23", None),
+            (",.", "12,34,567", None),
+            (",.", "0,123", None),
+            (",.", "1234,567", None),
+            (",.", ",123", None),
+            (",.", "1,234.", None),
+            (",.", "1,234.5.6", None),
+            (",.", "$1,234", None),
+            (",.", "", None),
+            (",.", "\u{661},234", None),
+        ] {
+            assert_eq!(plain(format, text).as_deref(), expected, "{format} {text}");
+        }
+        for format in ["", ",,", "a.", ".x", ",.,", "5."] {
+            assert_eq!(Separators::new(format), None, "{format}");
         }
     }
 
