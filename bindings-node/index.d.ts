@@ -542,6 +542,10 @@ export interface JobDocument {
     on_schema_change?: "evolve" | "freeze";
     on_reject?: "fail" | "null";
     detect_types?: boolean;
+    /** Columns that the source does not have, by their name at the destination. */
+    add?: Record<string, AddedColumn>;
+    /** The hash of the only mapping that a run may use. */
+    approved_hash?: string;
   };
   /** For the host; the engine itself does not wait. */
   schedule?: { every: "manual" | "hourly" | "daily" | "weekly" | "monthly"; at?: string; timezone?: string };
@@ -592,6 +596,8 @@ export interface RunReport {
   source: string;
   destination: string;
   /** The deterministic id of the load, once the window was decided. */
+  /** How often the run began: 1, and one more for each retry. */
+  attempts: number;
   load_id: string | null;
   /** Whether a load was committed. A run that found nothing new succeeds without one. */
   committed: boolean;
@@ -643,6 +649,11 @@ export interface RunnerOptions {
   parallelism?: number;
   /** Rows that are sampled for type detection. Default: 10,000. */
   sampleRows?: number;
+  /**
+   * How often a run begins again after an error that may pass by itself (a lost connection, a restart, a lock).
+   * Default: 0. Nothing is doubled. The pause before is random, up to 1, 2, 4 ... 60 seconds.
+   */
+  retries?: number;
 }
 
 /** Options of {@link Runner.run}. */

@@ -157,7 +157,7 @@ def dlt_parquet(table, backend):
 
     os.environ.update({"DLT_DATA_DIR": f"{OUT}/dlt", "RUNTIME__DLTHUB_TELEMETRY": "false"})
     pipeline = dlt.pipeline("bench", destination=dlt.destinations.filesystem(f"file://{OUT}/lake"), dataset_name="raw", pipelines_dir=f"{OUT}/dlt")
-    url = URL.replace("postgresql:", "postgresql+psycopg2:") if backend != "connectorx" else URL
+    url = URL.replace("postgresql:", "postgresql+psycopg2:")
     pipeline.run(sql_table(url, table=table, schema="public", backend=backend), loader_file_format="parquet", write_disposition="replace")
 
 

@@ -27,6 +27,8 @@ struct Options {
     parallelism: Option<usize>,
     /// Rows sampled for type detection.
     sample_rows: Option<usize>,
+    /// How often a run begins again after an error that may pass by itself.
+    retries: u32,
 }
 
 /// Cancels one run.
@@ -74,6 +76,7 @@ impl NativeRunner {
         if let Some(rows) = wanted.sample_rows {
             options = options.sample_rows(rows);
         }
+        options = options.retries(wanted.retries);
         Ok(Self(Runner::new(REGISTRY.clone()).options(options)))
     }
 

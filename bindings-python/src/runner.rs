@@ -49,11 +49,12 @@ pub(crate) struct PyRunner(Runner);
 #[pymethods]
 impl PyRunner {
     #[new]
-    #[pyo3(signature = (connections=None, memory_bytes=None, parallelism=None))]
+    #[pyo3(signature = (connections=None, memory_bytes=None, parallelism=None, retries=0))]
     fn new(
         connections: Option<Vec<Bound<'_, PyAny>>>,
         memory_bytes: Option<usize>,
         parallelism: Option<usize>,
+        retries: u32,
     ) -> PyResult<Self> {
         let mut options = RunnerOptions::default();
         if let Some(bytes) = memory_bytes {
@@ -62,6 +63,7 @@ impl PyRunner {
         if let Some(splits) = parallelism {
             options = options.parallelism(splits);
         }
+        options = options.retries(retries);
         let mut runner = Runner::new(REGISTRY.clone()).options(options);
         for connection in connections.iter().flatten() {
             runner = runner.connection(any_connection(connection)?);
@@ -244,6 +246,11 @@ impl PyRunReport {
     #[getter]
     fn strategy(&self) -> &'static str {
         self.0.strategy
+    }
+
+    #[getter]
+    fn attempts(&self) -> u32 {
+        self.0.attempts
     }
 
     #[getter]

@@ -406,9 +406,12 @@ class Runner:
         connections: Sequence[Connection | Mapping[str, Any] | str] | None = None,
         memory_bytes: int | None = None,
         parallelism: int | None = None,
+        retries: int = 0,
     ) -> Self:
         """`memory_bytes`: what rows in flight may occupy, per run; default 256 MiB, at least 16 MiB.
         `parallelism`: parts of a table read at once; default the number of cores, at most 4.
+        `retries`: how often a run begins again after an error that may pass by itself (a lost connection, a
+        restart, a lock). Nothing is doubled. The pause before is random, up to 1, 2, 4 ... 60 seconds.
         """
 
     def run(
@@ -474,6 +477,10 @@ class RunReport:
     @property
     def strategy(self) -> str:
         """`replace`, `append` or `merge`."""
+
+    @property
+    def attempts(self) -> int:
+        """How often the run began: 1, and one more for each retry."""
 
     @property
     def load_id(self) -> str | None:

@@ -31,6 +31,7 @@ has_extension() {
 install_packages() {
   local packages=() postgres=() bin
   have gcc || have clang || packages+=(gcc libc6-dev)
+  have c++ || have g++ || have clang++ || packages+=(g++)
   have make || packages+=(make)
   have pkg-config || packages+=(pkg-config)
   have openssl || packages+=(openssl)

@@ -4,7 +4,7 @@ use super::document::{DestinationDocument, JobDocument, LoadDocument, StrategyNa
 use super::{CursorBound, EtlJob, Schedule, StepDocument};
 use crate::connector::OnSchemaChange;
 use crate::error::Result;
-use crate::schema::{RejectPolicy, TableRef};
+use crate::schema::{AddedColumn, RejectPolicy, TableRef};
 
 /// Builds an [`EtlJob`]; [`Self::build`] checks it.
 #[derive(Debug, Clone)]
@@ -122,6 +122,20 @@ impl EtlJobBuilder {
         let entry = self.0.mapping.overrides.entry(column.to_owned()).or_default();
         entry.data_type = Some(data_type.to_owned());
         entry.format = format.map(str::to_owned);
+        self
+    }
+
+    /// Refuses any mapping but the one of this hash.
+    #[must_use]
+    pub fn approved_hash(mut self, hash: impl Into<String>) -> Self {
+        self.0.mapping.approved_hash = Some(hash.into());
+        self
+    }
+
+    /// Adds a column that the source does not have, by its name at the destination.
+    #[must_use]
+    pub fn add_column(mut self, name: impl Into<String>, column: AddedColumn) -> Self {
+        self.0.mapping.add.insert(name.into(), column);
         self
     }
 

@@ -8,7 +8,7 @@ use super::schedule::Schedule;
 use super::strategy::{Backfill, CursorBound, LoadStrategy};
 use crate::connector::OnSchemaChange;
 use crate::error::{Error, Result};
-use crate::schema::{CursorStep, Overrides, RejectPolicy};
+use crate::schema::{AddedColumns, CursorStep, Overrides, RejectPolicy};
 
 /// One table to one table, as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -139,6 +139,13 @@ pub struct MappingDocument {
     /// Look for types hidden in text columns and apply those found at high confidence. Default: true.
     #[serde(default = "yes")]
     pub detect_types: bool,
+    /// Columns that the source does not have, by their name at the destination: when and with which load a row
+    /// came, or a constant.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub add: AddedColumns,
+    /// The hash of the only mapping that a run may use; any other ends it with `schema_changed`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub approved_hash: Option<String>,
 }
 
 impl Default for MappingDocument {
@@ -148,6 +155,8 @@ impl Default for MappingDocument {
             on_schema_change: OnSchemaChange::default(),
             on_reject: RejectPolicy::default(),
             detect_types: true,
+            add: AddedColumns::default(),
+            approved_hash: None,
         }
     }
 }

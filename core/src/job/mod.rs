@@ -21,7 +21,7 @@ pub use strategy::{Backfill, CursorBound, LoadStrategy};
 use crate::connector::OnSchemaChange;
 use crate::document::parse;
 use crate::error::{Error, Result};
-use crate::schema::{Overrides, RejectPolicy, TableRef, TargetRef};
+use crate::schema::{AddedColumns, Overrides, RejectPolicy, TableRef, TargetRef};
 
 /// A valid job: one source table to one destination table.
 ///
@@ -135,6 +135,18 @@ impl EtlJob {
     #[must_use]
     pub fn detects_types(&self) -> bool {
         self.document.mapping.detect_types
+    }
+
+    /// Columns that the load adds, by their name at the destination.
+    #[must_use]
+    pub fn added(&self) -> &AddedColumns {
+        &self.document.mapping.add
+    }
+
+    /// The hash of the only mapping that a run may use.
+    #[must_use]
+    pub fn approved_hash(&self) -> Option<&str> {
+        self.document.mapping.approved_hash.as_deref()
     }
 
     /// What may happen to an existing target table.

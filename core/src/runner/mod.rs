@@ -9,7 +9,9 @@ mod run;
 mod window;
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use options::RunnerOptions;
 pub use progress::{CancelHandle, Phase, Progress};
@@ -127,7 +129,23 @@ impl Runner {
     pub async fn run(&self, job: &EtlJob) -> RunReport {
         let tracker = Arc::new(Tracker::new(job.name(), self.progress.clone()));
         let mut report = RunReport::begin(job);
-        let outcome = run::run(self, job, &tracker, &mut report).await;
+        let outcome = loop {
+            let outcome = run::run(self, job, &tracker, &mut report).await;
+            match outcome {
+                Err(error) if error.is_retryable() && report.attempts <= self.options.retries => {
+                    let pause = retry_pause(report.attempts);
+                    tracing::warn!(job = job.name(), attempt = report.attempts, ?pause, %error, "the run begins again");
+                    tokio::select! {
+                        biased;
+                        () = self.cancel.cancelled() => break Err(Error::cancelled()),
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                    report.begin_again(job);
+                    tracker.begin_again();
+                }
+                outcome => break outcome,
+            }
+        };
         report.finish(outcome.map_err(|error| error.with("job", job.name())), &tracker);
         tracker.finish(report.status);
         report
@@ -165,4 +183,13 @@ impl Runner {
         let destination = self.connection_named(job.destination_connection())?;
         tokio::try_join!(self.registry.source(source), self.registry.destination(destination))
     }
+}
+
+/// The pause after an attempt: any up to a bound that doubles, so that runs that failed together do not come
+/// back together.
+fn retry_pause(attempt: u32) -> Duration {
+    let bound = Duration::from_secs(1 << attempt.saturating_sub(1).min(6)).min(Duration::from_secs(60));
+    // The standard library's only source of randomness; nothing here must be unpredictable.
+    let share = RandomState::new().hash_one(attempt) % 1000;
+    bound.mul_f64(share as f64 / 1000.0)
 }

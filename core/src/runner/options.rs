@@ -10,12 +10,16 @@ pub struct RunnerOptions {
     pub parallelism: usize,
     /// Rows that are sampled for type detection. Default: 10,000.
     pub sample_rows: usize,
+    /// How often a run begins again after an error that may pass by itself (a lost connection, a restart, a
+    /// lock). Default: 0. Nothing is doubled: what a broken attempt staged is thrown away, and one whose commit
+    /// arrived is continued. The pause before a retry is random, up to 1 s, 2 s, 4 s and so on, at most 60 s.
+    pub retries: u32,
 }
 
 impl Default for RunnerOptions {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { memory_bytes: 256 * 1024 * 1024, parallelism: cores.min(4), sample_rows: 10_000 }
+        Self { memory_bytes: 256 * 1024 * 1024, parallelism: cores.min(4), sample_rows: 10_000, retries: 0 }
     }
 }
 
@@ -38,6 +42,13 @@ impl RunnerOptions {
     #[must_use]
     pub fn sample_rows(mut self, rows: usize) -> Self {
         self.sample_rows = rows;
+        self
+    }
+
+    /// Sets how often a run begins again after an error that may pass by itself.
+    #[must_use]
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.retries = retries;
         self
     }
 

@@ -151,6 +151,16 @@ impl Tracker {
         tracker
     }
 
+    /// Counts from zero again.
+    pub(super) fn begin_again(&self) {
+        for counter in
+            [&self.rows_read, &self.rows_written, &self.rows_known, &self.bytes_read, &self.batches]
+        {
+            counter.store(0, Ordering::Relaxed);
+        }
+        self.phase(Phase::Connect);
+    }
+
     pub(super) fn phase(&self, phase: Phase) {
         self.change_phase(phase);
         tracing::debug!(job = self.job, phase = phase.as_str(), "phase");

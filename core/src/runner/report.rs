@@ -103,6 +103,8 @@ pub struct RunReport {
     pub destination: String,
     /// `replace`, `append` or `merge`.
     pub strategy: &'static str,
+    /// How often the run began: 1, and one more for each retry.
+    pub attempts: u32,
     /// The deterministic id of the load, once the window was decided.
     pub load_id: Option<String>,
     /// Whether a load was committed. A run that found nothing new succeeds without one.
@@ -142,6 +144,7 @@ impl RunReport {
             source: format!("{}: {}", job.source_connection(), job.source_table()),
             destination: format!("{}: {}", job.destination_connection(), job.target()),
             strategy: job.strategy().as_str(),
+            attempts: 1,
             load_id: None,
             committed: false,
             window: None,
@@ -157,6 +160,11 @@ impl RunReport {
             started_at: now,
             finished_at: now,
         }
+    }
+
+    /// Forgets the attempt that failed, but not when it all began.
+    pub(super) fn begin_again(&mut self, job: &EtlJob) {
+        *self = Self { attempts: self.attempts + 1, started_at: self.started_at, ..Self::begin(job) };
     }
 
     pub(super) fn warn(&mut self, code: &str, text: impl Into<String>) {
@@ -235,6 +243,7 @@ impl RunReport {
             "strategy": self.strategy,
             "source": self.source,
             "destination": self.destination,
+            "attempts": self.attempts,
             "load_id": self.load_id,
             "committed": self.committed,
             "window": self.window.as_ref().map(Window::to_json),

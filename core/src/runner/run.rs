@@ -20,7 +20,8 @@ use crate::connector::{
 use crate::error::{Error, Result, ResultExt as _};
 use crate::job::{CursorBound, EtlJob, LoadStrategy};
 use crate::schema::{
-    Caster, CursorValue, MapperOptions, Overrides, SchemaMapper, TableMapping, TableSchema, Warning, pins,
+    Caster, CursorValue, MapperOptions, Overrides, RejectPolicy, SchemaMapper, TableMapping, TableSchema,
+    Warning, pins,
 };
 
 /// Runs a job to its end; fills in the report on the way.
@@ -72,6 +73,9 @@ async fn plan(
     tracker.phase(Phase::Map);
     let mapping = map(session.as_ref(), job, last.as_ref(), runner.options.sample_rows).await?;
     report.mapping_hash = Some(mapping.hash());
+    if let Some(approved) = job.approved_hash() {
+        mapping.check_approved(approved).operation("map")?;
+    }
     report.warnings.extend(mapping.warnings().map(|(column, w)| (Some(column.to_owned()), w.clone())));
     let caster = Caster::new(&mapping, &table.arrow_schema(), job.on_reject())?;
 
@@ -103,6 +107,7 @@ async fn plan(
     let boundary = boundary(job, &table, window.as_ref(), last.as_ref())?;
     let load_id = load_id(job, window.as_ref(), last.as_ref(), &mapping);
     report.load_id = Some(load_id.clone());
+    let caster = caster.for_load(&load_id, report.started_at);
     let memory_budget = runner.options.writer_bytes();
     let request = LoadRequest { target, mode, load_id: load_id.clone(), memory_budget };
     let writer = destination.begin_load(request).await.operation("begin load")?;
@@ -150,8 +155,9 @@ pub(super) async fn map(
     let detect_types = job.detects_types() && undecided && last.is_none();
     let sample =
         if detect_types { Some(session.sample(sample_rows).await.operation("sample")?) } else { None };
-    let options = MapperOptions { detect_types, ..MapperOptions::default() };
-    let mapper = SchemaMapper::new(options).with_overrides(overrides);
+    let rejects_become_null = job.on_reject() == RejectPolicy::Null;
+    let options = MapperOptions { detect_types, rejects_become_null, ..MapperOptions::default() };
+    let mapper = SchemaMapper::new(options).with_overrides(overrides).with_added(job.added().clone());
     let mut mapping = mapper.map(&chosen, sample.as_ref()).operation("map")?;
     for column in mapping.columns.iter_mut().filter(|column| pinned.contains(&column.source_name)) {
         "as in earlier loads of this job".clone_into(&mut column.reason);

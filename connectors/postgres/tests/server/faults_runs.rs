@@ -1,10 +1,12 @@
 //! Whole runs whose source breaks in the middle: nothing is committed, and the next run brings the right rows.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio_postgres::Client;
 use transload_core::schema::TableRef;
-use transload_core::{CancelHandle, Connection, ErrorKind, EtlJob, RunReport, RunStatus};
+use transload_core::{CancelHandle, Connection, ErrorKind, EtlJob, RunReport, RunStatus, RunnerOptions};
 use transload_testkit::proxy::{Break, Proxy, after_bytes};
 
 use crate::lake::Lake;
@@ -139,6 +141,33 @@ async fn broken_runs_commit_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_begins_again_when_told_to() {
+    let server = Server::start("").await;
+    create(&server.client().await).await;
+    let proxy = Proxy::new(server.address()).await.unwrap();
+    let (shop, lake) = (through(&server, &proxy), Lake::new());
+    let options = RunnerOptions::default().parallelism(1).retries(2);
+    let runner = lake.runner(&shop).options(options);
+    // Each run has one connection: the first one breaks, later ones pass.
+    let broken = Arc::new(AtomicBool::new(false));
+    proxy.script(move || {
+        let limit = if broken.swap(true, Ordering::Relaxed) { usize::MAX } else { 2_000_000 };
+        after_bytes(limit, Break::Reset)
+    });
+    let report = runner.run(&append()).await;
+    assert_eq!((report.status, report.attempts), (RunStatus::Succeeded, 2), "{:?}", report.error);
+    assert_eq!(lake.ids(), (1..=30_000).collect::<Vec<_>>());
+    assert_eq!((report.rows.read, report.rows.written), (30_000, 30_000));
+
+    proxy.script(|| after_bytes(2_000_000, Break::Reset));
+    let report = runner.run(&replace()).await;
+    assert_eq!((report.status, report.attempts), (RunStatus::Failed, 3));
+    // What does not pass by itself is not tried again.
+    let missing = Lake::job(TableRef::new("public", "nowhere")).replace().build().unwrap();
+    assert_eq!(runner.run(&missing).await.attempts, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_restarts_under_a_run() {
     let mut server = Server::start("").await;
     create(&server.client().await).await;
@@ -192,7 +221,7 @@ async fn a_server_without_connections_left() {
     assert_eq!(lake.ids(), [0; 0]);
     // One split needs one connection; the other is for the sample.
     gone(&admin).await;
-    let one = lake.runner(&shop).options(transload_core::RunnerOptions::default().parallelism(1));
+    let one = lake.runner(&shop).options(RunnerOptions::default().parallelism(1));
     let report = one.run(&job).await;
     assert_eq!(report.status, RunStatus::Succeeded, "{:?}", report.error);
     gone(&admin).await;
