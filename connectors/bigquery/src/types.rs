@@ -64,6 +64,8 @@ fn data_type(field: &TableFieldSchema) -> Option<BigQueryType> {
             });
             fields.collect::<Option<Vec<_>>>().map(BigQueryType::Record)
         }
+        // They can be named, but not loaded: such a column is left as it is.
+        "INTERVAL" | "RANGE" => None,
         other => other.parse().ok(),
     }
 }
