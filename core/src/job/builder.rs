@@ -4,6 +4,7 @@ use super::document::{DestinationDocument, JobDocument, LoadDocument, StrategyNa
 use super::{CursorBound, EtlJob, Schedule, StepDocument};
 use crate::connector::OnSchemaChange;
 use crate::error::Result;
+use crate::profile::ProfileLevel;
 use crate::schema::{AddedColumn, RejectPolicy, TableRef};
 
 /// Builds an [`EtlJob`]; [`Self::build`] checks it.
@@ -157,6 +158,13 @@ impl EtlJobBuilder {
     #[must_use]
     pub fn schedule(mut self, schedule: Schedule) -> Self {
         self.0.schedule = Some(schedule);
+        self
+    }
+
+    /// Sets how much the report says of the values that were loaded.
+    #[must_use]
+    pub fn profile(mut self, level: ProfileLevel) -> Self {
+        self.0.profile = level;
         self
     }
 

@@ -12,6 +12,7 @@ use super::progress::{CancelHandle, Tracker};
 use crate::batch::{batch_bytes, split_by_bytes};
 use crate::connector::{LoadWriter, ReadSession, Split};
 use crate::error::{Error, Result, ResultExt as _};
+use crate::profile::SharedProfile;
 use crate::schema::{Caster, ColumnRejects};
 
 /// What the tasks of one load share.
@@ -22,6 +23,7 @@ pub(super) struct Pipeline {
     pub(super) boundary: Option<Boundary>,
     pub(super) tracker: Arc<Tracker>,
     pub(super) batch_bytes: usize,
+    pub(super) profile: SharedProfile,
     pub(super) rejects: Mutex<BTreeMap<String, ColumnRejects>>,
 }
 
@@ -69,6 +71,7 @@ pub(super) async fn run(
 
 async fn read_split(pipeline: Arc<Pipeline>, split: Split) -> Result<()> {
     let mut batches = pipeline.session.read(&split).await.operation("read")?;
+    let mut profiler = pipeline.profile.begin()?;
     while let Some(batch) = batches.next().await {
         let batch = batch.operation("read")?;
         let add = |counter: &std::sync::atomic::AtomicU64, n: usize| {
@@ -92,12 +95,15 @@ async fn read_split(pipeline: Arc<Pipeline>, split: Split) -> Result<()> {
             let (cast, rejects) = pipeline.caster.cast(&piece).operation("cast")?;
             pipeline.count_rejects(rejects);
             let rows = cast.num_rows();
+            if let Some(profiler) = &mut profiler {
+                profiler.add(&cast).operation("profile")?;
+            }
             pipeline.writer.write(cast).await.operation("write")?;
             add(&pipeline.tracker.rows_written, rows);
             pipeline.tracker.tick();
         }
     }
-    Ok(())
+    pipeline.profile.join(profiler).operation("profile")
 }
 
 impl Pipeline {

@@ -11,6 +11,7 @@ use super::window::Window;
 use crate::connector::LoadOutcome;
 use crate::error::{Error, ErrorKind};
 use crate::job::EtlJob;
+use crate::profile::TableProfile;
 use crate::schema::{ColumnRejects, Warning};
 
 /// How a run ended.
@@ -115,6 +116,8 @@ pub struct RunReport {
     pub rows: RowCounts,
     /// Values that did not fit and became NULL, by column.
     pub rejects: Vec<ColumnRejects>,
+    /// What the rows hold, as the job's `profile` asks.
+    pub profile: Option<TableProfile>,
     /// Bytes of Arrow data read.
     pub bytes_read: u64,
     /// Encoded bytes written or sent.
@@ -150,6 +153,7 @@ impl RunReport {
             window: None,
             rows: RowCounts::default(),
             rejects: Vec::new(),
+            profile: None,
             bytes_read: 0,
             bytes_written: 0,
             batches: 0,
@@ -249,6 +253,7 @@ impl RunReport {
             "window": self.window.as_ref().map(Window::to_json),
             "rows": self.rows,
             "rejects": rejects,
+            "profile": self.profile,
             "bytes_read": self.bytes_read,
             "bytes_written": self.bytes_written,
             "batches": self.batches,

@@ -19,6 +19,7 @@ use crate::connector::{
 };
 use crate::error::{Error, Result, ResultExt as _};
 use crate::job::{CursorBound, EtlJob, LoadStrategy};
+use crate::profile::SharedProfile;
 use crate::schema::{
     Caster, CursorValue, MapperOptions, Overrides, RejectPolicy, SchemaMapper, TableMapping, TableSchema,
     Warning, pins,
@@ -108,6 +109,7 @@ async fn plan(
     let load_id = load_id(job, window.as_ref(), last.as_ref(), &mapping);
     report.load_id = Some(load_id.clone());
     let caster = caster.for_load(&load_id, report.started_at);
+    let profile = SharedProfile::new(target.arrow_schema(), job.profile());
     let memory_budget = runner.options.writer_bytes();
     let request = LoadRequest { target, mode, load_id: load_id.clone(), memory_budget };
     let writer = destination.begin_load(request).await.operation("begin load")?;
@@ -118,6 +120,7 @@ async fn plan(
         boundary,
         tracker: Arc::clone(tracker),
         batch_bytes: read_plan.batch_bytes,
+        profile,
         rejects: Mutex::new(BTreeMap::new()),
     });
     Ok(Some(Planned { pipeline, splits, window, last, load_id, mapping }))
@@ -257,7 +260,7 @@ async fn load(
     let Some(pipeline) = Arc::into_inner(pipeline) else {
         return Err(moved.err().unwrap_or_else(|| Error::internal("a task of the pipeline outlived it")));
     };
-    let Pipeline { session, writer, boundary, rejects, .. } = pipeline;
+    let Pipeline { session, writer, boundary, profile, rejects, .. } = pipeline;
     // The end of a session may still tell that something read before was wrong.
     let moved = match moved {
         Ok(()) => session.close().await.operation("end read session"),
@@ -274,6 +277,7 @@ async fn load(
         report.warnings.push((Some(reject.column.clone()), Warning::new("W_REJECTED", text)));
         report.rejects.push(reject);
     }
+    report.profile = profile.finish().operation("profile")?;
     let boundary = boundary.map(Boundary::into_rows).unwrap_or_default();
     let record = record(job, load_id, rows, window, boundary, last.as_ref(), &mapping);
     if nothing_new(job, &record, last.as_ref()) {
