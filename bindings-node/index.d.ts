@@ -552,6 +552,8 @@ export interface JobDocument {
   enabled?: boolean;
   /** At most this many rows, for trials; such a run never moves the watermark. */
   row_limit?: number | null;
+  /** How much the report says of the values that were loaded. Default: `values`. */
+  profile?: ProfileLevel;
 }
 
 /** A valid job. */
@@ -615,6 +617,8 @@ export interface RunReport {
   };
   /** Values that did not fit and became NULL, by column. */
   rejects: { column: string; rejected: number; examples: Json[] }[];
+  /** What the rows hold, as the job's `profile` asks. */
+  profile: TableProfile | null;
   bytes_read: number;
   bytes_written: number;
   batches: number;
@@ -629,6 +633,40 @@ export interface RunReport {
   finished_at: string;
   /** Version of the engine. */
   engine: string;
+}
+
+/**
+ * How much a profile says: nothing; counts and lengths; also lowest and highest values and quantiles; also the most
+ * frequent values.
+ */
+export type ProfileLevel = "off" | "counts" | "values" | "top_values";
+
+/** What the rows of a load hold. */
+export interface TableProfile {
+  rows: number;
+  columns: ColumnProfile[];
+}
+
+/** What one column holds. Values are texts, exact; texts of more than 100 characters are cut and end in `…`. */
+export interface ColumnProfile {
+  name: string;
+  nulls: number;
+  /** About how many different values it has; the standard error is 1.6 %. */
+  distinct?: number;
+  min?: string;
+  max?: string;
+  /** Floating-point columns: values that are not a number. */
+  nan?: number;
+  /** Booleans: rows that are true. */
+  trues?: number;
+  /** Texts, bytes and lists: values without a character, byte or element. */
+  empty?: number;
+  /** Lengths in bytes; of lists, numbers of elements. */
+  lengths?: { min: number; max: number; mean: number };
+  /** Exact up to 2,048 rows, then from a random sample of so many. */
+  quantiles?: Record<"p05" | "p25" | "p50" | "p75" | "p95", string>;
+  /** The most frequent values; `error` is how much oftener one may come than `count`. */
+  top?: { value: string; count: number; error: number }[];
 }
 
 /** The table that a destination must hold. */

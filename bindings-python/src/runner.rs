@@ -279,6 +279,11 @@ impl PyRunReport {
     }
 
     #[getter]
+    fn profile<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.field(py, "profile")
+    }
+
+    #[getter]
     fn bytes_read(&self) -> u64 {
         self.0.bytes_read
     }

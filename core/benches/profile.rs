@@ -71,7 +71,9 @@ fn distinct(c: &mut Criterion) {
         let values = batch.column_by_name(column).unwrap();
         let one = RecordBatch::try_from_iter([(column, Arc::clone(values))]).unwrap();
         let mut profiler = Profiler::new(&one.schema(), ProfileLevel::Counts, 1).unwrap();
-        group.bench_function(format!("{column}/transload"), |b| b.iter(|| profiler.add(black_box(&one)).unwrap()));
+        group.bench_function(format!("{column}/transload"), |b| {
+            b.iter(|| profiler.add(black_box(&one)).unwrap())
+        });
         let mut sketch = HllSketch::new(12, HllType::Hll8).unwrap();
         group.bench_function(format!("{column}/datasketches"), |b| {
             b.iter(|| {

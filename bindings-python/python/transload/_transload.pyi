@@ -505,6 +505,13 @@ class RunReport:
         """Values that did not fit and became NULL: `column`, `rejected`, `examples`."""
 
     @property
+    def profile(self) -> dict[str, Any] | None:
+        """What the rows hold, as the job's `profile` asks (`off`, `counts`, `values`, `top_values`): `rows`
+        and `columns`, each with `name`, `nulls` and, where they make sense, `distinct`, `min`, `max`,
+        `lengths`, `empty`, `nan`, `trues`, `quantiles`, `top`. Values are texts.
+        """
+
+    @property
     def bytes_read(self) -> int:
         """Bytes of Arrow data read."""
 
