@@ -4,6 +4,7 @@ use super::document::{DestinationDocument, JobDocument, LoadDocument, MaxRejects
 use super::{CursorBound, EtlJob, Schedule, StepDocument};
 use crate::connector::OnSchemaChange;
 use crate::error::Result;
+use crate::profile::ProfileLevel;
 use crate::schema::{AddedColumn, RejectPolicy, RoundPolicy, TableRef};
 
 /// Builds an [`EtlJob`]; [`Self::build`] checks it.
@@ -185,6 +186,13 @@ impl EtlJobBuilder {
     #[must_use]
     pub fn schedule(mut self, schedule: Schedule) -> Self {
         self.0.schedule = Some(schedule);
+        self
+    }
+
+    /// Sets how much the report says of the values that were loaded.
+    #[must_use]
+    pub fn profile(mut self, level: ProfileLevel) -> Self {
+        self.0.profile = level;
         self
     }
 

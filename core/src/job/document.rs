@@ -8,6 +8,7 @@ use super::schedule::Schedule;
 use super::strategy::{Backfill, CursorBound, LoadStrategy};
 use crate::connector::OnSchemaChange;
 use crate::error::{Error, Result};
+use crate::profile::ProfileLevel;
 use crate::schema::{AddedColumns, CursorStep, Overrides, RejectPolicy, RoundPolicy};
 
 /// One table to one table, as JSON.
@@ -32,6 +33,9 @@ pub struct JobDocument {
     /// Whether the job takes part in runs of many jobs. Default: true.
     #[serde(default = "yes")]
     pub enabled: bool,
+    /// How much the report says of the values that were loaded. Default: `values`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub profile: ProfileLevel,
     /// At most this many rows, for trials; such a run never moves the watermark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub row_limit: Option<u64>,
@@ -355,6 +359,7 @@ impl JobDocument {
             mapping: MappingDocument::default(),
             schedule: None,
             enabled: true,
+            profile: ProfileLevel::default(),
             row_limit: None,
         }
     }

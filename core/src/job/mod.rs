@@ -21,6 +21,7 @@ pub use strategy::{Backfill, CursorBound, LoadStrategy};
 use crate::connector::OnSchemaChange;
 use crate::document::parse;
 use crate::error::{Error, Result};
+use crate::profile::ProfileLevel;
 use crate::schema::{AddedColumns, Overrides, RejectPolicy, RoundPolicy, TableRef, TargetRef};
 
 /// A valid job: one source table to one destination table.
@@ -193,6 +194,12 @@ impl EtlJob {
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.document.enabled
+    }
+
+    /// How much the report says of the values that were loaded.
+    #[must_use]
+    pub fn profile(&self) -> ProfileLevel {
+        self.document.profile
     }
 
     /// At most this many rows, for trials. A run with a limit never moves the watermark.

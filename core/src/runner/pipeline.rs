@@ -14,6 +14,7 @@ use crate::batch::{batch_bytes, split_by_bytes};
 use crate::connector::{LoadWriter, ReadSession, Split};
 use crate::error::{Error, Result, ResultExt as _};
 use crate::job::MaxRejects;
+use crate::profile::SharedProfile;
 use crate::schema::{BatchLedger, Caster, Ledger};
 
 /// What the tasks of one load share.
@@ -24,6 +25,7 @@ pub(super) struct Pipeline {
     pub(super) boundary: Option<Boundary>,
     pub(super) tracker: Arc<Tracker>,
     pub(super) batch_bytes: usize,
+    pub(super) profile: SharedProfile,
     /// Where values go that do not fit, if some column wants that.
     pub(super) quarantine: Option<Quarantine>,
     pub(super) max_rejects: Option<MaxRejects>,
@@ -71,6 +73,7 @@ pub(super) async fn run(
 
 async fn read_split(pipeline: Arc<Pipeline>, split: Split) -> Result<()> {
     let mut batches = pipeline.session.read(&split).await.operation("read")?;
+    let mut profiler = pipeline.profile.begin()?;
     while let Some(batch) = batches.next().await {
         let batch = batch.operation("read")?;
         let add = |counter: &std::sync::atomic::AtomicU64, n: usize| {
@@ -97,12 +100,15 @@ async fn read_split(pipeline: Arc<Pipeline>, split: Split) -> Result<()> {
             }
             pipeline.count(ledger)?;
             let rows = cast.num_rows();
+            if let Some(profiler) = &mut profiler {
+                profiler.add(&cast).operation("profile")?;
+            }
             pipeline.writer.write(cast).await.operation("write")?;
             add(&pipeline.tracker.rows_written, rows);
             pipeline.tracker.tick();
         }
     }
-    Ok(())
+    pipeline.profile.join(profiler).operation("profile")
 }
 
 impl Pipeline {

@@ -14,6 +14,7 @@ use super::window::Window;
 use crate::connector::LoadOutcome;
 use crate::error::{Error, ErrorKind};
 use crate::job::EtlJob;
+use crate::profile::TableProfile;
 use crate::schema::{Change, ColumnLedger, Ledger, Warning};
 
 /// How a run ended.
@@ -148,6 +149,8 @@ pub struct RunReport {
     pub lossless: bool,
     /// What the quarantine got, if anything. It has it even if the run failed after that.
     pub quarantine: Option<QuarantineCount>,
+    /// What the rows hold, as the job's `profile` asks.
+    pub profile: Option<TableProfile>,
     /// Bytes of Arrow data read.
     pub bytes_read: u64,
     /// Encoded bytes written or sent.
@@ -186,6 +189,7 @@ impl RunReport {
             ledger: Vec::new(),
             lossless: false,
             quarantine: None,
+            profile: None,
             bytes_read: 0,
             bytes_written: 0,
             batches: 0,

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::report::{ColumnRejects, PhaseTimes, QuarantineCount, RowCounts, RunReport, RunStatus};
 use super::window::Window;
 use crate::error::ErrorDocument;
+use crate::profile::TableProfile;
 use crate::schema::ColumnLedger;
 
 /// What happened in one run of one job, as JSON.
@@ -40,6 +41,8 @@ pub struct RunReportDocument {
     pub ledger: Vec<ColumnLedger>,
     /// What the quarantine got, if anything. It has it even if the run failed after that.
     pub quarantine: Option<QuarantineCount>,
+    /// What the rows hold, as the job's `profile` asks.
+    pub profile: Option<TableProfile>,
     /// Bytes of Arrow data read.
     pub bytes_read: u64,
     /// Encoded bytes written or sent.
@@ -119,6 +122,7 @@ impl From<&RunReport> for RunReportDocument {
             rejects: report.rejects.clone(),
             ledger: report.ledger.clone(),
             quarantine: report.quarantine.clone(),
+            profile: report.profile.clone(),
             bytes_read: report.bytes_read,
             bytes_written: report.bytes_written,
             batches: report.batches,

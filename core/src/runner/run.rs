@@ -19,6 +19,7 @@ use crate::connector::{
 };
 use crate::error::{Error, Result, ResultExt as _};
 use crate::job::{CursorBound, EtlJob, LoadStrategy};
+use crate::profile::SharedProfile;
 use crate::schema::{
     Caster, ColumnOverride, CursorValue, MapperOptions, Overrides, RejectPolicy, SchemaMapper, TableMapping,
     TableSchema, pins,
@@ -120,6 +121,7 @@ async fn plan(
     let load_id = load_id(job, window.as_ref(), last.as_ref(), &mapping);
     report.load_id = Some(load_id.clone());
     let caster = caster.for_load(&load_id, report.started_at);
+    let profile = SharedProfile::new(target.arrow_schema(), job.profile());
     let mut memory_budget = runner.options.writer_bytes();
     let quarantine = if caster.quarantines() {
         // Most values fit, so the smaller part is enough for the others.
@@ -140,6 +142,7 @@ async fn plan(
         boundary,
         tracker: Arc::clone(tracker),
         batch_bytes: read_plan.batch_bytes,
+        profile,
         quarantine,
         max_rejects: job.max_rejects(),
         ledger,
@@ -322,7 +325,7 @@ async fn load(
     let Some(pipeline) = Arc::into_inner(pipeline) else {
         return Err(moved.err().unwrap_or_else(|| Error::internal("a task of the pipeline outlived it")));
     };
-    let Pipeline { session, writer, boundary, ledger, quarantine, .. } = pipeline;
+    let Pipeline { session, writer, boundary, profile, ledger, quarantine, .. } = pipeline;
     let ledger = ledger.into_inner().unwrap_or_else(PoisonError::into_inner);
     // The end of a session may still tell that something read before was wrong.
     let moved = match moved {
@@ -338,6 +341,7 @@ async fn load(
         abort_both(writer, quarantine, job).await;
         return Err(error);
     }
+    report.profile = profile.finish().operation("profile")?;
     let boundary = boundary.map(Boundary::into_rows).unwrap_or_default();
     let record = record(job, load_id, rows, window, boundary, last.as_ref(), &mapping);
     if nothing_new(job, &record, last.as_ref()) {

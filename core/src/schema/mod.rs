@@ -45,5 +45,13 @@ pub use systems::{TypeAnswer, TypeRow, WARNING_CODES, look_up_type, type_rows, t
 pub use table::{ColumnSchema, EXTENSION_KEY, Extension, SOURCE_TYPE_KEY, TableRef, TableSchema, TypeNote};
 pub use target::{ColumnChange, TargetColumn, TargetRef, TargetTable};
 
+/// The values of a column as canonical texts: decimals with all their digits, times as ISO 8601, bytes in base64.
+///
+/// # Errors
+/// `internal` for types that no target table has.
+pub(crate) fn to_text(column: &arrow_array::ArrayRef) -> crate::error::Result<arrow_array::StringArray> {
+    cast::to_text::column(column, None)
+}
+
 #[cfg(test)]
 mod tests;
