@@ -1,11 +1,11 @@
 //! Building jobs in Rust.
 
-use super::document::{DestinationDocument, JobDocument, LoadDocument, StrategyName};
+use super::document::{DestinationDocument, JobDocument, LoadDocument, MaxRejectsDocument, StrategyName};
 use super::{CursorBound, EtlJob, Schedule, StepDocument};
 use crate::connector::OnSchemaChange;
 use crate::error::Result;
 use crate::profile::ProfileLevel;
-use crate::schema::{AddedColumn, RejectPolicy, TableRef};
+use crate::schema::{AddedColumn, RejectPolicy, RoundPolicy, TableRef};
 
 /// Builds an [`EtlJob`]; [`Self::build`] checks it.
 #[derive(Debug, Clone)]
@@ -144,6 +144,34 @@ impl EtlJobBuilder {
     #[must_use]
     pub fn on_reject(mut self, policy: RejectPolicy) -> Self {
         self.0.mapping.on_reject = policy;
+        self
+    }
+
+    /// Sets what happens to values of one column that do not fit.
+    #[must_use]
+    pub fn on_reject_of(mut self, column: &str, policy: RejectPolicy) -> Self {
+        self.0.mapping.overrides.entry(column.to_owned()).or_default().on_reject = Some(policy);
+        self
+    }
+
+    /// Sets what happens to values with more digits than their type keeps.
+    #[must_use]
+    pub fn on_round(mut self, policy: RoundPolicy) -> Self {
+        self.0.mapping.on_round = policy;
+        self
+    }
+
+    /// Limits the rows that may have a value that does not fit: a number, or a share such as `0.5%`.
+    #[must_use]
+    pub fn max_rejects(mut self, limit: MaxRejectsDocument) -> Self {
+        self.0.mapping.max_rejects = Some(limit);
+        self
+    }
+
+    /// Names the table for values under [`RejectPolicy::Quarantine`].
+    #[must_use]
+    pub fn quarantine_table(mut self, table: impl Into<String>) -> Self {
+        self.0.mapping.quarantine_table = Some(table.into());
         self
     }
 

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::added::{AddedMapping, AddedValue};
 use super::advice::{LayoutAdvice, Partitioning};
 use super::bigquery::{BigQueryType, Mode};
+use super::cast::{RejectPolicy, RoundPolicy};
 use super::ddl;
 use super::diff::MappingDiff;
 use super::recipe::Recipe;
@@ -164,12 +165,23 @@ pub struct ColumnMapping {
     pub description: Option<String>,
     /// The type was set by the job.
     pub overridden: bool,
+    /// What happens to values that do not fit; `None` where nobody chose, which is
+    /// [`RejectPolicy::Fail`] in a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_reject: Option<RejectPolicy>,
+    /// What happens to values with more digits than the type keeps.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_round: RoundPolicy,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl ColumnMapping {
     /// What of it counts for [`TableMapping::hash`], in a form that never changes.
     fn identity(&self) -> String {
-        format!(
+        let mut identity = format!(
             "column {:?} {:?} {} {} {} {:?} {}",
             self.source_name,
             self.target_name,
@@ -178,7 +190,14 @@ impl ColumnMapping {
             self.recipe.kind(),
             self.recipe.format().unwrap_or_default(),
             self.arrow_type
-        )
+        );
+        if let Some(policy) = self.on_reject.filter(|policy| policy.makes_null()) {
+            identity.push_str(&format!(" on_reject {policy}"));
+        }
+        if self.on_round == RoundPolicy::Round {
+            identity.push_str(" on_round round");
+        }
+        identity
     }
 }
 
@@ -418,6 +437,13 @@ pub struct ColumnOverride {
     /// Description at the destination.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// What happens to values of this column that do not fit. Default: `mapping.on_reject`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_reject: Option<RejectPolicy>,
+    /// What happens to values of this column with more digits than its type keeps. Default:
+    /// `mapping.on_round`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_round: Option<RoundPolicy>,
     /// Leave the column out.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub drop: bool,

@@ -16,6 +16,7 @@ mod mapper;
 mod mapping;
 mod names;
 mod recipe;
+mod rejects;
 mod systems;
 mod table;
 mod target;
@@ -25,7 +26,10 @@ pub use advice::{
     ClusterAdvice, Granularity, LayoutAdvice, PartitionAdvice, Partitioning, check_partitioning,
 };
 pub use bigquery::{BigQueryType, Mode, RecordField};
-pub use cast::{Caster, ColumnRejects, RejectPolicy, possible_types, recipe_for};
+pub use cast::{
+    BatchLedger, Caster, Change, ColumnLedger, Counts, Ledger, LedgerExample, RejectPolicy, RoundPolicy,
+    possible_types, quarantine_table, recipe_for,
+};
 pub use cursor::{CursorStep, CursorValue, Nanos};
 pub use detect::{Candidate, Detection, detect};
 pub use diff::{ChangeKind, MappingChange, MappingDiff};
