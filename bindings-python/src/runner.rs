@@ -289,6 +289,11 @@ impl PyRunReport {
     }
 
     #[getter]
+    fn bytes_billed(&self) -> Option<u64> {
+        self.0.bytes_billed
+    }
+
+    #[getter]
     fn batches(&self) -> u64 {
         self.0.batches
     }
