@@ -536,6 +536,11 @@ export interface JobDocument {
     lookback?: number | string;
     /** `replace`: go on even if the source is empty and the target is not. */
     allow_empty?: boolean;
+    /**
+     * `replace`: stop when the new rows are fewer than this share (0 to 1) of those of the last load. Default: 0.5
+     * after a load of 1,000 rows or more.
+     */
+    min_ratio?: number;
   };
   mapping?: {
     overrides?: Record<string, ColumnOverride>;
@@ -621,6 +626,8 @@ export interface RunReport {
   profile: TableProfile | null;
   bytes_read: number;
   bytes_written: number;
+  /** Bytes that the destination bills for putting the rows in place, where it bills by bytes (BigQuery). */
+  bytes_billed: number | null;
   batches: number;
   /** Seconds by phase, and `total`. */
   seconds: Record<Exclude<Phase, "done"> | "total", number>;

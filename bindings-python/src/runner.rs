@@ -294,6 +294,11 @@ impl PyRunReport {
     }
 
     #[getter]
+    fn bytes_billed(&self) -> Option<u64> {
+        self.0.bytes_billed
+    }
+
+    #[getter]
     fn batches(&self) -> u64 {
         self.0.batches
     }

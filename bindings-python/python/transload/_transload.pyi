@@ -520,6 +520,10 @@ class RunReport:
         """Encoded bytes written or sent."""
 
     @property
+    def bytes_billed(self) -> int | None:
+        """Bytes that the destination bills for putting the rows in place, where it bills by bytes (BigQuery)."""
+
+    @property
     def batches(self) -> int:
         """Batches read."""
 

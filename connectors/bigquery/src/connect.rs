@@ -7,12 +7,13 @@ use google_cloud_bigquery_v2::client::{DatasetService, JobService, TableService}
 use google_cloud_bigquery_v2::model::{
     Dataset, DatasetReference, ListFormatTable, Table, TableReference, TableSchema,
 };
-use google_cloud_gax::retry_policy::NeverRetry;
 use transload_core::{Error, ErrorKind, Result, Secret};
-use transload_google::{Endpoint, GoogleAuth};
+use transload_google::Endpoint;
 
 use crate::config::BigQueryConfig;
 use crate::error;
+use crate::renew::Renewable;
+use crate::retry::Retry;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// For control requests; long polls ask for less.
@@ -29,7 +30,8 @@ pub(crate) struct Inner {
     pub(crate) project: String,
     pub(crate) config: BigQueryConfig,
     pub(crate) endpoint: Endpoint,
-    pub(crate) auth: GoogleAuth,
+    pub(crate) auth: Renewable,
+    pub(crate) retry: Retry,
     pub(crate) datasets: DatasetService,
     pub(crate) tables: TableService,
     pub(crate) jobs: JobService,
@@ -66,19 +68,20 @@ impl Client {
     /// Sets up clients and credentials; no request is made.
     pub(crate) async fn new(config: BigQueryConfig, secret: Option<&Secret>) -> Result<Self> {
         let endpoint = config.base()?;
-        let auth = GoogleAuth::from_options(config.auth, secret, &endpoint)?;
+        let auth = Renewable::new(config.auth, secret, &endpoint)?;
+        let retry = Retry::new(config.retry_time(), auth.clone());
         let unusable = |source: Box<dyn std::error::Error + Send + Sync>| {
             Error::new(ErrorKind::Config, "cannot set up the clients for BigQuery")
                 .source_error(source)
                 .hint("check `endpoint` and the certificates that this machine trusts")
         };
-        // The connector tries once; where another try is part of a job's protocol, it is made there.
         macro_rules! client {
             ($service:ident) => {
                 $service::builder()
                     .with_endpoint(endpoint.as_str())
                     .with_credentials(auth.credentials())
-                    .with_retry_policy(NeverRetry)
+                    .with_retry_policy(retry.clone())
+                    .with_backoff_policy(retry.clone())
                     .with_attempt_timeout(REQUEST_TIMEOUT)
                     .build()
                     .await
@@ -100,6 +103,7 @@ impl Client {
             config,
             endpoint,
             auth,
+            retry,
             http,
         })))
     }

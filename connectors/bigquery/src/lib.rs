@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod commit;
 mod config;
 mod connect;
 mod destination;
@@ -7,6 +8,9 @@ mod encode;
 mod error;
 mod jobs;
 mod load;
+mod prune;
+mod renew;
+mod retry;
 mod sql;
 mod types;
 mod upload;

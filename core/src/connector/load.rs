@@ -126,7 +126,9 @@ pub struct LoadOutcome {
     pub rewritten: u64,
     /// Bytes that were written or sent, encoded.
     pub bytes: u64,
-    /// The load had been committed before; nothing was done.
+    /// Bytes that the destination bills for putting the rows in place, where it bills by bytes.
+    pub bytes_billed: Option<u64>,
+    /// The load had been committed before, by somebody else; nothing was done.
     pub already_committed: bool,
 }
 

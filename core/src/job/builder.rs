@@ -117,6 +117,14 @@ impl EtlJobBuilder {
         self
     }
 
+    /// `replace`: stop, and change nothing, when the new rows are fewer than this share (0 to 1) of those that
+    /// the last load brought. Default: half, after a load of 1,000 rows or more.
+    #[must_use]
+    pub fn min_ratio(mut self, ratio: f64) -> Self {
+        self.0.load.min_ratio = Some(ratio);
+        self
+    }
+
     /// Sets a column's BigQuery type, and how its text is read.
     #[must_use]
     pub fn override_type(mut self, column: &str, data_type: &str, format: Option<&str>) -> Self {

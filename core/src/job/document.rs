@@ -115,6 +115,11 @@ pub struct LoadDocument {
     /// `replace`: go on even if the source is empty and the target is not. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_empty: bool,
+    /// `replace`: stop, and change nothing, when the new rows are fewer than this share (0 to 1) of those that
+    /// the last load brought. Default: 0.5 after a load of 1,000 rows or more, and no limit after a smaller
+    /// one. 0 switches the check off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_ratio: Option<f64>,
 }
 
 /// A number (integer cursors) or a duration text (dates and times).
@@ -281,17 +286,23 @@ impl LoadDocument {
                 refuse(lag.is_some(), "lag")?;
                 refuse(!is_default(&bound), "cursor_bound")?;
                 refuse(self.lookback.is_some(), "lookback")?;
-                Ok(LoadStrategy::Replace { allow_empty: self.allow_empty })
+                if self.min_ratio.is_some_and(|ratio| !(0.0..=1.0).contains(&ratio)) {
+                    return Err(invalid("`load.min_ratio` is not a number from 0 to 1")
+                        .hint("0.8 stops a load that brings less than 80 % of the rows of the last one"));
+                }
+                Ok(LoadStrategy::Replace { allow_empty: self.allow_empty, min_ratio: self.min_ratio })
             }
             StrategyName::Append => {
                 refuse(self.key.is_some(), "key")?;
                 refuse(self.lookback.is_some(), "lookback")?;
                 refuse(self.allow_empty, "allow_empty")?;
+                refuse(self.min_ratio.is_some(), "min_ratio")?;
                 let cursor = self.cursor.clone().ok_or_else(|| missing("cursor", "the column that grows"))?;
                 Ok(LoadStrategy::Append { cursor, backfill, lag, bound })
             }
             StrategyName::Merge => {
                 refuse(self.allow_empty, "allow_empty")?;
+                refuse(self.min_ratio.is_some(), "min_ratio")?;
                 let key = self.key.clone().filter(|key| !key.is_empty());
                 let key = key.ok_or_else(|| missing("key", "the columns that identify a row"))?;
                 let lookback = step(self.lookback.as_ref(), "lookback")?;

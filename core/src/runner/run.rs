@@ -17,7 +17,7 @@ use crate::connector::{
     BoundaryRows, LoadRecord, LoadRequest, LoadWriter, ReadPlan, ReadSession, Settled, Source, Split,
     WriteMode,
 };
-use crate::error::{Error, Result, ResultExt as _};
+use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::job::{CursorBound, EtlJob, LoadStrategy};
 use crate::profile::SharedProfile;
 use crate::schema::{
@@ -54,6 +54,13 @@ pub(super) async fn run(
         }
     }
     let outcome = writer.commit(record).await.operation("commit")?;
+    // Another run may have committed this load. For a window that is the same rows; the snapshot of a
+    // `replace`, however, is the other run's, taken earlier perhaps.
+    if outcome.already_committed && matches!(job.strategy(), LoadStrategy::Replace { .. }) {
+        return Err(Error::new(ErrorKind::Conflict, "another run replaced the table at the same time")
+            .retryable(true)
+            .hint("run the job again; make sure that only one run at a time loads a table"));
+    }
     report.loaded(&outcome);
     Ok(())
 }
@@ -366,19 +373,40 @@ async fn abort(writer: Box<dyn LoadWriter>, job: &EtlJob) {
     }
 }
 
-/// An empty source must not silently empty a target that had rows.
+/// Rows of the last load below which no default ratio is asked for: small tables may well halve.
+const JUDGED_ROWS: u64 = 1_000;
+/// Share of the last load's rows that a `replace` must bring unless the job says otherwise.
+const MIN_RATIO: f64 = 0.5;
+
+/// A source that is empty, or has lost much, must not silently take the target with it.
 fn check_not_emptied(job: &EtlJob, rows: u64, last: Option<&LoadRecord>) -> Result<()> {
-    match (job.strategy(), last) {
-        (LoadStrategy::Replace { allow_empty: false }, Some(last)) if rows == 0 && last.rows > 0 => {
+    let (LoadStrategy::Replace { allow_empty, min_ratio }, Some(last)) = (job.strategy(), last) else {
+        return Ok(());
+    };
+    if rows == 0 && last.rows > 0 {
+        return if *allow_empty {
+            Ok(())
+        } else {
             Err(Error::data(format!(
                 "source table {} is empty, and the last load brought {} rows: nothing was replaced",
                 job.source_table(),
                 last.rows
             ))
             .hint("set `load.allow_empty` if the target is to become empty"))
-        }
-        _ => Ok(()),
+        };
     }
+    let default = if last.rows >= JUDGED_ROWS { MIN_RATIO } else { 0.0 };
+    let ratio = min_ratio.unwrap_or(default);
+    if (rows as f64) < last.rows as f64 * ratio {
+        return Err(Error::data(format!(
+            "source table {} has shrunk to {rows} rows, and the last load brought {}: nothing was replaced",
+            job.source_table(),
+            last.rows
+        ))
+        .with("min_ratio", ratio)
+        .hint("if that is right, set `load.min_ratio` lower (0 switches the check off) and run again"));
+    }
+    Ok(())
 }
 
 fn nothing_new(job: &EtlJob, record: &LoadRecord, last: Option<&LoadRecord>) -> bool {

@@ -14,6 +14,7 @@ pub(super) fn add(set: &mut Set<'_>, capability: Capability, cursor: bool) {
     if capability.replace {
         set.add("replace", replace);
         set.add("replace_by_an_empty_source", replace_by_empty);
+        set.add("replace_by_a_source_that_shrank", replace_by_fewer);
     }
     if capability.append && cursor {
         set.add("append_with_ties_at_the_boundary", append_with_ties);
@@ -77,6 +78,21 @@ async fn replace_by_empty(pair: Arc<Pair>) -> Done {
     holds(&pair, "after the refusal", &rows).await?;
     succeed(&runner, &job.allow_empty().build()?).await?;
     holds(&pair, "allowed", &[]).await
+}
+
+async fn replace_by_fewer(pair: Arc<Pair>) -> Done {
+    let mut orders = Orders::new(&pair, "shrunk")?;
+    let rows = orders.rows(&[(1, 1, "one"), (2, 2, "two"), (3, 3, "three"), (4, 4, "four")]);
+    orders.put(&pair, rows.clone()).await?;
+    let (runner, job) = (pair.runner()?, orders.job(&pair)?.replace());
+    succeed(&runner, &job.clone().min_ratio(0.5).build()?).await?;
+    let fewer = orders.rows(&[(9, 9, "nine")]);
+    orders.put(&pair, fewer.clone()).await?;
+    super::fail(&runner, &job.clone().min_ratio(0.5).build()?, transload_core::ErrorKind::Data).await?;
+    holds(&pair, "after the refusal", &rows).await?;
+    // Small tables are not judged unless the job says so, and a quarter is not less than a quarter.
+    succeed(&runner, &job.min_ratio(0.25).build()?).await?;
+    holds(&pair, "allowed", &fewer).await
 }
 
 fn append_job(orders: &Orders, pair: &Pair) -> Done<EtlJob> {
