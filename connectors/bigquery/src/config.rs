@@ -1,11 +1,14 @@
 //! The options of a connection.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
+use transload_core::schema::{DatasetOptions, life};
 use transload_core::{Connection, Error, Result};
 use transload_google::{AuthMode, Endpoint};
 
-use crate::sql;
+use crate::{limits, sql};
 
 /// Google's own endpoint.
 const DEFAULT_ENDPOINT: &str = "https://bigquery.googleapis.com";
@@ -22,6 +25,13 @@ pub struct BigQueryConfig {
     /// theirs, and jobs run where the target's dataset is. Default: BigQuery's own default (`US`).
     #[serde(default)]
     pub location: Option<String>,
+    /// Labels of datasets that are created.
+    #[serde(default)]
+    pub dataset_labels: BTreeMap<String, String>,
+    /// Tables of datasets that are created are deleted this long after their own creation unless they say
+    /// otherwise, for example `"30d"`; at least an hour. Default: never.
+    #[serde(default)]
+    pub tables_expire_after: Option<String>,
     /// Base URL in place of Google's, for emulators and private endpoints.
     #[serde(default)]
     pub endpoint: Option<String>,
@@ -67,7 +77,25 @@ impl BigQueryConfig {
         if self.file_mib.is_some_and(|size| !(1..=1024).contains(&size)) {
             return Err(Error::config("`file_mib` must be from 1 to 1024").hint("leave it out for 128"));
         }
+        self.dataset_options()?;
         self.base().map(|_| ())
+    }
+
+    /// What datasets get that are created.
+    ///
+    /// # Errors
+    /// `config` for impossible labels and a life that is no duration.
+    pub(crate) fn dataset_options(&self) -> Result<DatasetOptions> {
+        limits::check_labels(&self.dataset_labels).map_err(|why| {
+            Error::config(format!("`dataset_labels`: {why}"))
+                .hint("labels have lower-case letters, digits, `_` and `-`, up to 63 of them")
+        })?;
+        Ok(DatasetOptions {
+            location: self.location.clone(),
+            description: None,
+            tables_expire_after: life("tables_expire_after", self.tables_expire_after.as_deref())?,
+            labels: self.dataset_labels.clone(),
+        })
     }
 
     /// The endpoint that requests go to.
@@ -107,6 +135,8 @@ mod tests {
             connection().option("project", "p").option("endpoint", "nowhere"),
             connection().option("project", "p").option("staging_dataset", "a.b"),
             connection().option("project", "p").option("file_mib", 0),
+            connection().option("project", "p").option("tables_expire_after", "soon"),
+            connection().option("project", "p").option("dataset_labels", serde_json::json!({"Team": "x"})),
             connection().option("project", "p").option("auth", "magic"),
             connection().option("project", "p").option("datasett", "x"),
         ] {

@@ -4,7 +4,7 @@ use super::document::{DestinationDocument, JobDocument, LoadDocument, StrategyNa
 use super::{CursorBound, EtlJob, Schedule, StepDocument};
 use crate::connector::OnSchemaChange;
 use crate::error::Result;
-use crate::schema::{AddedColumn, RejectPolicy, TableRef};
+use crate::schema::{AddedColumn, LayoutDocument, RejectPolicy, TableRef};
 
 /// Builds an [`EtlJob`]; [`Self::build`] checks it.
 #[derive(Debug, Clone)]
@@ -52,7 +52,15 @@ impl EtlJobBuilder {
             connection: connection.into(),
             dataset: dataset.into(),
             table: table.into(),
+            layout: std::mem::take(&mut self.0.destination.layout),
         };
+        self
+    }
+
+    /// Sets how the table is laid out and kept.
+    #[must_use]
+    pub fn layout(mut self, layout: LayoutDocument) -> Self {
+        self.0.destination.layout = layout;
         self
     }
 

@@ -1,6 +1,5 @@
 //! The JSON form of a job.
 
-use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +7,7 @@ use super::schedule::Schedule;
 use super::strategy::{Backfill, CursorBound, LoadStrategy};
 use crate::connector::OnSchemaChange;
 use crate::error::{Error, Result};
-use crate::schema::{AddedColumns, CursorStep, Overrides, RejectPolicy};
+use crate::schema::{AddedColumns, CursorStep, LayoutDocument, Overrides, RejectPolicy, duration};
 
 /// One table to one table, as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -63,6 +62,9 @@ pub struct DestinationDocument {
     pub dataset: String,
     /// Name of the table; created if it is not there.
     pub table: String,
+    /// How the table is laid out and kept.
+    #[serde(flatten)]
+    pub layout: LayoutDocument,
 }
 
 /// The name of a load strategy.
@@ -130,7 +132,8 @@ pub struct MappingDocument {
     /// Overrides by the column's name at the source.
     #[serde(default)]
     pub overrides: Overrides,
-    /// `evolve` (default) adds columns to an existing target, `freeze` refuses any difference.
+    /// `evolve` (default) adds and widens columns of an existing target and lets its options follow the job,
+    /// `evolve_columns_only` leaves the options alone, `freeze` refuses any difference.
     #[serde(default)]
     pub on_schema_change: OnSchemaChange,
     /// `fail` (default) or `null`: what happens to values that do not fit.
@@ -254,14 +257,6 @@ fn step(document: Option<&StepDocument>, field: &str) -> Result<Option<CursorSte
     }
 }
 
-/// Days are allowed beside jiff's units and count 24 hours: cursors have no time zone.
-fn duration(text: &str) -> Option<SignedDuration> {
-    if let Some(days) = text.trim().strip_suffix('d').and_then(|days| days.trim().parse::<i64>().ok()) {
-        return days.checked_mul(24).map(SignedDuration::from_hours);
-    }
-    text.parse().ok()
-}
-
 fn invalid(message: impl Into<String>) -> Error {
     Error::config(format!("job document: {}", message.into()))
 }
@@ -309,6 +304,7 @@ impl JobDocument {
         if let Some(schedule) = &self.schedule {
             schedule.check()?;
         }
+        self.destination.layout.check()?;
         let strategy = self.load.strategy()?;
         self.check_needed_columns(&strategy)?;
         Ok(strategy)

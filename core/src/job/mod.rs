@@ -21,7 +21,7 @@ pub use strategy::{Backfill, CursorBound, LoadStrategy};
 use crate::connector::OnSchemaChange;
 use crate::document::parse;
 use crate::error::{Error, Result};
-use crate::schema::{AddedColumns, Overrides, RejectPolicy, TableRef, TargetRef};
+use crate::schema::{AddedColumns, LayoutDocument, Overrides, RejectPolicy, TableRef, TargetRef};
 
 /// A valid job: one source table to one destination table.
 ///
@@ -117,6 +117,12 @@ impl EtlJob {
     #[must_use]
     pub fn target(&self) -> TargetRef {
         TargetRef::new(&self.document.destination.dataset, &self.document.destination.table)
+    }
+
+    /// How the target table is laid out and kept.
+    #[must_use]
+    pub fn layout(&self) -> &LayoutDocument {
+        &self.document.destination.layout
     }
 
     /// The load strategy.
