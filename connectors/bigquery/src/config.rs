@@ -1,13 +1,15 @@
 //! The options of a connection.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use transload_core::schema::{DatasetOptions, life};
 use transload_core::{Connection, Error, Result};
 use transload_google::{AuthMode, Endpoint};
 
-use crate::sql;
+use crate::{limits, sql};
 
 /// Google's own endpoint.
 const DEFAULT_ENDPOINT: &str = "https://bigquery.googleapis.com";
@@ -24,6 +26,13 @@ pub struct BigQueryConfig {
     /// theirs, and jobs run where the target's dataset is. Default: BigQuery's own default (`US`).
     #[serde(default)]
     pub location: Option<String>,
+    /// Labels of datasets that are created.
+    #[serde(default)]
+    pub dataset_labels: BTreeMap<String, String>,
+    /// Tables of datasets that are created are deleted this long after their own creation unless they say
+    /// otherwise, for example `"30d"`; at least an hour. Default: never.
+    #[serde(default)]
+    pub tables_expire_after: Option<String>,
     /// Base URL in place of Google's, for emulators and private endpoints.
     #[serde(default)]
     pub endpoint: Option<String>,
@@ -82,7 +91,25 @@ impl BigQueryConfig {
         if self.job_seconds == Some(0) {
             return Err(Error::config("`job_seconds` must be 1 or more").hint("leave it out for six hours"));
         }
+        self.dataset_options()?;
         self.base().map(|_| ())
+    }
+
+    /// What datasets get that are created.
+    ///
+    /// # Errors
+    /// `config` for impossible labels and a life that is no duration.
+    pub(crate) fn dataset_options(&self) -> Result<DatasetOptions> {
+        limits::check_labels(&self.dataset_labels).map_err(|why| {
+            Error::config(format!("`dataset_labels`: {why}"))
+                .hint("labels have lower-case letters, digits, `_` and `-`, up to 63 of them")
+        })?;
+        Ok(DatasetOptions {
+            location: self.location.clone(),
+            description: None,
+            tables_expire_after: life("tables_expire_after", self.tables_expire_after.as_deref())?,
+            labels: self.dataset_labels.clone(),
+        })
     }
 
     /// The endpoint that requests go to.
@@ -132,6 +159,8 @@ mod tests {
             connection().option("project", "p").option("endpoint", "nowhere"),
             connection().option("project", "p").option("staging_dataset", "a.b"),
             connection().option("project", "p").option("file_mib", 0),
+            connection().option("project", "p").option("tables_expire_after", "soon"),
+            connection().option("project", "p").option("dataset_labels", serde_json::json!({"Team": "x"})),
             connection().option("project", "p").option("auth", "magic"),
             connection().option("project", "p").option("datasett", "x"),
         ] {

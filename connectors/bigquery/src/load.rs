@@ -96,10 +96,10 @@ impl Load {
         if self.staged.load(Ordering::Acquire) {
             return Ok(());
         }
+        let target = TargetRef::new(&self.staging_dataset, &self.staging_table);
         let table = TargetTable {
-            target: TargetRef::new(&self.staging_dataset, &self.staging_table),
-            columns: self.staging.clone(),
             description: Some(format!("transload staging of {}", self.target)),
+            ..TargetTable::new(target, self.staging.clone())
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let expires = i64::try_from((now + STAGING_LIFE).as_millis()).unwrap_or(i64::MAX);

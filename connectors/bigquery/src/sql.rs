@@ -1,7 +1,6 @@
-//! SQL text: names, literals and the statements of a commit. No I/O.
+//! SQL text: names and the statements of a commit. Quoting is that of `transload_core::schema::ddl`. No I/O.
 
-use std::fmt::Write as _;
-
+pub(crate) use transload_core::schema::ddl::{name as quote, text as literal};
 use transload_core::schema::{BigQueryType, Mode, TargetColumn, TargetRef};
 use transload_core::{Error, Result};
 
@@ -9,35 +8,6 @@ use transload_core::{Error, Result};
 pub(crate) const LOADS_TABLE: &str = "_transload_loads";
 /// Column of a merge's staging table that holds the order in which rows were written.
 pub(crate) const ORDER_COLUMN: &str = "written";
-
-/// Quotes one part of a name. Every name in every statement goes through here.
-pub(crate) fn quote(name: &str) -> String {
-    format!("`{}`", escape(name))
-}
-
-/// A string literal. Every value in every statement goes through here.
-pub(crate) fn literal(text: &str) -> String {
-    format!("'{}'", escape(text))
-}
-
-/// Quoted names and string literals share one set of escapes.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\\' | '\'' | '`' | '"' => {
-                escaped.push('\\');
-                escaped.push(c);
-            }
-            // Line ends would end a literal; the others could be changed on their way.
-            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}') => {
-                let _ = write!(escaped, "\\u{:04x}", u32::from(c));
-            }
-            c => escaped.push(c),
-        }
-    }
-    escaped
-}
 
 /// The quoted path of a table.
 pub(crate) fn path(project: &str, dataset: &str, table: &str) -> String {
@@ -106,47 +76,9 @@ pub(crate) fn converted(column: &TargetColumn, staged: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rand::{Rng as _, SeedableRng as _};
 
     fn column(name: &str, data_type: BigQueryType, mode: Mode) -> TargetColumn {
         TargetColumn { name: name.to_owned(), data_type, mode, description: None }
-    }
-
-    /// Reads an escaped text back by BigQuery's lexical rules, written apart from `escape`.
-    fn unescape(quoted: &str, mark: char) -> String {
-        let inner = quoted.strip_prefix(mark).unwrap().strip_suffix(mark).unwrap();
-        let mut text = String::new();
-        let mut chars = inner.chars();
-        while let Some(c) = chars.next() {
-            assert!(c != mark && c != '\n' && c != '\r', "{quoted:?} ends early");
-            if c != '\\' {
-                text.push(c);
-                continue;
-            }
-            match chars.next().unwrap() {
-                'u' => {
-                    let digits: String = chars.by_ref().take(4).collect();
-                    text.push(char::from_u32(u32::from_str_radix(&digits, 16).unwrap()).unwrap());
-                }
-                c @ ('\\' | '\'' | '`' | '"') => text.push(c),
-                other => panic!("\\{other} is no escape that the encoder uses"),
-            }
-        }
-        text
-    }
-
-    #[test]
-    fn hostile_texts_survive_quoting() {
-        let alphabet: Vec<char> =
-            "ab'\"`\\\n\r\t\0;-/*%@?{}$é漢😀\u{2028}\u{feff}\u{7f}u0027".chars().collect();
-        let mut random = rand::rngs::StdRng::seed_from_u64(7);
-        for _ in 0..20_000 {
-            let length = random.random_range(0..12);
-            let text: String =
-                (0..length).map(|_| alphabet[random.random_range(0..alphabet.len())]).collect();
-            assert_eq!(unescape(&literal(&text), '\''), text);
-            assert_eq!(unescape(&quote(&text), '`'), text);
-        }
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! The JSON form of a job.
 
-use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +8,9 @@ use super::strategy::{Backfill, CursorBound, LoadStrategy};
 use crate::connector::OnSchemaChange;
 use crate::error::{Error, Result};
 use crate::profile::ProfileLevel;
-use crate::schema::{AddedColumns, CursorStep, Overrides, RejectPolicy, RoundPolicy};
+use crate::schema::{
+    AddedColumns, CursorStep, LayoutDocument, Overrides, RejectPolicy, RoundPolicy, duration,
+};
 
 /// One table to one table, as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -67,6 +68,9 @@ pub struct DestinationDocument {
     pub dataset: String,
     /// Name of the table; created if it is not there.
     pub table: String,
+    /// How the table is laid out and kept.
+    #[serde(flatten)]
+    pub layout: LayoutDocument,
 }
 
 /// The name of a load strategy.
@@ -149,7 +153,8 @@ pub struct MappingDocument {
     /// Overrides by the column's name at the source.
     #[serde(default)]
     pub overrides: Overrides,
-    /// `evolve` (default) adds columns to an existing target, `freeze` refuses any difference.
+    /// `evolve` (default) adds and widens columns of an existing target and lets its options follow the job,
+    /// `evolve_columns_only` leaves the options alone, `freeze` refuses any difference.
     #[serde(default)]
     pub on_schema_change: OnSchemaChange,
     /// What happens to values that do not fit: `fail` (default), `null`, `quarantine` or `text`. Columns of the
@@ -347,14 +352,6 @@ fn step(document: Option<&StepDocument>, field: &str) -> Result<Option<CursorSte
     }
 }
 
-/// Days are allowed beside jiff's units and count 24 hours: cursors have no time zone.
-fn duration(text: &str) -> Option<SignedDuration> {
-    if let Some(days) = text.trim().strip_suffix('d').and_then(|days| days.trim().parse::<i64>().ok()) {
-        return days.checked_mul(24).map(SignedDuration::from_hours);
-    }
-    text.parse().ok()
-}
-
 fn invalid(message: impl Into<String>) -> Error {
     Error::config(format!("job document: {}", message.into()))
 }
@@ -403,6 +400,7 @@ impl JobDocument {
         if let Some(schedule) = &self.schedule {
             schedule.check()?;
         }
+        self.destination.layout.check()?;
         let strategy = self.load.strategy()?;
         self.check_needed_columns(&strategy)?;
         self.mapping.check(&self.destination)?;

@@ -14,15 +14,15 @@ use super::quarantine::Quarantine;
 use super::report::RunReport;
 use super::window::{Decision, Window, decide};
 use crate::connector::{
-    BoundaryRows, LoadRecord, LoadRequest, LoadWriter, ReadPlan, ReadSession, Settled, Source, Split,
-    WriteMode,
+    BoundaryRows, Destination, LoadRecord, LoadRequest, LoadWriter, ReadPlan, ReadSession, Settled, Source,
+    Split, WriteMode,
 };
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::job::{CursorBound, EtlJob, LoadStrategy};
 use crate::profile::SharedProfile;
 use crate::schema::{
     Caster, ColumnOverride, CursorValue, MapperOptions, Overrides, RejectPolicy, SchemaMapper, TableMapping,
-    TableSchema, pins,
+    TableSchema, TargetTable, pins,
 };
 
 /// Runs a job to its end; fills in the report on the way.
@@ -90,7 +90,8 @@ async fn plan(
     let last = destination.last_load(&job.target(), &job.identity()).await.operation("read last load")?;
 
     tracker.phase(Phase::Map);
-    let mapping = map(session.as_ref(), job, last.as_ref(), runner.options.sample_rows).await?;
+    let advise = wants_advice(job, destination.as_ref()).await?;
+    let mapping = map(session.as_ref(), job, last.as_ref(), runner.options.sample_rows, advise).await?;
     report.mapping_hash = Some(mapping.hash());
     if let Some(approved) = job.approved_hash() {
         mapping.check_approved(approved).operation("map")?;
@@ -100,7 +101,7 @@ async fn plan(
     let caster = caster.with_row_key(row_key(job, &table));
 
     tracker.phase(Phase::Prepare);
-    let target = mapping.target_table(job.target());
+    let target = target_table(job, &mapping, advise)?;
     let mode = write_mode(job.strategy(), &table, &mapping)?;
     let decision = decision(session.as_ref(), job, &table, settled.as_ref(), last.as_ref()).await?;
     destination.ensure_dataset(&target.target.dataset).await.operation("create dataset")?;
@@ -168,12 +169,30 @@ async fn begin(source: &dyn Source, job: &EtlJob) -> Result<(Box<dyn ReadSession
     }
 }
 
-/// Proposes the mapping of the job's columns; samples the source where text columns are undecided.
+/// Whether the job leaves the layout to advice and the table is still to be made.
+pub(super) async fn wants_advice(job: &EtlJob, destination: &dyn Destination) -> Result<bool> {
+    Ok(job.layout().wants_advice()
+        && destination.table(&job.target()).await.operation("read table")?.is_none())
+}
+
+/// The table that the job wants.
+pub(super) fn target_table(job: &EtlJob, mapping: &TableMapping, advise: bool) -> Result<TargetTable> {
+    let mut target = mapping.target_table(job.target());
+    target.layout = job.layout().resolve(advise.then_some(&mapping.advice))?;
+    if let Some(description) = &job.layout().description {
+        target.description = Some(description.clone());
+    }
+    Ok(target)
+}
+
+/// Proposes the mapping of the job's columns; samples the source where text columns are undecided, and where
+/// the layout follows what the values look like.
 pub(super) async fn map(
     session: &dyn ReadSession,
     job: &EtlJob,
     last: Option<&LoadRecord>,
     sample_rows: usize,
+    advise: bool,
 ) -> Result<TableMapping> {
     let chosen = session.table().project(job.columns())?;
     let mut overrides: Overrides = last.map(|last| last.pinned.clone()).unwrap_or_default();
@@ -194,8 +213,11 @@ pub(super) async fn map(
     });
     // A later load keeps the types of the first one, so it needs no sample.
     let detect_types = job.detects_types() && undecided && last.is_none();
-    let sample =
-        if detect_types { Some(session.sample(sample_rows).await.operation("sample")?) } else { None };
+    let sample = if detect_types || advise {
+        Some(session.sample(sample_rows).await.operation("sample")?)
+    } else {
+        None
+    };
     let (on_reject, on_round) = (job.on_reject(), job.on_round());
     let options = MapperOptions { detect_types, on_reject, on_round, ..MapperOptions::default() };
     let mapper = SchemaMapper::new(options).with_overrides(overrides).with_added(job.added().clone());

@@ -13,6 +13,7 @@ use super::bigquery::{BigQueryType, Mode};
 use super::cast::{RejectPolicy, RoundPolicy};
 use super::ddl;
 use super::diff::MappingDiff;
+use super::layout::PartitionBy;
 use super::recipe::Recipe;
 use super::table::TableRef;
 use super::target::{TargetColumn, TargetRef, TargetTable};
@@ -243,7 +244,7 @@ impl TableMapping {
             })
             .chain(self.added.iter().map(AddedMapping::target))
             .collect();
-        TargetTable { target, columns, description: self.description.clone() }
+        TargetTable { description: self.description.clone(), ..TargetTable::new(target, columns) }
     }
 
     /// A target of the source's own names, for statements that are only looked at.
@@ -337,7 +338,17 @@ impl TableMapping {
     /// `CREATE TABLE IF NOT EXISTS` in BigQuery's SQL; `advised` adds the advised partitioning and clustering.
     #[must_use]
     pub fn to_ddl(&self, target: &TargetRef, advised: bool) -> String {
-        ddl::create_table(&self.target_table(target.clone()), advised.then_some(&self.advice))
+        let mut table = self.target_table(target.clone());
+        if advised {
+            table.layout.partition_by = self
+                .advice
+                .partitioning
+                .as_ref()
+                .map(|advice| PartitionBy::Time(advice.partitioning.clone()));
+            table.layout.cluster_by =
+                Some(self.advice.clustering.iter().map(|advice| advice.column.clone()).collect());
+        }
+        ddl::create_table(&table)
     }
 
     /// All warnings with the names of their columns.
