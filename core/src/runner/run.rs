@@ -257,7 +257,7 @@ async fn load(
     let Some(pipeline) = Arc::into_inner(pipeline) else {
         return Err(moved.err().unwrap_or_else(|| Error::internal("a task of the pipeline outlived it")));
     };
-    let Pipeline { session, writer, boundary, rejects, .. } = pipeline;
+    let Pipeline { session, writer, boundary, rejects, caster, .. } = pipeline;
     // The end of a session may still tell that something read before was wrong.
     let moved = match moved {
         Ok(()) => session.close().await.operation("end read session"),
@@ -268,6 +268,10 @@ async fn load(
     if let Err(error) = checked {
         abort(writer, job).await;
         return Err(error);
+    }
+    for (column, nulled) in caster.null_tokens() {
+        let text = format!("{nulled} values that stand for none became NULL");
+        report.warnings.push((Some(column.to_owned()), Warning::new("W_NULL_TOKEN", text)));
     }
     for reject in rejects.into_inner().unwrap_or_else(PoisonError::into_inner).into_values() {
         let text = format!("{} values did not fit and became NULL", reject.rejected);

@@ -49,6 +49,9 @@ pub(super) fn by_catalog(column: &ColumnSchema, target_name: String) -> Result<C
         alternatives: Vec::new(),
         description: None,
         overridden: false,
+        null_tokens: Vec::new(),
+        evidence: None,
+        semantic: None,
     })
 }
 

@@ -12,9 +12,12 @@ mod to_json;
 pub(super) mod to_text;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use arrow_array::cast::AsArray as _;
 use arrow_array::{
-    Array, ArrayRef, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondArray, UInt32Array,
+    Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondArray,
+    UInt32Array,
 };
 use arrow_schema::{DataType, SchemaRef};
 use jiff::Timestamp;
@@ -106,6 +109,9 @@ struct ColumnCast {
     index: usize,
     required: bool,
     kernel: Kernel,
+    /// Texts that become NULL, and how many did, in all clones of this caster.
+    null_tokens: Vec<String>,
+    nulled: Arc<AtomicU64>,
 }
 
 impl Caster {
@@ -169,7 +175,7 @@ impl Caster {
         let mut rejects = Vec::new();
         for column in &self.columns {
             let source = self.source(batch, column)?;
-            let cast = column.kernel.run(source)?;
+            let cast = column.kernel.run(&column.without_tokens(source)?)?;
             if let Some((row, misfit)) = cast.rejected.first() {
                 if self.policy == RejectPolicy::Fail {
                     return Err(self.does_not_fit(batch, column, source, *row, *misfit));
@@ -194,6 +200,13 @@ impl Caster {
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.output), arrays, &options)?;
         Ok((batch, rejects))
+    }
+
+    /// How many values became NULL so far because their text is one of the column's null tokens; only columns
+    /// that have any, by their names at the source.
+    pub fn null_tokens(&self) -> impl Iterator<Item = (&str, u64)> {
+        let counted = self.columns.iter().map(|c| (c.source_name.as_str(), c.nulled.load(Ordering::Relaxed)));
+        counted.filter(|(_, nulled)| *nulled > 0)
     }
 
     fn source<'a>(&self, batch: &'a RecordBatch, column: &ColumnCast) -> Result<&'a ArrayRef> {
@@ -275,7 +288,35 @@ impl ColumnCast {
             index,
             required: column.mode == Mode::Required,
             kernel,
+            null_tokens: column.null_tokens.clone(),
+            nulled: Arc::default(),
         })
+    }
+
+    /// The column with NULL where a text stands for no value.
+    fn without_tokens(&self, source: &ArrayRef) -> Result<ArrayRef> {
+        if self.null_tokens.is_empty() || !source.data_type().is_string() {
+            return Ok(Arc::clone(source));
+        }
+        let is_token = |text: Option<&str>| {
+            text.is_some_and(|text| {
+                let text = text.trim();
+                self.null_tokens.iter().any(|token| token == text)
+            })
+        };
+        let mask: BooleanArray = match source.data_type() {
+            DataType::LargeUtf8 => {
+                source.as_string::<i64>().iter().map(|text| Some(is_token(text))).collect()
+            }
+            DataType::Utf8View => source.as_string_view().iter().map(|text| Some(is_token(text))).collect(),
+            _ => source.as_string::<i32>().iter().map(|text| Some(is_token(text))).collect(),
+        };
+        let nulled = u64::try_from(mask.true_count()).unwrap_or(u64::MAX);
+        if nulled == 0 {
+            return Ok(Arc::clone(source));
+        }
+        self.nulled.fetch_add(nulled, Ordering::Relaxed);
+        Ok(arrow_select::nullif::nullif(source, &mask)?)
     }
 
     fn rejects(&self, source: &ArrayRef, rejected: &[(usize, Misfit)]) -> Result<ColumnRejects> {
