@@ -239,6 +239,11 @@ impl RunReport {
                     "values did not fit; they are NULL here and in the quarantine",
                 ),
                 ("W_ROUNDED", counts.rounded, "values were rounded"),
+                (
+                    "W_NULL_TOKEN",
+                    counts.blank,
+                    "texts that stand for no value (empty, or a null token) became NULL",
+                ),
             ];
             for (code, count, text) in told.into_iter().filter(|(_, count, _)| *count > 0 && !failed) {
                 self.warnings.push((Some(name.clone()), Warning::new(code, format!("{count} {text}"))));

@@ -104,16 +104,61 @@ impl fmt::Display for Warning {
 /// What the values of a sample said about one type.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
+    /// Rows of the sample.
+    #[serde(default)]
+    pub sampled: usize,
     /// Values looked at, without NULL and null tokens.
     pub values: usize,
     /// Distinct ones among them.
     pub distinct: usize,
     /// Distinct ones that fit the type.
     pub matched: usize,
-    /// Up to three that do not.
+    /// `matched` of `distinct`, 0 to 1.
+    #[serde(default)]
+    pub share: f64,
+    /// Rows with blanks around their value, which are trimmed.
+    #[serde(default)]
+    pub padded: usize,
+    /// Why another reading cannot be ruled out.
+    #[serde(default)]
+    pub ambiguity: Option<Ambiguity>,
+    /// Texts that stand for no value and become NULL with this type, with their rows.
+    #[serde(default)]
+    pub null_tokens: Vec<NullToken>,
+    /// Up to three that do not fit. Empty where values may not be shown.
     pub counter_examples: Vec<String>,
     /// Up to three that do.
     pub examples: Vec<String>,
+}
+
+/// Why more than one reading of the values is possible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Ambiguity {
+    /// No value shows whether the day or the month comes first.
+    DateOrder,
+    /// Years of two digits.
+    Century,
+    /// A comma or point may separate thousands or begin the fraction.
+    Grouping,
+    /// Digits that are a number as well as a date or an instant.
+    NumberOrTime,
+    /// 0 and 1 may be numbers.
+    NumberOrBoolean,
+    /// Only one of the two words of a boolean occurs.
+    OnePolarity,
+    /// There is one value only.
+    Constant,
+}
+
+/// A text that stands for no value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NullToken {
+    /// The text, without blanks around it.
+    pub text: String,
+    /// Rows of the sample that have it.
+    pub rows: usize,
 }
 
 /// Another type that the column could get.
@@ -173,6 +218,15 @@ pub struct ColumnMapping {
     /// What happens to values with more digits than the type keeps.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_round: RoundPolicy,
+    /// Texts that become NULL, such as `NA` in a column of numbers. Compared after trimming, as they are spelt.
+    #[serde(default)]
+    pub null_tokens: Vec<String>,
+    /// What the sample said about the type, where it was found in a sample.
+    #[serde(default)]
+    pub evidence: Option<Evidence>,
+    /// What the texts of a STRING column are where that was recognised, for example `uuid` or `email`.
+    #[serde(default)]
+    pub semantic: Option<String>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -182,8 +236,12 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 impl ColumnMapping {
     /// What of it counts for [`TableMapping::hash`], in a form that never changes.
     fn identity(&self) -> String {
+        let nulls = match self.null_tokens.as_slice() {
+            [] => String::new(),
+            tokens => format!(" nulls {tokens:?}"),
+        };
         let mut identity = format!(
-            "column {:?} {:?} {} {} {} {:?} {}",
+            "column {:?} {:?} {} {} {} {:?} {}{nulls}",
             self.source_name,
             self.target_name,
             self.bigquery_type,
@@ -439,6 +497,10 @@ pub struct ColumnOverride {
     /// Without it the format that detection found is used, else the standard one of the type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
+    /// Texts that stand for no value in this column and become NULL, for example `["NA", "-"]`. Blanks around
+    /// them do not count. Not for a column that stays STRING.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub null_tokens: Vec<String>,
     /// `NULLABLE` or `REQUIRED`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,

@@ -47,8 +47,8 @@ pub use layout::{
 pub(crate) use mapper::pins;
 pub use mapper::{MapperOptions, SchemaMapper};
 pub use mapping::{
-    Alternative, ColumnMapping, ColumnOverride, Confidence, Evidence, Lossless, Overrides, TableMapping,
-    Warning,
+    Alternative, Ambiguity, ColumnMapping, ColumnOverride, Confidence, Evidence, Lossless, NullToken,
+    Overrides, TableMapping, Warning,
 };
 pub use names::{check_target_name, is_reserved_name, target_name, target_names};
 pub use recipe::Recipe;
