@@ -83,7 +83,7 @@ async fn a_connection_that_is_cut_anywhere_is_never_a_short_read() {
 }
 
 /// Breaks a connection behind the n-th message of a type, counted from 1.
-fn behind_message(kind: u8, n: usize, how: Break) -> Watch {
+pub(crate) fn behind_message(kind: u8, n: usize, how: Break) -> Watch {
     let (mut left, mut skip, mut head, mut found) = (n, 0_usize, Vec::new(), false);
     Box::new(move |piece| {
         for (at, byte) in piece.iter().enumerate() {
