@@ -24,7 +24,7 @@ cargo build --quiet --release --manifest-path "$fuzz/Cargo.toml" --target "$host
 
 found=$(mktemp -d "${TMPDIR:-/tmp}/transload-fuzz.XXXXXX")
 trap 'rm -rf "$found"' EXIT
-for target in copy; do
+for target in copy answers; do
   mkdir -p "$fuzz/artifacts/$target"
   printf '== %s, %d s\n' "$target" "$seconds"
   # New inputs go to the first folder, which is thrown away; the corpus is only read.

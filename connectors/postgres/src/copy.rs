@@ -418,6 +418,56 @@ mod tests {
         assert!(matches!(decoder(1).skip(&bytes[..3]), Ok((0, Step::More(5)))));
     }
 
+    /// The same rows as an answer to a query.
+    fn answer() -> Vec<u8> {
+        let row = |id: &[u8], text: Option<&[u8]>| {
+            let mut bytes = 2_i16.to_be_bytes().to_vec();
+            for field in [Some(id), text] {
+                bytes.extend(field.map_or(-1, |field| i32::try_from(field.len()).unwrap()).to_be_bytes());
+                bytes.extend(field.unwrap_or_default());
+            }
+            message_of(b'D', &bytes)
+        };
+        [row(b"1", Some(b"one")), row(b"2", None), row(b"3", Some(b""))].concat()
+    }
+
+    fn answers(batch_rows: usize) -> CopyDecoder {
+        let schema = decoder(1).schema;
+        CopyDecoder::of_answers(schema, &[Wire::Int4, Wire::Text], batch_rows, 1 << 20)
+    }
+
+    #[test]
+    fn answers_to_queries_have_the_same_layout() {
+        let mut decoder = answers(2);
+        let (used, step) = decoder.take(&answer()).unwrap();
+        let Step::Batch(first) = step else { panic!("{step:?}") };
+        assert_eq!(rows(&[first]), [(1, Some("one".to_owned())), (2, None)]);
+        assert!(decoder.came() && !decoder.came());
+        let rest = &answer()[used..];
+        assert!(matches!(decoder.take(rest), Ok((used, Step::More(5))) if used == rest.len()));
+        // Without the word that this was all, it is none.
+        decoder.end();
+        assert_eq!(rows(&[decoder.finish().unwrap().unwrap()]), [(3, Some(String::new()))]);
+        assert_eq!(answers(2).finish().unwrap_err().kind(), ErrorKind::Unreachable);
+        // A message is one row, no more and no less.
+        let mut cut = answer();
+        cut[4] -= 1;
+        assert!(answers(9).take(&cut).is_err());
+    }
+
+    #[test]
+    fn damaged_answers_never_panic() {
+        let mut random = rand::rngs::StdRng::seed_from_u64(8);
+        for _ in 0..20_000 {
+            let mut bytes = answer();
+            for _ in 0..random.random_range(1..4) {
+                let at = random.random_range(0..bytes.len());
+                bytes[at] = random.random();
+            }
+            let _ = answers(2).take(&bytes);
+        }
+    }
+
     #[test]
     fn a_block_may_end_within_a_batch() {
         let mut bytes = message_of(b'd', &pieces()[0]);

@@ -28,6 +28,12 @@ const CODES: &[(&str, ErrorKind, bool, &str)] = &[
         true,
         "an earlier statement of this session failed or was cancelled; run again",
     ),
+    (
+        "25P04",
+        ErrorKind::Timeout,
+        false,
+        "the server ends long transactions: raise `transaction_timeout` for this user",
+    ),
     ("28", ErrorKind::Auth, false, "check user, password and pg_hba.conf"),
     ("3D000", ErrorKind::NotFound, false, "check the name of the database"),
     ("3F000", ErrorKind::NotFound, false, "check the name of the schema"),
@@ -42,6 +48,7 @@ const CODES: &[(&str, ErrorKind, bool, &str)] = &[
     ("57014", ErrorKind::Timeout, false, "raise `statement_timeout`, or somebody cancelled the query"),
     ("57P", ErrorKind::Unreachable, true, "the server is restarting or ended the session; try later"),
     ("58", ErrorKind::Unreachable, false, "the server has trouble with its disk; see its log"),
+    ("HV00N", ErrorKind::Unreachable, true, "the server behind a foreign table cannot be reached; try later"),
     ("XX", ErrorKind::Unreachable, false, "the server has an internal error; see its log"),
 ];
 
@@ -209,6 +216,8 @@ mod tests {
             ("57P03", ErrorKind::Unreachable, true),
             ("40001", ErrorKind::Conflict, true),
             ("25P02", ErrorKind::Unreachable, true),
+            ("25P04", ErrorKind::Timeout, false),
+            ("HV00N", ErrorKind::Unreachable, true),
             ("40P01", ErrorKind::Conflict, true),
             ("22P02", ErrorKind::Data, false),
             ("42601", ErrorKind::Internal, false),

@@ -4,9 +4,8 @@ use std::io::{self, Read as _};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
-use crate::tap::{Link, Socket, Taken};
+use crate::tap::{Link, Quiet, Taken};
 
 /// A reader that gets less than this at once is faster than the server.
 const SMALL: usize = 64 * 1024;
@@ -25,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 pub(crate) struct Reader {
     taken: Taken,
     /// The socket while no poller knows it. Then `taken` is empty.
-    quiet: Option<std::net::TcpStream>,
+    quiet: Option<Quiet>,
     /// Whether to pause before the next look.
     pause: bool,
     total: usize,
@@ -80,8 +79,8 @@ impl Reader {
     }
 
     fn quieten(&mut self) -> io::Result<()> {
-        if let Some(socket) = self.taken.take_tcp() {
-            self.quiet = Some(socket.into_std()?);
+        if let Some(socket) = self.taken.take_plain() {
+            self.quiet = Some(socket.into_quiet()?);
             self.pause = true;
         }
         Ok(())
@@ -89,7 +88,7 @@ impl Reader {
 
     fn waken(&mut self) -> io::Result<()> {
         if let Some(socket) = self.quiet.take() {
-            self.taken.put(Link::Plain(Socket::Tcp(TcpStream::from_std(socket)?)));
+            self.taken.put(Link::Plain(socket.into_socket()?));
         }
         Ok(())
     }

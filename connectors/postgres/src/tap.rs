@@ -24,6 +24,43 @@ pub(crate) enum Socket {
     Unix(UnixStream),
 }
 
+/// A socket that no poller knows.
+pub(crate) enum Quiet {
+    Tcp(std::net::TcpStream),
+    #[cfg(unix)]
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Socket {
+    pub(crate) fn into_quiet(self) -> io::Result<Quiet> {
+        Ok(match self {
+            Self::Tcp(stream) => Quiet::Tcp(stream.into_std()?),
+            #[cfg(unix)]
+            Self::Unix(stream) => Quiet::Unix(stream.into_std()?),
+        })
+    }
+}
+
+impl Quiet {
+    pub(crate) fn into_socket(self) -> io::Result<Socket> {
+        Ok(match self {
+            Self::Tcp(stream) => Socket::Tcp(TcpStream::from_std(stream)?),
+            #[cfg(unix)]
+            Self::Unix(stream) => Socket::Unix(UnixStream::from_std(stream)?),
+        })
+    }
+}
+
+impl io::Read for Quiet {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(into),
+            #[cfg(unix)]
+            Self::Unix(stream) => stream.read(into),
+        }
+    }
+}
+
 type Handshake = <MakeRustlsConnect as MakeTlsConnect<Socket>>::TlsConnect;
 type Encrypted = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 
@@ -157,10 +194,10 @@ impl Taken {
         self.link.as_mut().ok_or_else(lost)
     }
 
-    /// The socket, if it is TCP and not encrypted, to be [`put`](Self::put) back.
-    pub(crate) fn take_tcp(&mut self) -> Option<TcpStream> {
+    /// The socket, if it is not encrypted, to be [`put`](Self::put) back.
+    pub(crate) fn take_plain(&mut self) -> Option<Socket> {
         match self.link.take() {
-            Some(Link::Plain(Socket::Tcp(socket))) => Some(socket),
+            Some(Link::Plain(socket)) => Some(socket),
             other => {
                 self.link = other;
                 None

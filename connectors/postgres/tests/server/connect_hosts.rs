@@ -8,7 +8,7 @@ use transload_core::connector::ReadPlan;
 use transload_core::schema::TableRef;
 use transload_core::{Connection, ErrorKind, Result};
 
-use crate::own::{Ground, Server, free_port};
+use crate::own::{Server, free_port};
 use crate::support::{connection, open};
 
 /// A connection to servers on these ports of 127.0.0.1.
@@ -20,7 +20,7 @@ fn to(ports: &[u16], attrs: &str) -> Connection {
 }
 
 /// The port of the server where a session began, as the servers see it.
-async fn reached(connection: Connection, servers: &[&Server<'_>]) -> Result<u16> {
+async fn reached(connection: Connection, servers: &[&Server]) -> Result<u16> {
     let name = format!("reaching {}", rand::random::<u64>());
     let source = open(&connection.option("application_name", name.as_str())).await?;
     let _session = source.begin(&TableRef::new("public", "t")).await?;
@@ -38,8 +38,7 @@ async fn reached(connection: Connection, servers: &[&Server<'_>]) -> Result<u16>
 
 #[tokio::test]
 async fn roles_of_servers() {
-    let ground = Ground::new();
-    let primary = Server::start(&ground, "", "");
+    let primary = Server::start("").await;
     let admin = primary.admin().await;
     admin
         .batch_execute(
@@ -47,7 +46,7 @@ async fn roles_of_servers() {
         )
         .await
         .unwrap();
-    let standby = primary.standby();
+    let standby = primary.standby("").await;
     let servers = [&primary, &standby];
     let (p, s, nobody) = (primary.port, standby.port, free_port());
     for (ports, attrs, expected) in [
@@ -106,8 +105,7 @@ async fn roles_of_servers() {
 
 #[tokio::test]
 async fn a_session_stays_with_its_server() {
-    let ground = Ground::new();
-    let server = Server::start(&ground, "", "");
+    let server = Server::start("").await;
     let sql = "CREATE TABLE t AS SELECT g AS id, repeat('x', 200) AS s FROM generate_series(1, 100000) g; ANALYZE t";
     server.admin().await.batch_execute(sql).await.unwrap();
     let first = free_port();

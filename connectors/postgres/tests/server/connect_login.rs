@@ -22,11 +22,11 @@ hostssl all clear 127.0.0.1/32 password
 hostssl all all 127.0.0.1/32 scram-sha-256";
 
 /// A server that speaks TLS and knows certificates.
-async fn server(ground: &Ground) -> Server<'_> {
+async fn server(ground: &Ground) -> Server {
     server_with(ground, "localhost.crt").await
 }
 
-async fn server_with<'a>(ground: &'a Ground, certificate: &str) -> Server<'a> {
+async fn server_with(ground: &Ground, certificate: &str) -> Server {
     ground.certificates(&["alice", "bob"]);
     let file = |name: &str| ground.path(name).display().to_string();
     let settings = format!(
@@ -35,13 +35,13 @@ async fn server_with<'a>(ground: &'a Ground, certificate: &str) -> Server<'a> {
         file("localhost.key"),
         file("ca.crt")
     );
-    let server = Server::start(ground, &settings, HBA);
+    let server = Server::start_on(ground, &settings, HBA).await;
     let roles = "CREATE ROLE alice LOGIN; CREATE ROLE clear LOGIN PASSWORD 'hunter2'; CREATE ROLE scram LOGIN PASSWORD 'hunter2'";
     server.admin().await.batch_execute(roles).await.unwrap();
     server
 }
 
-fn to(server: &Server<'_>, user: &str, tls: &str) -> Connection {
+fn to(server: &Server, user: &str, tls: &str) -> Connection {
     server.connection().option("username", user).option("tls", tls)
 }
 
@@ -217,7 +217,7 @@ async fn a_password_from_a_file() {
 #[tokio::test]
 async fn a_real_unix_socket() {
     let ground = Ground::new();
-    let server = server(&ground).await;
+    let mut server = server(&ground).await;
     let folder = ground.folder.path().to_str().unwrap();
     // The way over TCP would want a password; TLS has no meaning here.
     for tls in ["disable", "prefer", "verify-full"] {
@@ -231,7 +231,7 @@ async fn a_real_unix_socket() {
     let mixed =
         to(&server, "scram", "require").option("host", mixed).option("port", format!("1,{}", server.port));
     assert_eq!(check(mixed).await.unwrap(), Some(false));
-    server.stop();
+    server.stop("immediate").await;
     assert_eq!(
         refused(to(&server, "scram", "prefer").option("host", folder)).await.kind(),
         ErrorKind::Unreachable

@@ -14,7 +14,7 @@ use crate::own::{Ground, Running, Server, free_port, listening};
 use crate::support::{open, read_plan};
 
 /// A pooler with what a new one is set to, but for these settings.
-async fn pooler(ground: &Ground, server: &Server<'_>, settings: &str) -> (Running, Connection) {
+async fn pooler(ground: &Ground, server: &Server, settings: &str) -> (Running, Connection) {
     let port = free_port();
     let users = ground.write("users.txt", "\"postgres\" \"hunter2\"\n\"odd\" \"hunter2\"\n");
     let settings = format!(
@@ -37,9 +37,9 @@ async fn pooler(ground: &Ground, server: &Server<'_>, settings: &str) -> (Runnin
 const TRANSACTIONS: &str = "pool_mode = transaction\ndefault_pool_size = 4";
 
 /// A server with something to read, and a role whose settings change how values are printed.
-async fn server(ground: &Ground) -> Server<'_> {
+async fn server(ground: &Ground) -> Server {
     // The first rows are the same ones each time.
-    let server = Server::start(ground, "synchronize_seqscans = off", "");
+    let server = Server::start_on(ground, "synchronize_seqscans = off", "").await;
     let tables =
         "CREATE TABLE t AS SELECT g AS id, g * '1.5 hours'::interval AS i, now() AS at, repeat('x', 200) AS s
            FROM generate_series(1, 100000) g;

@@ -12,7 +12,7 @@ use transload_core::schema::TableRef;
 use transload_core::{Connection, ErrorKind, EtlJob, RunReport, Secret};
 
 use crate::lake::Lake;
-use crate::own_server::Server;
+use crate::own::Server;
 use crate::support::{client, connection, open};
 
 /// A database of one test: the sessions of other tests must not hold its windows back.
@@ -259,7 +259,7 @@ async fn hidden_transactions_are_a_missing_grant() {
 #[tokio::test]
 async fn prepared_and_untracked_transactions_are_refused() {
     let mut server = Server::start("max_prepared_transactions = 2").await;
-    let admin = server.client().await;
+    let admin = server.admin().await;
     run(&admin, OLD).await;
     run(&admin, "BEGIN; INSERT INTO t (id) VALUES (1); PREPARE TRANSACTION 'p'").await;
     let error = refused(&server.connection(), &table()).await;
@@ -269,7 +269,7 @@ async fn prepared_and_untracked_transactions_are_refused() {
     server.stop("fast").await;
     server.configure("track_activities = off");
     let server = server.start_again().await;
-    let _other = server.client().await;
+    let _other = server.admin().await;
     let error = refused(&server.connection(), &table()).await;
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     assert!(error.hint_text().unwrap().contains("track_activities"), "{error}");

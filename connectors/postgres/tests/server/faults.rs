@@ -82,9 +82,9 @@ async fn a_connection_that_is_cut_anywhere_is_never_a_short_read() {
     .await;
 }
 
-/// Breaks a connection behind the n-th message of a type, counted from 1.
-fn behind_message(kind: u8, n: usize, how: Break) -> Watch {
-    let (mut left, mut skip, mut head, mut found) = (n, 0_usize, Vec::new(), false);
+/// Looks at the type of every message of the server; breaks the connection behind one that was waited for.
+fn on_messages(mut seen: impl FnMut(u8) -> bool + Send + 'static, how: Break) -> Watch {
+    let (mut skip, mut head, mut found) = (0_usize, Vec::new(), false);
     Box::new(move |piece| {
         for (at, byte) in piece.iter().enumerate() {
             if skip > 0 {
@@ -96,10 +96,7 @@ fn behind_message(kind: u8, n: usize, how: Break) -> Watch {
                 }
                 let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
                 skip = usize::try_from(length).unwrap() - 4;
-                if head[0] == kind {
-                    left -= 1;
-                    found = left == 0;
-                }
+                found |= seen(head[0]);
                 head.clear();
             }
             if found && skip == 0 {
@@ -109,6 +106,51 @@ fn behind_message(kind: u8, n: usize, how: Break) -> Watch {
         }
         None
     })
+}
+
+/// Breaks a connection behind the n-th message of a type, counted from 1.
+pub(crate) fn behind_message(kind: u8, n: usize, how: Break) -> Watch {
+    let mut count = 0;
+    let reached = move |found| {
+        count += usize::from(found == kind);
+        found == kind && count == n
+    };
+    on_messages(reached, how)
+}
+
+/// How often a server was asked over the connections that a script watches, the login left out.
+pub(crate) fn count_round_trips(proxy: &Proxy) -> Arc<AtomicUsize> {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    proxy.script(move || {
+        let (counted, mut login) = (Arc::clone(&counted), true);
+        let ready = move |kind| {
+            if kind == b'Z' && !std::mem::take(&mut login) {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+            false
+        };
+        on_messages(ready, Break::Close)
+    });
+    asked
+}
+
+/// What a small table costs is its round trips.
+#[tokio::test]
+async fn round_trips_of_a_small_table() {
+    in_schema(|place| async move {
+        place.run("CREATE TABLE t AS SELECT g AS id FROM generate_series(1, 100) g").await;
+        let proxy = proxy().await;
+        let asked = count_round_trips(&proxy);
+        assert_eq!(read_all(&through(&proxy), &place, "t").await.unwrap(), 100);
+        assert_eq!(asked.swap(0, Ordering::Relaxed), 3, "begin and describe, rows, end");
+        let session = open(&through(&proxy)).await.unwrap().begin(&place.table("t")).await.unwrap();
+        session.cursor_summary("id").await.unwrap();
+        read_plan(session.as_ref(), &ReadPlan::default()).await.unwrap();
+        session.close().await.unwrap();
+        assert_eq!(asked.load(Ordering::Relaxed), 4, "and the range of the cursor");
+    })
+    .await;
 }
 
 #[tokio::test]

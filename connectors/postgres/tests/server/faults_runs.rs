@@ -10,7 +10,7 @@ use transload_core::{CancelHandle, Connection, ErrorKind, EtlJob, RunReport, Run
 use transload_testkit::proxy::{Break, Proxy, after_bytes};
 
 use crate::lake::Lake;
-use crate::own_server::Server;
+use crate::own::Server;
 
 fn table() -> TableRef {
     TableRef::new("public", "t")
@@ -85,7 +85,7 @@ async fn run_with<F: Future<Output = ()>>(
 #[tokio::test(flavor = "multi_thread")]
 async fn broken_runs_commit_nothing() {
     let server = Server::start("").await;
-    let admin = server.client().await;
+    let admin = server.admin().await;
     create(&admin).await;
     let proxy = Proxy::new(server.address()).await.unwrap();
     let shop = through(&server, &proxy);
@@ -143,7 +143,7 @@ async fn broken_runs_commit_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_begins_again_when_told_to() {
     let server = Server::start("").await;
-    create(&server.client().await).await;
+    create(&server.admin().await).await;
     let proxy = Proxy::new(server.address()).await.unwrap();
     let (shop, lake) = (through(&server, &proxy), Lake::new());
     let options = RunnerOptions::default().parallelism(1).retries(2);
@@ -170,7 +170,7 @@ async fn a_run_begins_again_when_told_to() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_restarts_under_a_run() {
     let mut server = Server::start("").await;
-    create(&server.client().await).await;
+    create(&server.admin().await).await;
     let (lake, job) = (Lake::new(), append());
     for mode in ["fast", "immediate"] {
         let proxy = Proxy::new(server.address()).await.unwrap();
@@ -184,7 +184,7 @@ async fn a_server_that_restarts_under_a_run() {
         failed(&report, &[ErrorKind::Unreachable]);
         server = server.start_again().await;
         lake.load(&server.connection(), &job).await;
-        let admin = server.client().await;
+        let admin = server.admin().await;
         let rows: i64 = admin.query_one("SELECT count(*) FROM t", &[]).await.unwrap().get(0);
         assert_eq!(lake.ids(), (1..=rows).collect::<Vec<_>>(), "{mode}");
         insert(&admin, rows + 1, rows + 12_000).await;
@@ -206,7 +206,7 @@ async fn gone(admin: &Client) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_connections_left() {
     let server = Server::start("max_connections = 8\nsuperuser_reserved_connections = 2").await;
-    let admin = server.client().await;
+    let admin = server.admin().await;
     create(&admin).await;
     admin.batch_execute("CREATE ROLE etl LOGIN PASSWORD 'x'; GRANT SELECT ON t TO etl").await.unwrap();
     let shop = server.connection().option("username", "etl").password(transload_core::Secret::new("x"));
@@ -214,7 +214,7 @@ async fn a_server_without_connections_left() {
     // Two are left: the session finds one, and not all of its further splits do.
     let mut others = Vec::new();
     for _ in 0..3 {
-        others.push(server.client().await);
+        others.push(server.admin().await);
     }
     let report = lake.run(&shop, &job).await;
     failed(&report, &[ErrorKind::RateLimited]);
@@ -225,7 +225,7 @@ async fn a_server_without_connections_left() {
     let report = one.run(&job).await;
     assert_eq!(report.status, RunStatus::Succeeded, "{:?}", report.error);
     gone(&admin).await;
-    others.extend([server.client().await, server.client().await]);
+    others.extend([server.admin().await, server.admin().await]);
     let report = lake.run(&shop, &job).await;
     failed(&report, &[ErrorKind::RateLimited]);
     assert_eq!(lake.ids(), (1..=30_000).collect::<Vec<_>>());
@@ -235,7 +235,7 @@ async fn a_server_without_connections_left() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stalled_run_can_be_cancelled() {
     let server = Server::start("").await;
-    create(&server.client().await).await;
+    create(&server.admin().await).await;
     let proxy = Proxy::new(server.address()).await.unwrap();
     let shop = through(&server, &proxy);
     let (lake, job, cancel) = (Lake::new(), append(), CancelHandle::default());

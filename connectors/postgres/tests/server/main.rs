@@ -16,7 +16,6 @@ mod faults;
 mod faults_runs;
 mod lake;
 mod own;
-mod own_server;
 mod read;
 mod redshift;
 mod redshift_stand_in;

@@ -1,19 +1,25 @@
-//! Servers of one test, for what the shared one cannot be asked: started in a temporary folder on a free port of
-//! 127.0.0.1 as an unprivileged user, and ended with the test.
+//! Servers of one test, for what the shared one cannot be asked, or that the test breaks, restarts and configures:
+//! started in a temporary folder on a free port of 127.0.0.1 as an unprivileged user, and ended with the test.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls};
 use transload_core::Connection;
 
-/// A folder that the servers of a test may use, and the user they run as.
+/// No server outlives this many seconds, even if the test is killed.
+const LIFETIME: &str = "600";
+
+/// A folder that the servers of a test may use, and the user they run as. It is removed after the last of them.
+#[derive(Clone)]
 pub(crate) struct Ground {
-    pub(crate) folder: TempDir,
+    pub(crate) folder: Arc<TempDir>,
     /// Servers refuse to run as root.
     user: Option<(u32, u32)>,
 }
@@ -22,7 +28,7 @@ impl Ground {
     pub(crate) fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("transload-own").tempdir().unwrap();
         let root = folder.path().metadata().unwrap().uid() == 0;
-        let ground = Self { folder, user: root.then(unprivileged) };
+        let ground = Self { folder: Arc::new(folder), user: root.then(unprivileged) };
         ground.hand_over(ground.folder.path());
         ground
     }
@@ -115,64 +121,111 @@ pub(crate) fn free_port() -> u16 {
 }
 
 /// A running PostgreSQL. Its sockets are in the ground's folder.
-pub(crate) struct Server<'a> {
-    ground: &'a Ground,
-    data: PathBuf,
+pub(crate) struct Server {
+    ground: Ground,
+    /// The folder of its data, in the ground.
+    data: &'static str,
     pub(crate) port: u16,
+    process: Option<Child>,
 }
 
-impl<'a> Server<'a> {
-    /// A new server that trusts everybody, unless `hba` says otherwise.
-    pub(crate) fn start(ground: &'a Ground, settings: &str, hba: &str) -> Self {
-        let data = ground.path("data");
-        ground.run(
-            &bin().join("initdb"),
-            &["-D", data.to_str().unwrap(), "-U", "postgres", "-A", "trust", "--no-sync"],
-        );
-        if !hba.is_empty() {
-            ground.write("data/pg_hba.conf", hba);
+impl Server {
+    /// A new server on a ground of its own, with these lines in its configuration. It trusts everybody.
+    pub(crate) async fn start(settings: &str) -> Self {
+        Self::start_on(&Ground::new(), settings, "").await
+    }
+
+    /// The same on a ground. It trusts everybody, unless `hba` says otherwise.
+    pub(crate) async fn start_on(ground: &Ground, settings: &str, hba: &str) -> Self {
+        let (ground, settings, hba) = (ground.clone(), settings.to_owned(), hba.to_owned());
+        blocking(move || {
+            let server = Self { ground, data: "data", port: free_port(), process: None };
+            let make = ["-U", "postgres", "-A", "trust", "--encoding=UTF8", "--no-locale", "--no-sync", "-D"];
+            server.ground.run(&bin().join("initdb"), &[make.as_slice(), &[&server.folder()]].concat());
+            if !hba.is_empty() {
+                server.ground.write("data/pg_hba.conf", &hba);
+            }
+            server.configure(
+                "fsync = off\nfull_page_writes = off\nlisten_addresses = '127.0.0.1'\ntimezone = 'UTC'",
+            );
+            let sockets = server.ground.folder.path().display();
+            server.configure(&format!("unix_socket_directories = '{sockets}'\n{settings}"));
+            server.run()
+        })
+        .await
+    }
+
+    /// A standby that streams from this server.
+    pub(crate) async fn standby(&self, settings: &str) -> Self {
+        let (ground, from, settings) = (self.ground.clone(), self.port.to_string(), settings.to_owned());
+        blocking(move || {
+            let server = Self { ground, data: "standby", port: free_port(), process: None };
+            let copy =
+                ["-h", "127.0.0.1", "-U", "postgres", "-R", "-X", "stream", "-c", "fast", "-N", "-p", &from];
+            let folder = server.folder();
+            server.ground.run(&bin().join("pg_basebackup"), &[copy.as_slice(), &["-D", &folder]].concat());
+            server.configure(&settings);
+            server.run()
+        })
+        .await
+    }
+
+    fn folder(&self) -> String {
+        self.ground.path(self.data).display().to_string()
+    }
+
+    /// Adds lines to the configuration; they count from the next start on.
+    pub(crate) fn configure(&self, settings: &str) {
+        let file = format!("{}/postgresql.auto.conf", self.data);
+        let text = std::fs::read_to_string(self.ground.path(&file)).unwrap();
+        self.ground.write(&file, &format!("{text}\n{settings}\n"));
+    }
+
+    /// Starts the server and waits until it takes connections.
+    fn run(mut self) -> Self {
+        let path = self.ground.path(&format!("{}.log", self.data));
+        let log = std::fs::File::options().create(true).append(true).open(&path).unwrap();
+        let mut command = self.ground.command(Path::new("timeout"));
+        command.args(["--signal=INT", LIFETIME]).arg(bin().join("postgres"));
+        command.args(["-D", &self.folder(), "-p", &self.port.to_string()]);
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        self.process = Some(command.spawn().expect("the server is started with timeout(1)"));
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            let mut ready = Command::new(bin().join("pg_isready"));
+            ready.args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()]);
+            if ready.status().unwrap().success() {
+                return self;
+            }
+            let said = || std::fs::read_to_string(&path).unwrap_or_default();
+            assert!(Instant::now() < until, "the server does not start: {}", said());
+            std::thread::sleep(Duration::from_millis(50));
         }
-        ground.write(
-            "data/postgresql.auto.conf",
-            &format!(
-                "fsync = off\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{}'\n{settings}\n",
-                ground.folder.path().display()
-            ),
-        );
-        Self::run(ground, data)
     }
 
-    /// A standby that follows this server.
-    pub(crate) fn standby(&self) -> Self {
-        let data = self.ground.path("standby");
-        let port = self.port.to_string();
-        let to = ["-h", "127.0.0.1", "-U", "postgres", "-p", &port, "-D", data.to_str().unwrap()];
-        self.ground.run(
-            &bin().join("pg_basebackup"),
-            &[to.as_slice(), &["-R", "-X", "stream", "-c", "fast", "-N"]].concat(),
-        );
-        Self::run(self.ground, data)
+    /// Stops the server: `fast` ends sessions in order, `immediate` is a crash.
+    pub(crate) async fn stop(&mut self, mode: &str) {
+        let (ground, folder, mode) = (self.ground.clone(), self.folder(), mode.to_owned());
+        let mut process = self.process.take().expect("a server that runs");
+        blocking(move || {
+            ground.run(&bin().join("pg_ctl"), &["stop", "-w", "-t", "60", "-m", &mode, "-D", &folder]);
+            process.wait().unwrap();
+        })
+        .await;
     }
 
-    fn run(ground: &'a Ground, data: PathBuf) -> Self {
-        let server = Self { ground, data, port: free_port() };
-        let log = format!("{}.log", server.data.display());
-        let port = format!("-p {}", server.port);
-        server.control(&["start", "-w", "-t", "60", "-o", &port, "-l", &log]);
-        server
+    /// Starts it again.
+    pub(crate) async fn start_again(self) -> Self {
+        blocking(move || self.run()).await
     }
 
-    fn control(&self, arguments: &[&str]) {
-        self.ground.run(&bin().join("pg_ctl"), &[&["-D", self.data.to_str().unwrap()], arguments].concat());
-    }
-
-    pub(crate) fn stop(&self) {
-        self.control(&["stop", "-m", "immediate"]);
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
     pub(crate) fn connection(&self) -> Connection {
-        Connection::from_url(&format!("postgresql://postgres@127.0.0.1:{}/postgres?tls=disable", self.port))
-            .unwrap()
+        let url = format!("postgresql://postgres@127.0.0.1:{}/postgres?tls=disable", self.port);
+        Connection::from_url(&url).unwrap().named("shop")
     }
 
     /// A superuser's client that is not transload's.
@@ -184,13 +237,21 @@ impl<'a> Server<'a> {
     }
 }
 
-impl Drop for Server<'_> {
+impl Drop for Server {
     fn drop(&mut self) {
-        // A test that stopped it already is no reason to panic in a drop.
-        let stop = ["-D", self.data.to_str().unwrap(), "stop", "-m", "immediate"];
-        let mut command = self.ground.command(&bin().join("pg_ctl"));
-        let _ = command.args(stop).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let Some(mut process) = self.process.take() else { return };
+        let mut stop = self.ground.command(&bin().join("pg_ctl"));
+        stop.args(["stop", "-w", "-t", "30", "-m", "immediate", "-D", &self.folder()]);
+        if !stop.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|stop| stop.success()) {
+            let _ = process.kill();
+        }
+        let _ = process.wait();
     }
+}
+
+/// Lets proxies and clients of the same runtime go on meanwhile.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.expect("the server's programs work")
 }
 
 /// A program that is ended with the test.

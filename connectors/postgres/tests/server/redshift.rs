@@ -5,6 +5,7 @@
 //! prints values like PostgreSQL.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Decimal128Type, Decimal256Type, Float64Type, Int32Type};
@@ -17,7 +18,9 @@ use transload_core::connector::{CursorFilter, ReadPlan, Source, TableKind};
 use transload_core::schema::{CursorValue, Nanos, TableRef};
 use transload_core::{Connection, ErrorKind, Registry, Result, Secret};
 use transload_postgres::{Postgres, Redshift};
+use transload_testkit::proxy::{Break, Proxy, after_bytes};
 
+use crate::faults::behind_message;
 use crate::redshift_stand_in;
 use crate::support::{batches, connect, read_plan, url};
 
@@ -202,6 +205,68 @@ async fn read_twice(session: &dyn transload_core::connector::ReadSession) -> Res
     let mut first = session.read(&splits[0]).await?;
     first.try_next().await?;
     session.read(&splits[0]).await.map(|_| ())
+}
+
+/// Behind every message of the rows, and somewhere in most of them.
+#[tokio::test]
+async fn a_connection_that_is_cut_anywhere_is_never_a_short_read() {
+    let place = Place::new("CREATE TABLE NAME.t AS SELECT g AS id FROM generate_series(1, 40) g").await;
+    let config: tokio_postgres::Config = url().parse().unwrap();
+    let proxy = Proxy::new(([127, 0, 0, 1], config.get_ports()[0]).into()).await.unwrap();
+    let through = |fetch_rows| {
+        let shop =
+            redshift().option("host", "127.0.0.1").option("port", proxy.port()).option("tls", "disable");
+        shop.option("fetch_rows", fetch_rows)
+    };
+    let read = |fetch_rows| {
+        let (shop, table) = (through(fetch_rows), place.table("t"));
+        async move {
+            let session = open(&shop).await?.begin(&table).await?;
+            let rows = read_plan(session.as_ref(), &ReadPlan::default()).await?.num_rows();
+            session.close().await.map(|()| rows)
+        }
+    };
+    for fetch_rows in [7, 0] {
+        let bytes = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&bytes);
+        proxy.script(move || {
+            let counted = Arc::clone(&counted);
+            Box::new(move |piece| {
+                counted.fetch_add(piece.len(), Ordering::Relaxed);
+                None
+            })
+        });
+        assert_eq!(read(fetch_rows).await.unwrap(), 40);
+        let total = bytes.load(Ordering::Relaxed);
+        let (mut whole, mut errors) = (0, 0);
+        // The last 400 bytes are some of the rows and of what ends them.
+        for cut in (1..total).filter(|cut| cut % 307 == 1 || (total - cut < 400 && cut % 5 == 0)) {
+            let how = if cut % 2 == 0 { Break::Close } else { Break::Reset };
+            proxy.script(move || after_bytes(cut, how));
+            match read(fetch_rows).await {
+                Ok(rows) => {
+                    assert_eq!(rows, 40, "{fetch_rows}: cut after {cut} of {total} bytes");
+                    whole += 1;
+                }
+                Err(error) => {
+                    assert!(error.kind() == ErrorKind::Unreachable && error.is_retryable(), "{error}");
+                    errors += 1;
+                }
+            }
+        }
+        assert!(errors > 60, "{fetch_rows}: {errors} errors, {whole} whole reads");
+        for (kind, count) in [(b'T', 8), (b'C', 12), (b'D', 3)] {
+            for n in 1..=count {
+                proxy.script(move || behind_message(kind, n, Break::Close));
+                match read(fetch_rows).await {
+                    Ok(rows) => assert_eq!(rows, 40, "{fetch_rows}: behind message {n} of type {kind}"),
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}"),
+                }
+            }
+        }
+        proxy.pass();
+    }
+    place.end().await;
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use transload_core::schema::TableRef;
 use transload_core::{Connection, ErrorKind, Result, RunStatus};
 
 use crate::lake::Lake;
-use crate::own_server::Server;
+use crate::own::Server;
 use crate::support::open;
 
 fn table() -> TableRef {
@@ -45,7 +45,7 @@ struct Pair {
 /// A primary and a standby, with a table of 40 MB.
 async fn pair(settings: &str) -> Pair {
     let primary = Server::start("wal_level = replica\nautovacuum = off").await;
-    let writer = primary.client().await;
+    let writer = primary.admin().await;
     run(
         &writer,
         "CREATE TABLE t (id bigint PRIMARY KEY, at timestamptz DEFAULT now(), filler text);
@@ -53,7 +53,7 @@ async fn pair(settings: &str) -> Pair {
     )
     .await;
     let standby = primary.standby(settings).await;
-    let reader = standby.client().await;
+    let reader = standby.admin().await;
     caught_up(&writer, &reader).await;
     Pair { primary, standby, writer, reader }
 }

@@ -105,6 +105,20 @@ async fn bytes_that_are_no_text_are_an_error_that_names_the_column() {
 }
 
 #[tokio::test]
+async fn names_that_are_no_text_are_an_error_that_says_so() {
+    in_database("ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'", &[], |database| async move {
+        database.run("CREATE TABLE place.fine (id int); CREATE TABLE place.bad (id int)").await;
+        let comment = "DO $$ BEGIN EXECUTE format('COMMENT ON TABLE place.bad IS %L', convert_from('\\xe4', 'SQL_ASCII')); END $$";
+        database.run(comment).await;
+        assert_eq!(database.describe("fine").await.columns.len(), 1);
+        let error = database.read("bad").await.unwrap_err();
+        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Data, false), "{error}");
+        assert!(error.message().contains("UTF8"), "{error}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn settings_of_the_role_do_not_change_values() {
     in_schema(|place| async move {
         let role = place.schema.clone();
