@@ -450,4 +450,6 @@ fn excerpt(array: &ArrayRef, row: usize) -> Result<String> {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
