@@ -286,6 +286,10 @@ export interface ColumnOverride {
   name?: string;
   /** Description at the destination. */
   description?: string;
+  /** What happens to values that do not fit. Default: that of the mapping. */
+  on_reject?: RejectPolicy;
+  /** What happens to values with more digits than the type keeps. Default: that of the mapping. */
+  on_round?: "refuse" | "round";
   /** Leave the column out. */
   drop?: boolean;
 }
@@ -343,6 +347,10 @@ export interface ColumnMapping {
   description: string | null;
   /** The type was set by an override. */
   overridden: boolean;
+  /** What happens to values that do not fit, where the job or an override says it. */
+  on_reject?: RejectPolicy;
+  /** What happens to values with more digits than the type keeps; `refuse` where it is missing. */
+  on_round?: "refuse" | "round";
 }
 
 /** What fills a column that the source does not have. */

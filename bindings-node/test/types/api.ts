@@ -135,6 +135,7 @@ async function run(): Promise<void> {
   try {
     const report: RunReport = await runner.run(job, how);
     console.log(report.rows.written, report.seconds.total, report.window?.hi);
+    console.log(report.lossless, report.quarantine?.rows, report.ledger[0]?.examples[0]?.row_key);
   } catch (error) {
     if (!(error instanceof TransloadError)) throw error;
     const code: ErrorCode = error.code;

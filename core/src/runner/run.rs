@@ -127,7 +127,7 @@ async fn plan(
         // Most values fit, so the smaller part is enough for the others.
         let part = memory_budget / 8;
         memory_budget -= part;
-        let planned = Quarantine::plan(&destination, job, &load_id, report.started_at, part).await;
+        let planned = Quarantine::plan(&destination, job, &load_id, part).await;
         Some(planned.operation("prepare quarantine")?)
     } else {
         None
