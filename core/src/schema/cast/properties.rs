@@ -30,6 +30,10 @@ fn strict(array: &ArrayRef, target: &BigQueryType) -> Cast {
     cast
 }
 
+fn count(length: usize) -> i64 {
+    i64::try_from(length).unwrap()
+}
+
 /// A number as its digits without zeros at either end, and the power of ten behind them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Exact {
@@ -46,7 +50,7 @@ impl Exact {
             None => (false, digits),
         };
         let trimmed = digits.trim_end_matches('0');
-        let power = power + (digits.len() - trimmed.len()) as i64;
+        let power = power + count(digits.len() - trimmed.len());
         let digits = trimmed.trim_start_matches('0').to_owned();
         if digits.is_empty() {
             return Self { negative: false, digits, power: 0 };
@@ -71,7 +75,7 @@ impl Exact {
 
     /// Whether a type of this precision and scale holds it.
     fn fits(&self, precision: u8, scale: u8) -> bool {
-        let whole = self.digits.len() as i64 + self.power;
+        let whole = count(self.digits.len()) + self.power;
         self.digits.is_empty()
             || (self.power >= -i64::from(scale) && whole <= i64::from(precision) - i64::from(scale))
     }
@@ -80,7 +84,7 @@ impl Exact {
 /// `Exact` of every digit of a double: its mantissa times 2 or 5 so many times, by hand.
 fn digits_of(value: f64) -> Exact {
     let bits = value.to_bits();
-    let raw = ((bits >> 52) & 0x7ff) as i64;
+    let raw = i64::try_from((bits >> 52) & 0x7ff).unwrap();
     let fraction = bits & ((1 << 52) - 1);
     let (mantissa, mut exponent) =
         if raw == 0 { (fraction, -1074) } else { (fraction | (1 << 52), raw - 1075) };
@@ -132,7 +136,7 @@ fn round_to(exact: &Exact, count: usize) -> Exact {
     }
     let digits = String::from_utf8(kept).unwrap();
     let sign = if exact.negative { "-" } else { "" };
-    Exact::new(&format!("{sign}{digits}"), exact.power + rest.len() as i64)
+    Exact::new(&format!("{sign}{digits}"), exact.power + count(rest.len()))
 }
 
 fn decimal_type() -> impl Strategy<Value = BigQueryType> {
@@ -183,7 +187,7 @@ fn number_text() -> impl Strategy<Value = (String, Exact)> {
             let point = if fraction.is_empty() { "" } else { "." };
             let behind = exponent.map(|power| format!("e{power}")).unwrap_or_default();
             let digits = format!("{}{whole}{fraction}", if sign == "-" { "-" } else { "" });
-            let exact = Exact::new(&digits, exponent.unwrap_or(0) - fraction.len() as i64);
+            let exact = Exact::new(&digits, exponent.unwrap_or(0) - count(fraction.len()));
             Some((format!("{sign}{whole}{point}{fraction}{behind}"), exact))
         },
     )
