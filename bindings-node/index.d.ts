@@ -544,6 +544,11 @@ export interface JobDocument {
     lookback?: number | string;
     /** `replace`: go on even if the source is empty and the target is not. */
     allow_empty?: boolean;
+    /**
+     * `replace`: stop when the new rows are fewer than this share (0 to 1) of those of the last load. Default: 0.5
+     * after a load of 1,000 rows or more.
+     */
+    min_ratio?: number;
   };
   mapping?: {
     overrides?: Record<string, ColumnOverride>;
@@ -567,6 +572,8 @@ export interface JobDocument {
   enabled?: boolean;
   /** At most this many rows, for trials; such a run never moves the watermark. */
   row_limit?: number | null;
+  /** How much the report says of the values that were loaded. Default: `values`. */
+  profile?: ProfileLevel;
 }
 
 /** A valid job. */
@@ -625,7 +632,7 @@ export interface ColumnLedger {
   converted: number;
   /** Changed to a value near by, which only `on_round` allows. */
   rounded: number;
-  /** Empty text in a column of another type, which is NULL. */
+  /** Text that stands for no value in a column of another type: empty, or a null token. NULL. */
   blank: number;
   /** Did not fit and became NULL. */
   nulled: number;
@@ -679,8 +686,12 @@ export interface RunReport {
   ledger: ColumnLedger[];
   /** What the quarantine got, if anything. It has it even if the run failed after that. */
   quarantine: { table: string; rows: number } | null;
+  /** What the rows hold, as the job's `profile` asks. */
+  profile: TableProfile | null;
   bytes_read: number;
   bytes_written: number;
+  /** Bytes that the destination bills for putting the rows in place, where it bills by bytes (BigQuery). */
+  bytes_billed: number | null;
   batches: number;
   /** Seconds by phase, and `total`. */
   seconds: Record<Exclude<Phase, "done"> | "total", number>;
@@ -693,6 +704,40 @@ export interface RunReport {
   finished_at: string;
   /** Version of the engine. */
   engine: string;
+}
+
+/**
+ * How much a profile says: nothing; counts and lengths; also lowest and highest values and quantiles; also the most
+ * frequent values.
+ */
+export type ProfileLevel = "off" | "counts" | "values" | "top_values";
+
+/** What the rows of a load hold. */
+export interface TableProfile {
+  rows: number;
+  columns: ColumnProfile[];
+}
+
+/** What one column holds. Values are texts, exact; texts of more than 100 characters are cut and end in `…`. */
+export interface ColumnProfile {
+  name: string;
+  nulls: number;
+  /** About how many different values it has; the standard error is 1.6 %. */
+  distinct?: number;
+  min?: string;
+  max?: string;
+  /** Floating-point columns: values that are not a number. */
+  nan?: number;
+  /** Booleans: rows that are true. */
+  trues?: number;
+  /** Texts, bytes and lists: values without a character, byte or element. */
+  empty?: number;
+  /** Lengths in bytes; of lists, numbers of elements. */
+  lengths?: { min: number; max: number; mean: number };
+  /** Exact up to 2,048 rows, then from a random sample of so many. */
+  quantiles?: Record<"p05" | "p25" | "p50" | "p75" | "p95", string>;
+  /** The most frequent values; `error` is how much oftener one may come than `count`. */
+  top?: { value: string; count: number; error: number }[];
 }
 
 /** The table that a destination must hold. */

@@ -11,7 +11,8 @@ ROWS = 400
 
 
 def columns() -> list[dict]:
-    """Name, label, values, and whether the values are codes with leading zeros."""
+    """Name, label, what is safe without asking (if something else), values, and whether they are codes with leading
+    zeros."""
     r = random.Random(20261121)
     day = lambda: dt.date(2019, 1, 1) + dt.timedelta(r.randrange(2000))  # noqa: E731
     moment = lambda: dt.datetime(2022, 1, 1) + dt.timedelta(seconds=r.randrange(90_000_000))  # noqa: E731
@@ -19,8 +20,9 @@ def columns() -> list[dict]:
     offset = lambda: r.choice(["+02:00", "-05:00", "+05:30", "Z"])  # noqa: E731
     made: list[dict] = []
 
-    def add(name, label, make, codes=False):
-        made.append({"name": name, "label": label, "values": [make() for _ in range(ROWS)], "codes": codes})
+    def add(name, label, make, codes=False, safe=None):
+        values = [make() for _ in range(ROWS)]
+        made.append({"name": name, "label": label, "safe": safe, "values": values, "codes": codes})
 
     def mixed(name, label, values):
         made.append({"name": name, "label": label, "values": values, "codes": False})
@@ -54,7 +56,7 @@ def columns() -> list[dict]:
     add("exact", "DECIMAL", lambda: f"{r.randrange(10**16)}.{digits(4)}1")
     add("signal", "DECIMAL", lambda: r.choice([f"{r.random():.6f}", f"{r.random():.6f}", "NaN", "inf"]))
     add("tiny", "DECIMAL", lambda: f"{r.random():.5e}")
-    add("visitors", "DECIMAL", lambda: f"{r.randrange(10_000_000):,}")
+    add("visitors", "DECIMAL", lambda: f"{r.randrange(10_000_000):,}", safe="STRING")
     mixed("late_fraction", "DECIMAL", [str(r.randrange(100)) for _ in range(ROWS - 1)] + ["1.5"])
     mixed("late_text", "STRING", [str(r.randrange(100)) for _ in range(ROWS - 30)] + ["see note"] * 30)
     # Yes and no.
@@ -77,7 +79,7 @@ def columns() -> list[dict]:
     add("zero_day", "DATE", lambda: r.choice([day().isoformat()] * 9 + ["0000-00-00"]))
     add("first_of_month", "STRING", lambda: day().replace(day=1 + r.randrange(12)).strftime("%d/%m/%Y"))
     add("both_orders", "STRING", lambda: day().strftime(r.choice(["%d/%m/%Y", "%m/%d/%Y"])))
-    add("short_day", "STRING", lambda: day().strftime("%m/%d/%y"))
+    add("short_day", "DATE", lambda: day().strftime("%m/%d/%y"), safe="STRING")
     add("no_day", "STRING", lambda: r.choice([day().isoformat()] * 9 + ["2024-02-30"]))
     add("created_at", "DATETIME", lambda: moment().isoformat(" "))
     add("changed", "DATETIME", lambda: moment().isoformat() + f".{digits(3)}")

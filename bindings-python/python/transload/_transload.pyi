@@ -522,12 +522,23 @@ class RunReport:
         """What the quarantine got, if anything: `table`, `rows`."""
 
     @property
+    def profile(self) -> dict[str, Any] | None:
+        """What the rows hold, as the job's `profile` asks (`off`, `counts`, `values`, `top_values`): `rows`
+        and `columns`, each with `name`, `nulls` and, where they make sense, `distinct`, `min`, `max`,
+        `lengths`, `empty`, `nan`, `trues`, `quantiles`, `top`. Values are texts.
+        """
+
+    @property
     def bytes_read(self) -> int:
         """Bytes of Arrow data read."""
 
     @property
     def bytes_written(self) -> int:
         """Encoded bytes written or sent."""
+
+    @property
+    def bytes_billed(self) -> int | None:
+        """Bytes that the destination bills for putting the rows in place, where it bills by bytes (BigQuery)."""
 
     @property
     def batches(self) -> int:

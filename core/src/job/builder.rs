@@ -5,7 +5,7 @@ use super::{CursorBound, EtlJob, Schedule, StepDocument};
 use crate::connector::OnSchemaChange;
 use crate::error::Result;
 use crate::profile::ProfileLevel;
-use crate::schema::{AddedColumn, RejectPolicy, RoundPolicy, TableRef};
+use crate::schema::{AddedColumn, LayoutDocument, RejectPolicy, RoundPolicy, TableRef};
 
 /// Builds an [`EtlJob`]; [`Self::build`] checks it.
 #[derive(Debug, Clone)]
@@ -53,7 +53,15 @@ impl EtlJobBuilder {
             connection: connection.into(),
             dataset: dataset.into(),
             table: table.into(),
+            layout: std::mem::take(&mut self.0.destination.layout),
         };
+        self
+    }
+
+    /// Sets how the table is laid out and kept.
+    #[must_use]
+    pub fn layout(mut self, layout: LayoutDocument) -> Self {
+        self.0.destination.layout = layout;
         self
     }
 
@@ -114,6 +122,14 @@ impl EtlJobBuilder {
     #[must_use]
     pub fn allow_empty(mut self) -> Self {
         self.0.load.allow_empty = true;
+        self
+    }
+
+    /// `replace`: stop, and change nothing, when the new rows are fewer than this share (0 to 1) of those that
+    /// the last load brought. Default: half, after a load of 1,000 rows or more.
+    #[must_use]
+    pub fn min_ratio(mut self, ratio: f64) -> Self {
+        self.0.load.min_ratio = Some(ratio);
         self
     }
 

@@ -1,6 +1,5 @@
 //! The JSON form of a job.
 
-use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +8,9 @@ use super::strategy::{Backfill, CursorBound, LoadStrategy};
 use crate::connector::OnSchemaChange;
 use crate::error::{Error, Result};
 use crate::profile::ProfileLevel;
-use crate::schema::{AddedColumns, CursorStep, Overrides, RejectPolicy, RoundPolicy};
+use crate::schema::{
+    AddedColumns, CursorStep, LayoutDocument, Overrides, RejectPolicy, RoundPolicy, duration,
+};
 
 /// One table to one table, as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -67,6 +68,9 @@ pub struct DestinationDocument {
     pub dataset: String,
     /// Name of the table; created if it is not there.
     pub table: String,
+    /// How the table is laid out and kept.
+    #[serde(flatten)]
+    pub layout: LayoutDocument,
 }
 
 /// The name of a load strategy.
@@ -115,6 +119,11 @@ pub struct LoadDocument {
     /// `replace`: go on even if the source is empty and the target is not. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_empty: bool,
+    /// `replace`: stop, and change nothing, when the new rows are fewer than this share (0 to 1) of those that
+    /// the last load brought. Default: 0.5 after a load of 1,000 rows or more, and no limit after a smaller
+    /// one. 0 switches the check off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_ratio: Option<f64>,
 }
 
 /// A number (integer cursors) or a duration text (dates and times).
@@ -144,7 +153,8 @@ pub struct MappingDocument {
     /// Overrides by the column's name at the source.
     #[serde(default)]
     pub overrides: Overrides,
-    /// `evolve` (default) adds columns to an existing target, `freeze` refuses any difference.
+    /// `evolve` (default) adds and widens columns of an existing target and lets its options follow the job,
+    /// `evolve_columns_only` leaves the options alone, `freeze` refuses any difference.
     #[serde(default)]
     pub on_schema_change: OnSchemaChange,
     /// What happens to values that do not fit: `fail` (default), `null`, `quarantine` or `text`. Columns of the
@@ -281,17 +291,23 @@ impl LoadDocument {
                 refuse(lag.is_some(), "lag")?;
                 refuse(!is_default(&bound), "cursor_bound")?;
                 refuse(self.lookback.is_some(), "lookback")?;
-                Ok(LoadStrategy::Replace { allow_empty: self.allow_empty })
+                if self.min_ratio.is_some_and(|ratio| !(0.0..=1.0).contains(&ratio)) {
+                    return Err(invalid("`load.min_ratio` is not a number from 0 to 1")
+                        .hint("0.8 stops a load that brings less than 80 % of the rows of the last one"));
+                }
+                Ok(LoadStrategy::Replace { allow_empty: self.allow_empty, min_ratio: self.min_ratio })
             }
             StrategyName::Append => {
                 refuse(self.key.is_some(), "key")?;
                 refuse(self.lookback.is_some(), "lookback")?;
                 refuse(self.allow_empty, "allow_empty")?;
+                refuse(self.min_ratio.is_some(), "min_ratio")?;
                 let cursor = self.cursor.clone().ok_or_else(|| missing("cursor", "the column that grows"))?;
                 Ok(LoadStrategy::Append { cursor, backfill, lag, bound })
             }
             StrategyName::Merge => {
                 refuse(self.allow_empty, "allow_empty")?;
+                refuse(self.min_ratio.is_some(), "min_ratio")?;
                 let key = self.key.clone().filter(|key| !key.is_empty());
                 let key = key.ok_or_else(|| missing("key", "the columns that identify a row"))?;
                 let lookback = step(self.lookback.as_ref(), "lookback")?;
@@ -334,14 +350,6 @@ fn step(document: Option<&StepDocument>, field: &str) -> Result<Option<CursorSte
             None => Err(bad(&format!("`{text}` is not a duration"))),
         },
     }
-}
-
-/// Days are allowed beside jiff's units and count 24 hours: cursors have no time zone.
-fn duration(text: &str) -> Option<SignedDuration> {
-    if let Some(days) = text.trim().strip_suffix('d').and_then(|days| days.trim().parse::<i64>().ok()) {
-        return days.checked_mul(24).map(SignedDuration::from_hours);
-    }
-    text.parse().ok()
 }
 
 fn invalid(message: impl Into<String>) -> Error {
@@ -392,6 +400,7 @@ impl JobDocument {
         if let Some(schedule) = &self.schedule {
             schedule.check()?;
         }
+        self.destination.layout.check()?;
         let strategy = self.load.strategy()?;
         self.check_needed_columns(&strategy)?;
         self.mapping.check(&self.destination)?;

@@ -22,7 +22,9 @@ use crate::connector::OnSchemaChange;
 use crate::document::parse;
 use crate::error::{Error, Result};
 use crate::profile::ProfileLevel;
-use crate::schema::{AddedColumns, Overrides, RejectPolicy, RoundPolicy, TableRef, TargetRef};
+use crate::schema::{
+    AddedColumns, LayoutDocument, Overrides, RejectPolicy, RoundPolicy, TableRef, TargetRef,
+};
 
 /// A valid job: one source table to one destination table.
 ///
@@ -120,6 +122,12 @@ impl EtlJob {
     #[must_use]
     pub fn target(&self) -> TargetRef {
         TargetRef::new(&self.document.destination.dataset, &self.document.destination.table)
+    }
+
+    /// How the target table is laid out and kept.
+    #[must_use]
+    pub fn layout(&self) -> &LayoutDocument {
+        &self.document.destination.layout
     }
 
     /// The load strategy.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_arith::aggregate::{max, max_binary, max_string, min, min_binary, min_string};
+use arrow_arith::aggregate::{max, min};
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Float64Type;
 use arrow_array::{
@@ -14,6 +14,7 @@ use arrow_select::concat::concat;
 use arrow_select::filter::filter;
 
 use super::distinct::Distinct;
+use super::texts::extremes;
 use super::top::TopValues;
 use super::{ColumnProfile, Lengths, ProfileLevel};
 use crate::error::Result;
@@ -43,9 +44,15 @@ pub(super) struct Column {
 
 #[derive(Debug, Clone, Copy)]
 struct Length {
-    min: usize,
-    max: usize,
-    sum: usize,
+    min: i64,
+    max: i64,
+    sum: i64,
+}
+
+impl Length {
+    fn join(self, other: Self) -> Self {
+        Self { min: self.min.min(other.min), max: self.max.max(other.max), sum: self.sum + other.sum }
+    }
 }
 
 impl Column {
@@ -105,9 +112,7 @@ impl Column {
         self.trues += other.trues;
         self.empty += other.empty;
         self.length = match (self.length, other.length) {
-            (Some(a), Some(b)) => {
-                Some(Length { min: a.min.min(b.min), max: a.max.max(b.max), sum: a.sum + b.sum })
-            }
+            (Some(a), Some(b)) => Some(a.join(b)),
             (a, b) => a.or(b),
         };
         self.join_ends(other.ends)?;
@@ -121,17 +126,20 @@ impl Column {
     }
 
     fn lengths(&mut self, column: &dyn Array, offsets: &[i32]) {
-        let nulls = column.nulls().filter(|nulls| nulls.null_count() > 0);
-        let mut length = self.length.unwrap_or(Length { min: usize::MAX, max: 0, sum: 0 });
-        for (row, pair) in offsets.windows(2).enumerate() {
-            if nulls.is_some_and(|nulls| nulls.is_null(row)) {
-                continue;
-            }
-            let one = usize::try_from(pair[1] - pair[0]).unwrap_or(0);
-            length = Length { min: length.min.min(one), max: length.max.max(one), sum: length.sum + one };
-            self.empty += u64::from(one == 0);
+        let (mut min, mut max, mut sum, mut empty) = (i32::MAX, 0_i32, 0_i64, 0_u64);
+        let mut one = |length: i32| {
+            (min, max) = (min.min(length), max.max(length));
+            sum += i64::from(length);
+            empty += u64::from(length == 0);
+        };
+        match column.nulls().filter(|nulls| nulls.null_count() > 0) {
+            // A loop without branches, which the compiler turns into one over vectors.
+            None => offsets.windows(2).for_each(|pair| one(pair[1] - pair[0])),
+            Some(nulls) => nulls.valid_indices().for_each(|row| one(offsets[row + 1] - offsets[row])),
         }
-        self.length = Some(length);
+        self.empty += empty;
+        let new = Length { min: i64::from(min), max: i64::from(max), sum };
+        self.length = Some(self.length.map_or(new, |known| known.join(new)));
     }
 
     fn join_ends(&mut self, other: Option<ArrayRef>) -> Result<()> {
@@ -172,8 +180,8 @@ impl Column {
             trues: counted(*data_type == DataType::Boolean, self.trues),
             empty: counted(sized, self.empty),
             lengths: self.length.map(|length| Lengths {
-                min: length.min as u64,
-                max: length.max as u64,
+                min: length.min.unsigned_abs(),
+                max: length.max.unsigned_abs(),
                 mean: length.sum as f64 / self.values as f64,
             }),
             quantiles: None,
@@ -188,16 +196,17 @@ fn ends(column: &ArrayRef) -> Result<Option<ArrayRef>, ArrowError> {
     Ok(match column.data_type() {
         DataType::Utf8 => {
             let texts = column.as_string::<i32>();
-            min_string(texts).zip(max_string(texts)).map(|(low, high)| {
-                Arc::new(StringArray::from(vec![cut_text(low), cut_text(high)])) as ArrayRef
+            extremes(texts).map(|rows| {
+                let cut = rows.map(|row| cut_text(texts.value(row)));
+                Arc::new(StringArray::from_iter_values(cut)) as ArrayRef
             })
         }
         DataType::Binary => {
             let bytes = column.as_binary::<i32>();
-            let cut = |value: &'_ [u8]| value[..value.len().min(KEPT)].to_vec();
-            min_binary(bytes)
-                .zip(max_binary(bytes))
-                .map(|(low, high)| Arc::new(BinaryArray::from_iter_values([cut(low), cut(high)])) as ArrayRef)
+            extremes(bytes).map(|rows| {
+                let cut = rows.map(|row| &bytes.value(row)[..bytes.value(row).len().min(KEPT)]);
+                Arc::new(BinaryArray::from_iter_values(cut)) as ArrayRef
+            })
         }
         DataType::Interval(_) | DataType::Duration(_) => None,
         _ => downcast_primitive_array!(

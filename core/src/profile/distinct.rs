@@ -54,7 +54,11 @@ impl Distinct {
             DataType::Int64 => self.primitive::<Int64Type>(column, |value| hash(value.cast_unsigned())),
             // The two zeros are one value.
             DataType::Float64 => self.primitive::<Float64Type>(column, |value| hash((value + 0.0).to_bits())),
-            DataType::Decimal128(..) => self.primitive::<Decimal128Type>(column, |v| HASH.hash_one(v)),
+            DataType::Decimal128(..) => self.primitive::<Decimal128Type>(column, |value| {
+                // One multiplication less for the many that are small.
+                i64::try_from(value)
+                    .map_or_else(|_| HASH.hash_one(value), |small| hash(small.cast_unsigned()))
+            }),
             DataType::Decimal256(..) => {
                 self.primitive::<Decimal256Type>(column, |value| HASH.hash_one(value.to_parts()));
             }

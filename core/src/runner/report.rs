@@ -155,6 +155,8 @@ pub struct RunReport {
     pub bytes_read: u64,
     /// Encoded bytes written or sent.
     pub bytes_written: u64,
+    /// Bytes that the destination bills for putting the rows in place, where it bills by bytes (BigQuery).
+    pub bytes_billed: Option<u64>,
     /// Batches read.
     pub batches: u64,
     /// Seconds by phase.
@@ -192,6 +194,7 @@ impl RunReport {
             profile: None,
             bytes_read: 0,
             bytes_written: 0,
+            bytes_billed: None,
             batches: 0,
             seconds: PhaseTimes::default(),
             mapping_hash: None,
@@ -236,6 +239,11 @@ impl RunReport {
                     "values did not fit; they are NULL here and in the quarantine",
                 ),
                 ("W_ROUNDED", counts.rounded, "values were rounded"),
+                (
+                    "W_NULL_TOKEN",
+                    counts.blank,
+                    "texts that stand for no value (empty, or a null token) became NULL",
+                ),
             ];
             for (code, count, text) in told.into_iter().filter(|(_, count, _)| *count > 0 && !failed) {
                 self.warnings.push((Some(name.clone()), Warning::new(code, format!("{count} {text}"))));
@@ -252,6 +260,7 @@ impl RunReport {
     pub(super) fn loaded(&mut self, outcome: &LoadOutcome) {
         self.committed = true;
         self.bytes_written = outcome.bytes;
+        self.bytes_billed = outcome.bytes_billed;
         self.rows.inserted = outcome.inserted;
         self.rows.updated = outcome.updated;
         self.rows.superseded = outcome.superseded;

@@ -47,6 +47,8 @@ pub struct RunReportDocument {
     pub bytes_read: u64,
     /// Encoded bytes written or sent.
     pub bytes_written: u64,
+    /// Bytes that the destination charges for the commit, where it charges by bytes and says so.
+    pub bytes_billed: Option<u64>,
     /// Batches read.
     pub batches: u64,
     /// Seconds by phase.
@@ -125,6 +127,7 @@ impl From<&RunReport> for RunReportDocument {
             profile: report.profile.clone(),
             bytes_read: report.bytes_read,
             bytes_written: report.bytes_written,
+            bytes_billed: report.bytes_billed,
             batches: report.batches,
             seconds: report.seconds.clone(),
             mapping_hash: report.mapping_hash.clone(),

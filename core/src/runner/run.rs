@@ -14,15 +14,15 @@ use super::quarantine::Quarantine;
 use super::report::RunReport;
 use super::window::{Decision, Window, decide};
 use crate::connector::{
-    BoundaryRows, LoadRecord, LoadRequest, LoadWriter, ReadPlan, ReadSession, Settled, Source, Split,
-    WriteMode,
+    BoundaryRows, Destination, LoadRecord, LoadRequest, LoadWriter, ReadPlan, ReadSession, Settled, Source,
+    Split, WriteMode,
 };
-use crate::error::{Error, Result, ResultExt as _};
+use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::job::{CursorBound, EtlJob, LoadStrategy};
 use crate::profile::SharedProfile;
 use crate::schema::{
     Caster, ColumnOverride, CursorValue, MapperOptions, Overrides, RejectPolicy, SchemaMapper, TableMapping,
-    TableSchema, pins,
+    TableSchema, TargetTable, pins,
 };
 
 /// Runs a job to its end; fills in the report on the way.
@@ -54,6 +54,13 @@ pub(super) async fn run(
         }
     }
     let outcome = writer.commit(record).await.operation("commit")?;
+    // Another run may have committed this load. For a window that is the same rows; the snapshot of a
+    // `replace`, however, is the other run's, taken earlier perhaps.
+    if outcome.already_committed && matches!(job.strategy(), LoadStrategy::Replace { .. }) {
+        return Err(Error::new(ErrorKind::Conflict, "another run replaced the table at the same time")
+            .retryable(true)
+            .hint("run the job again; make sure that only one run at a time loads a table"));
+    }
     report.loaded(&outcome);
     Ok(())
 }
@@ -83,7 +90,8 @@ async fn plan(
     let last = destination.last_load(&job.target(), &job.identity()).await.operation("read last load")?;
 
     tracker.phase(Phase::Map);
-    let mapping = map(session.as_ref(), job, last.as_ref(), runner.options.sample_rows).await?;
+    let advise = wants_advice(job, destination.as_ref()).await?;
+    let mapping = map(session.as_ref(), job, last.as_ref(), runner.options.sample_rows, advise).await?;
     report.mapping_hash = Some(mapping.hash());
     if let Some(approved) = job.approved_hash() {
         mapping.check_approved(approved).operation("map")?;
@@ -93,7 +101,7 @@ async fn plan(
     let caster = caster.with_row_key(row_key(job, &table));
 
     tracker.phase(Phase::Prepare);
-    let target = mapping.target_table(job.target());
+    let target = target_table(job, &mapping, advise)?;
     let mode = write_mode(job.strategy(), &table, &mapping)?;
     let decision = decision(session.as_ref(), job, &table, settled.as_ref(), last.as_ref()).await?;
     destination.ensure_dataset(&target.target.dataset).await.operation("create dataset")?;
@@ -161,12 +169,30 @@ async fn begin(source: &dyn Source, job: &EtlJob) -> Result<(Box<dyn ReadSession
     }
 }
 
-/// Proposes the mapping of the job's columns; samples the source where text columns are undecided.
+/// Whether the job leaves the layout to advice and the table is still to be made.
+pub(super) async fn wants_advice(job: &EtlJob, destination: &dyn Destination) -> Result<bool> {
+    Ok(job.layout().wants_advice()
+        && destination.table(&job.target()).await.operation("read table")?.is_none())
+}
+
+/// The table that the job wants.
+pub(super) fn target_table(job: &EtlJob, mapping: &TableMapping, advise: bool) -> Result<TargetTable> {
+    let mut target = mapping.target_table(job.target());
+    target.layout = job.layout().resolve(advise.then_some(&mapping.advice))?;
+    if let Some(description) = &job.layout().description {
+        target.description = Some(description.clone());
+    }
+    Ok(target)
+}
+
+/// Proposes the mapping of the job's columns; samples the source where text columns are undecided, and where
+/// the layout follows what the values look like.
 pub(super) async fn map(
     session: &dyn ReadSession,
     job: &EtlJob,
     last: Option<&LoadRecord>,
     sample_rows: usize,
+    advise: bool,
 ) -> Result<TableMapping> {
     let chosen = session.table().project(job.columns())?;
     let mut overrides: Overrides = last.map(|last| last.pinned.clone()).unwrap_or_default();
@@ -187,8 +213,11 @@ pub(super) async fn map(
     });
     // A later load keeps the types of the first one, so it needs no sample.
     let detect_types = job.detects_types() && undecided && last.is_none();
-    let sample =
-        if detect_types { Some(session.sample(sample_rows).await.operation("sample")?) } else { None };
+    let sample = if detect_types || advise {
+        Some(session.sample(sample_rows).await.operation("sample")?)
+    } else {
+        None
+    };
     let (on_reject, on_round) = (job.on_reject(), job.on_round());
     let options = MapperOptions { detect_types, on_reject, on_round, ..MapperOptions::default() };
     let mapper = SchemaMapper::new(options).with_overrides(overrides).with_added(job.added().clone());
@@ -206,6 +235,9 @@ fn with_pin(wanted: &ColumnOverride, pin: Option<&ColumnOverride>, of_job: Rejec
     if let Some(pin) = pin.filter(|_| wanted.data_type.is_none() && wanted.format.is_none() && !text) {
         wanted.data_type.clone_from(&pin.data_type);
         wanted.format.clone_from(&pin.format);
+        if wanted.null_tokens.is_empty() {
+            wanted.null_tokens.clone_from(&pin.null_tokens);
+        }
     }
     wanted
 }
@@ -366,19 +398,40 @@ async fn abort(writer: Box<dyn LoadWriter>, job: &EtlJob) {
     }
 }
 
-/// An empty source must not silently empty a target that had rows.
+/// Rows of the last load below which no default ratio is asked for: small tables may well halve.
+const JUDGED_ROWS: u64 = 1_000;
+/// Share of the last load's rows that a `replace` must bring unless the job says otherwise.
+const MIN_RATIO: f64 = 0.5;
+
+/// A source that is empty, or has lost much, must not silently take the target with it.
 fn check_not_emptied(job: &EtlJob, rows: u64, last: Option<&LoadRecord>) -> Result<()> {
-    match (job.strategy(), last) {
-        (LoadStrategy::Replace { allow_empty: false }, Some(last)) if rows == 0 && last.rows > 0 => {
+    let (LoadStrategy::Replace { allow_empty, min_ratio }, Some(last)) = (job.strategy(), last) else {
+        return Ok(());
+    };
+    if rows == 0 && last.rows > 0 {
+        return if *allow_empty {
+            Ok(())
+        } else {
             Err(Error::data(format!(
                 "source table {} is empty, and the last load brought {} rows: nothing was replaced",
                 job.source_table(),
                 last.rows
             ))
             .hint("set `load.allow_empty` if the target is to become empty"))
-        }
-        _ => Ok(()),
+        };
     }
+    let default = if last.rows >= JUDGED_ROWS { MIN_RATIO } else { 0.0 };
+    let ratio = min_ratio.unwrap_or(default);
+    if (rows as f64) < last.rows as f64 * ratio {
+        return Err(Error::data(format!(
+            "source table {} has shrunk to {rows} rows, and the last load brought {}: nothing was replaced",
+            job.source_table(),
+            last.rows
+        ))
+        .with("min_ratio", ratio)
+        .hint("if that is right, set `load.min_ratio` lower (0 switches the check off) and run again"));
+    }
+    Ok(())
 }
 
 fn nothing_new(job: &EtlJob, record: &LoadRecord, last: Option<&LoadRecord>) -> bool {

@@ -52,6 +52,9 @@ pub(super) fn by_catalog(column: &ColumnSchema, target_name: String) -> Result<C
         overridden: false,
         on_reject: None,
         on_round: RoundPolicy::default(),
+        null_tokens: Vec::new(),
+        evidence: None,
+        semantic: None,
     })
 }
 

@@ -234,6 +234,9 @@ impl SchemaMapper {
         if wanted.data_type.is_some() || wanted.format.is_some() {
             apply_override(&mut mapped, column, wanted, detection.as_ref())?;
         }
+        if !wanted.null_tokens.is_empty() {
+            apply_null_tokens(&mut mapped, wanted)?;
+        }
         if let Some(mode) = wanted.mode {
             mapped.mode = check_mode(mode, &mapped)?;
         }
@@ -281,8 +284,12 @@ impl SchemaMapper {
         mapped.warnings.extend(detection.vetoes.iter().cloned());
         let offers = detection.candidates.iter().map(alternative);
         mapped.alternatives = offers.take(self.options.alternatives).collect();
+        mapped.semantic = detection.semantic.map(str::to_owned);
         let Some(best) = detection.candidates.first() else {
-            mapped.reason = format!("text; no other type fits {} sampled values", detection.values);
+            mapped.reason = match detection.semantic {
+                Some(tag) => format!("text; the values have the form of {tag}"),
+                None => format!("text; no other type fits {} sampled values", detection.values),
+            };
             return;
         };
         // `19970101` is a number and a date: two readings that both fit are an answer, not a choice for us.
@@ -332,7 +339,12 @@ fn apply_candidate(mapped: &mut ColumnMapping, best: &Candidate) {
     mapped.score = best.score;
     mapped.confidence = Confidence::of_score(best.score);
     mapped.reason.clone_from(&best.reason);
-    mapped.lossless = Lossless::Conditional;
+    // An offset is dropped by design, as for catalog types that have one.
+    let drops = best.warnings.iter().any(|warning| warning.code == "W_TZ_LOST");
+    mapped.lossless = if drops { Lossless::No } else { Lossless::Conditional };
+    mapped.null_tokens = best.null_tokens();
+    mapped.evidence = Some(best.evidence.clone());
+    mapped.semantic = None;
     mapped.warnings.extend(best.warnings.iter().cloned());
     mapped
         .warnings
@@ -396,11 +408,24 @@ fn apply_override(
     let wider = wider(column, mapped).iter().any(|offer| offer.bigquery_type == bigquery_type);
     mapped.lossless = if wider { mapped.lossless } else { Lossless::Conditional };
     mapped.alternatives.retain(|offer| offer.bigquery_type != bigquery_type);
+    mapped.null_tokens.clear();
+    mapped.evidence = None;
     mapped.bigquery_type = bigquery_type;
     mapped.recipe = recipe;
     mapped.overridden = true;
     mapped.score = 1.0;
     mapped.confidence = Confidence::High;
+    Ok(())
+}
+
+fn apply_null_tokens(mapped: &mut ColumnMapping, wanted: &ColumnOverride) -> Result<()> {
+    if mapped.recipe == Recipe::Direct || mapped.arrow_type != "Utf8" {
+        let text = format!("column `{}` cannot get null tokens: no text of it is read", mapped.source_name);
+        return Err(Error::new(ErrorKind::TypeMapping, text)
+            .hint("null tokens are for text columns with another type than STRING; name the type as well"));
+    }
+    mapped.null_tokens = wanted.null_tokens.iter().map(|token| token.trim().to_owned()).collect();
+    mapped.mode = Mode::Nullable;
     Ok(())
 }
 
@@ -474,6 +499,7 @@ pub(crate) fn pins(mapping: &TableMapping) -> Overrides {
             let pin = ColumnOverride {
                 data_type: Some(column.bigquery_type.to_string()),
                 format: column.recipe.format(),
+                null_tokens: column.null_tokens.clone(),
                 ..ColumnOverride::default()
             };
             pins.insert(column.source_name.clone(), pin);

@@ -13,6 +13,7 @@ use super::bigquery::{BigQueryType, Mode};
 use super::cast::{RejectPolicy, RoundPolicy};
 use super::ddl;
 use super::diff::MappingDiff;
+use super::layout::PartitionBy;
 use super::recipe::Recipe;
 use super::table::TableRef;
 use super::target::{TargetColumn, TargetRef, TargetTable};
@@ -103,16 +104,61 @@ impl fmt::Display for Warning {
 /// What the values of a sample said about one type.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
+    /// Rows of the sample.
+    #[serde(default)]
+    pub sampled: usize,
     /// Values looked at, without NULL and null tokens.
     pub values: usize,
     /// Distinct ones among them.
     pub distinct: usize,
     /// Distinct ones that fit the type.
     pub matched: usize,
-    /// Up to three that do not.
+    /// `matched` of `distinct`, 0 to 1.
+    #[serde(default)]
+    pub share: f64,
+    /// Rows with blanks around their value, which are trimmed.
+    #[serde(default)]
+    pub padded: usize,
+    /// Why another reading cannot be ruled out.
+    #[serde(default)]
+    pub ambiguity: Option<Ambiguity>,
+    /// Texts that stand for no value and become NULL with this type, with their rows.
+    #[serde(default)]
+    pub null_tokens: Vec<NullToken>,
+    /// Up to three that do not fit. Empty where values may not be shown.
     pub counter_examples: Vec<String>,
     /// Up to three that do.
     pub examples: Vec<String>,
+}
+
+/// Why more than one reading of the values is possible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Ambiguity {
+    /// No value shows whether the day or the month comes first.
+    DateOrder,
+    /// Years of two digits.
+    Century,
+    /// A comma or point may separate thousands or begin the fraction.
+    Grouping,
+    /// Digits that are a number as well as a date or an instant.
+    NumberOrTime,
+    /// 0 and 1 may be numbers.
+    NumberOrBoolean,
+    /// Only one of the two words of a boolean occurs.
+    OnePolarity,
+    /// There is one value only.
+    Constant,
+}
+
+/// A text that stands for no value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NullToken {
+    /// The text, without blanks around it.
+    pub text: String,
+    /// Rows of the sample that have it.
+    pub rows: usize,
 }
 
 /// Another type that the column could get.
@@ -172,6 +218,15 @@ pub struct ColumnMapping {
     /// What happens to values with more digits than the type keeps.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_round: RoundPolicy,
+    /// Texts that become NULL, such as `NA` in a column of numbers. Compared after trimming, as they are spelt.
+    #[serde(default)]
+    pub null_tokens: Vec<String>,
+    /// What the sample said about the type, where it was found in a sample.
+    #[serde(default)]
+    pub evidence: Option<Evidence>,
+    /// What the texts of a STRING column are where that was recognised, for example `uuid` or `email`.
+    #[serde(default)]
+    pub semantic: Option<String>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -181,8 +236,12 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 impl ColumnMapping {
     /// What of it counts for [`TableMapping::hash`], in a form that never changes.
     fn identity(&self) -> String {
+        let nulls = match self.null_tokens.as_slice() {
+            [] => String::new(),
+            tokens => format!(" nulls {tokens:?}"),
+        };
         let mut identity = format!(
-            "column {:?} {:?} {} {} {} {:?} {}",
+            "column {:?} {:?} {} {} {} {:?} {}{nulls}",
             self.source_name,
             self.target_name,
             self.bigquery_type,
@@ -243,7 +302,7 @@ impl TableMapping {
             })
             .chain(self.added.iter().map(AddedMapping::target))
             .collect();
-        TargetTable { target, columns, description: self.description.clone() }
+        TargetTable { description: self.description.clone(), ..TargetTable::new(target, columns) }
     }
 
     /// A target of the source's own names, for statements that are only looked at.
@@ -337,7 +396,17 @@ impl TableMapping {
     /// `CREATE TABLE IF NOT EXISTS` in BigQuery's SQL; `advised` adds the advised partitioning and clustering.
     #[must_use]
     pub fn to_ddl(&self, target: &TargetRef, advised: bool) -> String {
-        ddl::create_table(&self.target_table(target.clone()), advised.then_some(&self.advice))
+        let mut table = self.target_table(target.clone());
+        if advised {
+            table.layout.partition_by = self
+                .advice
+                .partitioning
+                .as_ref()
+                .map(|advice| PartitionBy::Time(advice.partitioning.clone()));
+            table.layout.cluster_by =
+                Some(self.advice.clustering.iter().map(|advice| advice.column.clone()).collect());
+        }
+        ddl::create_table(&table)
     }
 
     /// All warnings with the names of their columns.
@@ -428,6 +497,10 @@ pub struct ColumnOverride {
     /// Without it the format that detection found is used, else the standard one of the type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
+    /// Texts that stand for no value in this column and become NULL, for example `["NA", "-"]`. Blanks around
+    /// them do not count. Not for a column that stays STRING.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub null_tokens: Vec<String>,
     /// `NULLABLE` or `REQUIRED`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,

@@ -8,10 +8,13 @@ mod advice;
 mod bigquery;
 mod cast;
 mod catalog;
+mod check;
 mod cursor;
-mod ddl;
+pub mod ddl;
 mod detect;
 mod diff;
+mod evolve;
+mod layout;
 mod mapper;
 mod mapping;
 mod names;
@@ -30,20 +33,28 @@ pub use cast::{
     BatchLedger, Caster, Change, ColumnLedger, Counts, Ledger, LedgerExample, RejectPolicy, RoundPolicy,
     possible_types, quarantine_table, recipe_for,
 };
+pub use check::{ColumnCheck, Fit, OptionCheck, TableCheck};
 pub use cursor::{CursorStep, CursorValue, Nanos};
 pub use detect::{Candidate, Detection, detect};
 pub use diff::{ChangeKind, MappingChange, MappingDiff};
+pub use evolve::{ColumnChange, Evolvable, LayoutChange, Widening, widening};
+pub use jiff::SignedDuration;
+pub(crate) use layout::duration;
+pub use layout::{
+    Advised, ClusterDocument, DatasetOptions, IntegerRange, LayoutDocument, PartitionBy, PartitionDocument,
+    PartitionSpec, TableLayout, life,
+};
 pub(crate) use mapper::pins;
 pub use mapper::{MapperOptions, SchemaMapper};
 pub use mapping::{
-    Alternative, ColumnMapping, ColumnOverride, Confidence, Evidence, Lossless, Overrides, TableMapping,
-    Warning,
+    Alternative, Ambiguity, ColumnMapping, ColumnOverride, Confidence, Evidence, Lossless, NullToken,
+    Overrides, TableMapping, Warning,
 };
-pub use names::{check_target_name, target_name, target_names};
+pub use names::{check_target_name, is_reserved_name, target_name, target_names};
 pub use recipe::Recipe;
 pub use systems::{TypeAnswer, TypeRow, WARNING_CODES, look_up_type, type_rows, type_systems};
 pub use table::{ColumnSchema, EXTENSION_KEY, Extension, SOURCE_TYPE_KEY, TableRef, TableSchema, TypeNote};
-pub use target::{ColumnChange, TargetColumn, TargetRef, TargetTable};
+pub use target::{TargetColumn, TargetRef, TargetTable};
 
 /// The values of a column as canonical texts: decimals with all their digits, times as ISO 8601, bytes in base64.
 ///

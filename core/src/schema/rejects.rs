@@ -19,13 +19,14 @@ pub(super) fn apply(
     let mut policy = wanted.on_reject.unwrap_or(of_job);
     let conditional = may_reject(column, mapped);
     if policy == RejectPolicy::Text {
-        let typed = wanted.data_type.is_some() || wanted.format.is_some();
+        let typed = wanted.data_type.is_some() || wanted.format.is_some() || !wanted.null_tokens.is_empty();
+        let inferred = mapped.warnings.iter().any(|warning| warning.code == "W_INFERRED");
         let is_text = mapped.bigquery_type == BigQueryType::String && mapped.mode != Mode::Repeated;
         let of_column = wanted.on_reject.is_some();
         if typed && !is_text && (of_column || conditional) {
             return Err(cannot_stay_text(mapped));
         }
-        if !is_text && (of_column || mapped.lossless == Lossless::Conditional) {
+        if !is_text && (of_column || inferred || mapped.lossless == Lossless::Conditional) {
             keep_text(mapped, column)?;
         } else if conditional {
             // The source's type promises that its values fit. One that breaks the promise ends the run.
@@ -58,6 +59,7 @@ fn keep_text(mapped: &mut ColumnMapping, column: &ColumnSchema) -> Result<()> {
         mapped.mode = Mode::Nullable;
     }
     mapped.lossless = Lossless::Yes;
+    mapped.null_tokens.clear();
     "text, which takes every value, as on_reject asks".clone_into(&mut mapped.reason);
     mapped.alternatives.retain(|offer| offer.bigquery_type != BigQueryType::String);
     mapped.warnings.retain(|warning| warning.code != "W_INFERRED");

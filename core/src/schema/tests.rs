@@ -554,3 +554,53 @@ fn what_every_array_document_and_geography_implies_is_said_once() {
     assert_eq!(codes("oracle", "VARRAY"), ["W_OPAQUE", "W_JSON_NUM"]);
     assert_eq!(codes("snowflake", "GEOGRAPHY"), ["W_GEO_DIM", "W_GEO_PLANAR"]);
 }
+
+#[test]
+fn what_stands_for_no_value_is_part_of_the_mapping() {
+    let described = TableSchema::new(
+        TableRef::new("public", "t"),
+        vec![
+            ColumnSchema::new("age", "text", DataType::Utf8),
+            ColumnSchema::new("n", "integer", DataType::Int32),
+        ],
+    );
+    let texts: Vec<String> = (0..100).map(|i| if i == 7 { "NA".into() } else { i.to_string() }).collect();
+    let numbers = Int32Array::from_iter_values(0..100);
+    let sample = RecordBatch::try_new(
+        described.arrow_schema(),
+        vec![Arc::new(StringArray::from(texts)), Arc::new(numbers)],
+    )
+    .unwrap();
+    let mapping = SchemaMapper::default().map(&described, Some(&sample)).unwrap();
+    let age = &mapping.columns[0];
+    assert_eq!(
+        (age.bigquery_type.to_string().as_str(), age.null_tokens.as_slice()),
+        ("INT64", &["NA".to_owned()][..])
+    );
+    assert_eq!(age.evidence.as_ref().unwrap().null_tokens[0].rows, 1);
+    assert_eq!(TableMapping::from_json(&mapping.to_json()).unwrap(), mapping);
+    // A later load without a sample keeps them, and so the same mapping.
+    let pinned = SchemaMapper::default().with_overrides(pins(&mapping)).map(&described, None).unwrap();
+    assert_eq!(pinned.hash(), mapping.hash());
+    let mut other = mapping.clone();
+    other.columns[0].null_tokens.clear();
+    assert_ne!(other.hash(), mapping.hash());
+    // A job may name them, for text that is read as something else only.
+    let tokens = |data_type: Option<&str>| ColumnOverride {
+        data_type: data_type.map(str::to_owned),
+        null_tokens: vec![" - ".to_owned()],
+        ..ColumnOverride::default()
+    };
+    let named = |column: &str, wanted: ColumnOverride| {
+        let overrides = Overrides::from([(column.to_owned(), wanted)]);
+        SchemaMapper::default().with_overrides(overrides).map(&described, None)
+    };
+    assert_eq!(named("age", tokens(Some("INT64"))).unwrap().columns[0].null_tokens, ["-"]);
+    for (column, data_type) in [("age", None), ("n", None), ("n", Some("NUMERIC"))] {
+        assert_eq!(
+            named(column, tokens(data_type)).unwrap_err().kind(),
+            crate::error::ErrorKind::TypeMapping,
+            "{column}"
+        );
+    }
+}

@@ -13,14 +13,12 @@ pub use partition::{Granularity, Partitioning, check_partitioning};
 
 use self::facts::Facts;
 use super::bigquery::{BigQueryType, Mode};
+use super::layout::MAX_CLUSTERING;
 use super::mapping::{ColumnMapping, TableMapping, Warning};
 use super::table::TableSchema;
 
 /// Below this, BigQuery reads the whole table as fast.
 const WORTH_CLUSTERING: u64 = 64_000_000;
-
-/// Columns that a table may be clustered by.
-const MAX_CLUSTERING: usize = 4;
 
 /// How a table should be laid out at BigQuery. Advice only: a partitioned table cannot be repartitioned in
 /// place, so a person decides.

@@ -9,11 +9,9 @@ use super::facts::{ColumnFacts, Facts};
 use super::{PartitionAdvice, megabytes, words};
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::bigquery::{BigQueryType, Mode};
+use crate::schema::layout::MAX_PARTITIONS;
 use crate::schema::mapping::{ColumnMapping, TableMapping, Warning};
 use crate::schema::table::TableSchema;
-
-/// Partitions that a table may have.
-const MAX_PARTITIONS: u64 = 10_000;
 
 /// Partitions that one job may touch.
 const MAX_PARTITIONS_PER_JOB: u64 = 4_000;

@@ -17,9 +17,10 @@ pub(super) mod to_text;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray as _;
 use arrow_array::{
-    Array, ArrayRef, RecordBatch, RecordBatchOptions, StringArray, StructArray, TimestampMicrosecondArray,
-    UInt32Array,
+    Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, StringArray, StructArray,
+    TimestampMicrosecondArray, UInt32Array,
 };
 use arrow_schema::{DataType, Field, SchemaRef};
 use arrow_select::take::take;
@@ -100,6 +101,8 @@ struct ColumnCast {
     same_kind: bool,
     policy: RejectPolicy,
     rounding: RoundPolicy,
+    /// Texts that become NULL.
+    null_tokens: Vec<String>,
 }
 
 impl Caster {
@@ -194,7 +197,7 @@ impl Caster {
         let mut quarantined = Vec::new();
         for column in &self.columns {
             let source = self.source(batch, column)?;
-            let cast = column.kernel.run(source, column.rounding)?;
+            let cast = column.kernel.run(&column.without_tokens(source)?, column.rounding)?;
             if let Some((row, misfit)) = cast.rejected.first() {
                 if !column.policy.makes_null() {
                     return Err(self.does_not_fit(batch, column, source, *row, *misfit));
@@ -400,7 +403,32 @@ impl ColumnCast {
             ),
             policy: column.on_reject.unwrap_or(policy),
             rounding: column.on_round,
+            null_tokens: column.null_tokens.clone(),
         })
+    }
+
+    /// The column with NULL where a text stands for no value.
+    fn without_tokens(&self, source: &ArrayRef) -> Result<ArrayRef> {
+        if self.null_tokens.is_empty() || !source.data_type().is_string() {
+            return Ok(Arc::clone(source));
+        }
+        let is_token = |text: Option<&str>| {
+            text.is_some_and(|text| {
+                let text = text.trim();
+                self.null_tokens.iter().any(|token| token == text)
+            })
+        };
+        let mask: BooleanArray = match source.data_type() {
+            DataType::LargeUtf8 => {
+                source.as_string::<i64>().iter().map(|text| Some(is_token(text))).collect()
+            }
+            DataType::Utf8View => source.as_string_view().iter().map(|text| Some(is_token(text))).collect(),
+            _ => source.as_string::<i32>().iter().map(|text| Some(is_token(text))).collect(),
+        };
+        if mask.true_count() == 0 {
+            return Ok(Arc::clone(source));
+        }
+        Ok(arrow_select::nullif::nullif(source, &mask)?)
     }
 }
 

@@ -36,6 +36,9 @@ fn mapped(name: &str, target: &BigQueryType, mode: Mode, recipe: Recipe) -> Colu
         overridden: false,
         on_reject: None,
         on_round: RoundPolicy::Refuse,
+        null_tokens: Vec::new(),
+        evidence: None,
+        semantic: None,
     }
 }
 
@@ -842,4 +845,29 @@ fn what_does_not_fit_goes_to_the_quarantine_whole() {
     assert_eq!(rows[0][0], "NULL");
     let error = quarantined(&["id"], Some(RejectPolicy::Fail)).unwrap_err();
     assert_eq!(error.context_value("column"), Some("at"));
+}
+
+#[test]
+fn null_tokens_become_null_and_are_counted() {
+    let texts = StringArray::from(vec![Some("1"), Some(" NA "), Some("na"), None, Some(""), Some("NA")]);
+    for array in [
+        Arc::new(texts.clone()) as ArrayRef,
+        arrow_cast::cast(&texts, &DataType::LargeUtf8).unwrap(),
+        arrow_cast::cast(&texts, &DataType::Utf8View).unwrap(),
+    ] {
+        let mut column = mapped("n", &BigQueryType::Int64, Mode::Nullable, Recipe::ParseInteger);
+        column.null_tokens = vec!["NA".to_owned()];
+        let mapping = table(vec![column], &[]);
+        let schema = Arc::new(Schema::new(vec![Field::new("n", array.data_type().clone(), true)]));
+        let batch = RecordBatch::try_new(Arc::clone(&schema), vec![array]).unwrap();
+        let caster = Caster::new(&mapping, &schema, RejectPolicy::Null).unwrap();
+        let (cast, ledger) = caster.cast(&batch).unwrap();
+        let values: Vec<Option<i64>> = cast.column(0).as_primitive::<Int64Type>().iter().collect();
+        // Another spelling is another text.
+        assert_eq!(values, [Some(1), None, None, None, None, None]);
+        // The two tokens and the empty text stand for no value; only `na` does not fit.
+        let (counts, examples) = &ledger.columns[0];
+        assert_eq!((counts.converted, counts.null, counts.blank, counts.nulled), (1, 1, 3, 1));
+        assert_eq!(examples[0].value, "na");
+    }
 }

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use super::Candidate;
 use super::hints::Hints;
 use crate::schema::bigquery::BigQueryType;
-use crate::schema::mapping::{Evidence, Warning};
+use crate::schema::mapping::{Ambiguity, Evidence, NullToken, Warning};
 use crate::schema::recipe::Recipe;
 
 /// Distinct values that are looked at; later ones are not.
@@ -75,42 +77,59 @@ pub(super) struct Column<'a> {
     /// Rows that are not NULL.
     pub(super) all_rows: usize,
     pub(super) nulls: usize,
+    /// Rows with blanks around their value.
+    pub(super) padded: usize,
+    /// Share of further rows that would bring a value that is not among these, by Good and Turing: the values
+    /// seen once, of all rows.
+    unseen: f64,
 }
 
 impl<'a> Column<'a> {
     pub(super) fn collect(name: &str, values: impl Iterator<Item = Option<&'a str>>) -> Self {
-        let mut counts: HashMap<&'a str, usize> = HashMap::new();
-        let (mut nulls, mut all_rows) = (0, 0);
+        let mut counts: HashMap<&'a str, usize, RandomState> = HashMap::default();
+        let (mut nulls, mut all_rows, mut padded) = (0, 0, 0);
         for value in values {
-            let Some(text) = value else {
+            let Some(whole) = value else {
                 nulls += 1;
                 continue;
             };
             all_rows += 1;
-            let text = text.trim();
+            let text = whole.trim();
+            padded += usize::from(text.len() < whole.len() && !text.is_empty());
             if let Some(count) = counts.get_mut(text) {
                 *count += 1;
             } else if counts.len() < MAX_DISTINCT {
                 counts.insert(text, 1);
             }
         }
-        let mut column =
-            Self { hints: Hints::of(name), values: Vec::new(), rows: 0, tokens: Vec::new(), all_rows, nulls };
+        let mut column = Self {
+            hints: Hints::of(name),
+            values: Vec::with_capacity(counts.len()),
+            rows: 0,
+            tokens: Vec::new(),
+            all_rows,
+            nulls,
+            padded,
+            unseen: 1.0,
+        };
+        let mut once = 0;
         for (text, rows) in counts {
             let value = Value { text, rows };
             if is_token(text) {
                 column.tokens.push(value);
             } else {
                 column.rows += rows;
+                once += usize::from(rows == 1);
                 column.values.push(value);
             }
         }
+        column.unseen = once as f64 / column.rows.max(1) as f64;
         column.tokens.sort_unstable_by(|a, b| b.rows.cmp(&a.rows).then(a.text.cmp(b.text)));
         column
     }
 
-    /// Tokens that a cast would reject: all but the empty text.
-    pub(super) fn rejected_tokens(&self) -> impl Iterator<Item = &Value<'a>> {
+    /// Tokens that only a candidate takes for NULL: all but the empty text.
+    pub(super) fn spelt_tokens(&self) -> impl Iterator<Item = &Value<'a>> {
         self.tokens.iter().filter(|token| !token.text.is_empty())
     }
 
@@ -134,52 +153,66 @@ impl<'a> Column<'a> {
         !self.values.is_empty() && self.values.iter().all(|value| fits(value.text))
     }
 
-    fn vague_share(&self) -> f64 {
-        let vague = |token: &&Value<'_>| VAGUE.contains(&token.text.to_lowercase().as_str());
-        let rows: usize = self.tokens.iter().filter(vague).map(|token| token.rows).sum();
-        rows as f64 / self.all_rows.max(1) as f64
+    fn vague_rows(&self) -> usize {
+        self.tokens.iter().filter(|token| is_vague(token.text)).map(|token| token.rows).sum()
+    }
+
+    /// How sure it is that a further value fits, as the lower end of the 95% interval. Distinct values are
+    /// independent observations; rows are, too, where there are few distinct values. Between both, rows count as
+    /// far as the distinct values are known to be all there are.
+    fn certainty(&self, draft: &Draft<'a>) -> f64 {
+        let by_rows = lower_bound(draft.tally.matched_rows, self.rows);
+        if self.values.len() < FEW || draft.by_rows {
+            return by_rows;
+        }
+        let by_distinct = lower_bound(draft.tally.matched, self.values.len());
+        self.unseen * by_distinct + (1.0 - self.unseen) * by_rows.max(by_distinct)
     }
 
     /// The scored candidate, unless too few values fit.
     pub(super) fn candidate(&self, draft: Draft<'a>) -> Option<Candidate> {
         let distinct = self.values.len();
-        let by_rows = distinct < FEW || draft.by_rows;
-        let (matched, total) =
-            if by_rows { (draft.tally.matched_rows, self.rows) } else { (draft.tally.matched, distinct) };
-        if total == 0 || (matched as f64) < 0.95 * total as f64 {
+        let most = |part: usize, whole: usize| whole > 0 && part as f64 >= 0.95 * whole as f64;
+        // A value that does not fit may be one of a thousand distinct ones and yet fill every tenth row.
+        if !most(draft.tally.matched, distinct) || !most(draft.tally.matched_rows, self.rows) {
             return None;
         }
+        let certainty = self.certainty(&draft);
         let mut factor = draft.factor;
         let mut cap = draft.cap;
         let mut warnings = draft.warnings;
-        let mut counter_examples: Vec<String> = draft.tally.counter_examples.iter().map(excerpt).collect();
+        let mut ambiguity = draft.ambiguity;
         let mut note = String::new();
-        if matched < total {
+        if draft.tally.matched < distinct {
             cap = cap.min(0.85);
         }
         if distinct == 1 {
             cap = cap.min(0.60);
+            ambiguity = ambiguity.or(Some(Ambiguity::Constant));
         }
-        if self.rejected_tokens().next().is_some() && !draft.takes_tokens {
-            cap = cap.min(0.85);
-            if self.vague_share() > 0.2 {
+        let tokens: Vec<&Value<'a>> =
+            if draft.takes_tokens { Vec::new() } else { self.spelt_tokens().collect() };
+        if !tokens.is_empty() {
+            if !is_of_time(&draft.bigquery_type) && tokens.iter().any(|token| is_zero_date(token.text)) {
+                return None;
+            }
+            let vague = self.vague_rows();
+            if vague * 5 > self.all_rows {
                 factor *= 0.90;
             }
-            let tokens: Vec<String> =
-                self.rejected_tokens().take(EXAMPLES).map(|token| format!("`{}`", token.text)).collect();
-            note = format!(", {} aside", tokens.join(" "));
-            counter_examples.extend(self.rejected_tokens().map(|token| token.text.to_owned()));
-            counter_examples.truncate(EXAMPLES);
-            warnings.push(Warning::new(
-                "W_NULL_TOKEN",
-                format!(
-                    "{} stands for no value; as {} it is a reject, which on_reject \"null\" makes NULL",
-                    tokens.join(" "),
-                    draft.bigquery_type
-                ),
-            ));
+            // `unknown` may be an answer beside yes and no.
+            if vague * 5 > self.all_rows || (vague > 0 && draft.bigquery_type == BigQueryType::Bool) {
+                cap = cap.min(0.85);
+            }
+            let shown: Vec<String> = tokens
+                .iter()
+                .take(EXAMPLES)
+                .map(|token| format!("`{}` ({} times)", token.text, token.rows))
+                .collect();
+            note = format!(", {} aside", shown.join(", "));
+            warnings.push(Warning::new("W_NULL_TOKEN", format!("{} becomes NULL", shown.join(", "))));
         }
-        let score = (lower_bound(matched, total) * factor + draft.bonus).clamp(0.0, 0.99).min(cap);
+        let score = (certainty * factor + draft.bonus).clamp(0.0, 0.99).min(cap);
         let reason = if draft.tally.matched == distinct {
             format!("all {distinct} distinct values are {}{note}", draft.what)
         } else {
@@ -192,14 +225,30 @@ impl<'a> Column<'a> {
             reason,
             warnings,
             evidence: Evidence {
+                sampled: self.all_rows + self.nulls,
                 values: self.rows,
                 distinct,
                 matched: draft.tally.matched,
-                counter_examples,
+                share: draft.tally.matched as f64 / distinct.max(1) as f64,
+                padded: self.padded,
+                ambiguity,
+                null_tokens: tokens
+                    .iter()
+                    .map(|t| NullToken { text: t.text.to_owned(), rows: t.rows })
+                    .collect(),
+                counter_examples: draft.tally.counter_examples.iter().map(excerpt).collect(),
                 examples: draft.tally.examples.iter().map(excerpt).collect(),
             },
         })
     }
+}
+
+fn is_vague(text: &str) -> bool {
+    text.len() <= 7 && VAGUE.iter().any(|token| token.eq_ignore_ascii_case(text))
+}
+
+fn is_of_time(bigquery_type: &BigQueryType) -> bool {
+    matches!(bigquery_type, BigQueryType::Date | BigQueryType::DateTime | BigQueryType::Timestamp)
 }
 
 fn is_token(text: &str) -> bool {
@@ -223,6 +272,9 @@ pub(super) fn is_zero_date(text: &str) -> bool {
 
 /// Keeps the three smallest, so that the answer does not depend on the order of rows.
 fn keep_smallest<'a>(kept: &mut Vec<&'a str>, text: &'a str) {
+    if kept.len() == EXAMPLES && kept.last().is_some_and(|last| text >= *last) {
+        return;
+    }
     let place = kept.iter().position(|other| text < *other).unwrap_or(kept.len());
     if place < EXAMPLES {
         kept.insert(place, text);
@@ -259,6 +311,8 @@ pub(super) struct Draft<'a> {
     /// The type has a value for the tokens that are there.
     pub(super) takes_tokens: bool,
     pub(super) warnings: Vec<Warning>,
+    /// What other reading there is.
+    pub(super) ambiguity: Option<Ambiguity>,
 }
 
 impl<'a> Draft<'a> {
@@ -279,6 +333,7 @@ impl<'a> Draft<'a> {
             by_rows: false,
             takes_tokens: false,
             warnings: Vec::new(),
+            ambiguity: None,
         }
     }
 
@@ -292,6 +347,14 @@ impl<'a> Draft<'a> {
     pub(super) fn cap(mut self, applies: bool, cap: f64) -> Self {
         if applies {
             self.cap = self.cap.min(cap);
+        }
+        self
+    }
+
+    /// Another reading fits too.
+    pub(super) fn ambiguous(mut self, applies: bool, ambiguity: Ambiguity) -> Self {
+        if applies {
+            self.ambiguity.get_or_insert(ambiguity);
         }
         self
     }

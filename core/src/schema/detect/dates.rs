@@ -1,24 +1,76 @@
 //! Dates, times of day, timestamps, and numbers that stand for them.
 
-use super::Findings;
 use super::column::{Column, Draft, Value, is_zero_date};
 use super::shapes::{ClockShape, DateForm, DateShape, Offset, Order, Spelling, clock, date, date_and_clock};
+use super::{Findings, encoded};
 use crate::schema::bigquery::BigQueryType;
-use crate::schema::cast::parse::{self, Misfit, TimeFormat, Want};
+use crate::schema::cast::parse::{Misfit, TimeFormat, Want};
+use crate::schema::mapping::Ambiguity;
 use crate::schema::recipe::Recipe;
 
 /// Share of the distinct values that must have a form before it is looked at closely.
 const WORTH_A_LOOK: f64 = 0.9;
 
-/// 1990 to 2049 in seconds since 1970: what a number must be to pass for an instant.
-const EPOCH_SECONDS: std::ops::Range<i64> = 631_152_000..2_524_608_000;
-
 pub(super) fn recognise<'a>(column: &Column<'a>, findings: &mut Findings) {
+    // What has no digit anywhere is no time; most text is told apart by this alone.
+    if !column.values.iter().any(|value| value.text.bytes().any(|byte| byte.is_ascii_digit())) {
+        return;
+    }
     dates(column, findings);
     instants(column, findings);
     times(column, findings);
-    compact_dates(column, findings);
-    epochs(column, findings);
+    encoded::recognise(column, findings);
+    if findings.candidates.is_empty() {
+        other_forms(column, findings);
+    }
+}
+
+/// Dates that are read only if a job names their format.
+fn other_forms(column: &Column<'_>, findings: &mut Findings) {
+    let weekday = |text: &str| {
+        const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+        let start = text.get(..3).unwrap_or_default();
+        let letters = text.bytes().take_while(u8::is_ascii_alphabetic).count();
+        DAYS.iter().any(|day| day.eq_ignore_ascii_case(start))
+            && (letters == 3 || text.get(3..letters).is_some_and(|rest| rest.ends_with("day")))
+            && text.bytes().filter(u8::is_ascii_digit).count() >= 3
+    };
+    let log = |text: &str| {
+        let text = text.trim_start_matches('[');
+        text.split_once(':').is_some_and(|(day, time)| {
+            day.len() == 11
+                && date(day).is_some()
+                && clock(&time.replace("] ", "").replace(']', "")).is_some()
+        })
+    };
+    let zoned = |text: &str| {
+        text.rsplit_once(' ').is_some_and(|(moment, zone)| {
+            zone.starts_with(|first: char| first.is_ascii_alphabetic()) && date_and_clock(moment).is_some()
+        })
+    };
+    let text = if column.all(weekday) {
+        "dates with the day of the week, as in RFC 2822; BigQuery's PARSE_TIMESTAMP reads them by \
+         `%a, %d %b %Y %H:%M:%S %z`"
+    } else if column.all(log) {
+        "times as web servers log them; BigQuery's PARSE_TIMESTAMP reads them by `%d/%b/%Y:%H:%M:%S %z`"
+    } else if column.all(zoned) {
+        "times with the name of a zone; BigQuery's PARSE_TIMESTAMP reads them by `%F %H:%M:%E*S %Z`"
+    } else {
+        return;
+    };
+    findings.note("W_DATE_FORM", text);
+}
+
+/// Days that programs write where there is none: the first and the last that they know.
+fn sentinels(column: &Column<'_>) -> Option<String> {
+    const DAYS: [&str; 5] = ["1900-01-01", "1970-01-01", "1753-01-01", "9999-12-31", "2999-12-31"];
+    let found = column
+        .values
+        .iter()
+        .filter(|value| value.rows > 1 && value.text.get(..10).is_some_and(|day| DAYS.contains(&day)));
+    // The most frequent; of equals the first, whatever the order of rows.
+    let found = found.max_by(|a, b| a.rows.cmp(&b.rows).then(b.text.cmp(a.text)))?;
+    Some(format!("`{}` ({} times) often stands for no date; it is kept", found.text, found.rows))
 }
 
 fn enough(count: usize, column: &Column<'_>) -> bool {
@@ -36,6 +88,7 @@ struct Forms {
     full_names: usize,
     short_names: usize,
     odd_case: usize,
+    reversible: usize,
     total: usize,
 }
 
@@ -63,6 +116,7 @@ impl Forms {
         self.full_names += usize::from(full_name);
         self.short_names += usize::from(short_name);
         self.odd_case += usize::from(odd_case);
+        self.reversible += usize::from(shape.reversible);
     }
 
     fn full(&self) -> bool {
@@ -94,10 +148,15 @@ impl Forms {
         let unresolved =
             self.day_proofs == 0 && self.month_proofs == 0 && !form.month_name && form.order != Order::Year;
         let zeros = column.tokens.iter().any(|token| is_zero_date(token.text));
+        let reversible = form.short_year && self.reversible == self.total;
+        let sentinel = sentinels(column);
         draft
             .times(form.short_year, 0.90)
             .cap(form.short_year || self.respelt(), 0.85)
-            .cap(unresolved, 0.60)
+            .cap(unresolved || reversible, 0.60)
+            .ambiguous(unresolved || reversible, Ambiguity::DateOrder)
+            .ambiguous(form.short_year, Ambiguity::Century)
+            .warn(sentinel.is_some(), "W_SENTINEL", sentinel.unwrap_or_default())
             .cap(column.values.len() < 5, 0.85)
             .bonus(column.hints.date)
             .warn(
@@ -138,56 +197,6 @@ fn dates(column: &Column<'_>, findings: &mut Findings) {
     }
 }
 
-/// Whether a text is a date of eight digits in the years 1900 to 2100.
-pub(super) fn is_compact_date(text: &str) -> bool {
-    let year = text.get(..4).and_then(|year| year.parse::<u32>().ok());
-    text.len() == 8
-        && year.is_some_and(|year| (1900..=2100).contains(&year))
-        && TimeFormat::new("%Y%m%d", Want::Date).is_ok_and(|format| format.date(text.as_bytes()).is_ok())
-}
-
-fn compact_dates(column: &Column<'_>, findings: &mut Findings) {
-    if !column.hints.date || column.hints.period || !column.all(is_compact_date) {
-        return;
-    }
-    let format = "%Y%m%d".to_owned();
-    let what = format!("dates of the format {format}");
-    let draft =
-        Draft::new(BigQueryType::Date, Recipe::ParseDate { format }, column.tally(is_compact_date), what)
-            .cap(true, 0.80)
-            .bonus(true)
-            .warn(true, "W_AMBIG", "the values read as integers too; the name speaks for dates");
-    findings.offer(column.candidate(draft));
-}
-
-/// Seconds or milliseconds since 1970 in a column whose name says that it holds times.
-fn epochs(column: &Column<'_>, findings: &mut Findings) {
-    if !column.hints.date || column.hints.period || column.hints.identifier {
-        return;
-    }
-    for (digits, unit, recipe, name) in
-        [(10, 1, Recipe::EpochSeconds, "seconds"), (13, 1000, Recipe::EpochMillis, "milliseconds")]
-    {
-        let fits = |text: &str| {
-            text.len() == digits
-                && parse::integer(text.as_bytes()).is_ok_and(|value| EPOCH_SECONDS.contains(&(value / unit)))
-        };
-        if !column.all(fits) {
-            continue;
-        }
-        let draft = Draft::new(
-            BigQueryType::Timestamp,
-            recipe,
-            column.tally(fits),
-            format!("{name} since 1970 between 1990 and 2049"),
-        )
-        .cap(true, 0.80)
-        .bonus(true)
-        .warn(true, "W_UNIT", "the values read as integers too; the name speaks for times");
-        findings.offer(column.candidate(draft));
-    }
-}
-
 /// What the clocks of a column have in common.
 #[derive(Debug, Default)]
 struct Clocks {
@@ -199,6 +208,8 @@ struct Clocks {
     most_fraction: usize,
     trailing_zeros: bool,
     meridiem: usize,
+    tight: usize,
+    commas: usize,
     bare: usize,
     padded: usize,
     zulu: usize,
@@ -217,6 +228,8 @@ impl Clocks {
         self.fractions += usize::from(shape.fraction > 0);
         self.trailing_zeros |= shape.trailing_zero;
         self.meridiem += usize::from(shape.meridiem);
+        self.tight += usize::from(shape.tight);
+        self.commas += usize::from(shape.comma);
         self.bare += usize::from(shape.bare);
         self.padded += usize::from(!shape.bare && shape.hour < 10);
         match shape.offset {
@@ -245,17 +258,23 @@ impl Clocks {
             || (self.bare > 0 && self.padded > 0)
             || (self.trailing_zeros && self.least_fraction < self.most_fraction)
             || self.named > 0
-            || (self.zulu > 0 && self.zulu < self.offsets())
+            // Where the offset is lost anyway, how zero was spelt is no further loss.
+            || (self.other == 0 && self.zulu > 0 && self.zulu < self.offsets())
     }
 
     fn format(&self) -> String {
         let hour = if self.meridiem > 0 { "%I" } else { "%H" };
         let seconds = match (self.with_seconds > 0, self.meridiem > 0 && self.fractions == 0) {
             (false, _) => "",
+            (true, _) if self.commas > 0 => ":%S,%f",
             (true, true) => ":%S",
             (true, false) => ":%S%.f",
         };
-        let meridiem = if self.meridiem > 0 { " %p" } else { "" };
+        let meridiem = match (self.meridiem, self.tight) {
+            (0, _) => "",
+            (_, 0) => " %p",
+            _ => "%p",
+        };
         let offset = if self.offsets() > 0 { "%:z" } else { "" };
         format!("{hour}:%M{seconds}{meridiem}{offset}")
     }
@@ -342,13 +361,11 @@ fn instants(column: &Column<'_>, findings: &mut Findings) {
         } else {
             (BigQueryType::DateTime, Recipe::ParseDateTime { format })
         };
-        let draft = Draft::new(bigquery_type, recipe, tally, what)
-            .cap(found.respelt() || clocks.other > 0, 0.85)
-            .warn(
-                clocks.other > 0,
-                "W_TZ_LOST",
-                "the instant is kept, the offset that it was written with is not",
-            );
+        let draft = Draft::new(bigquery_type, recipe, tally, what).cap(found.respelt(), 0.85).warn(
+            clocks.other > 0,
+            "W_TZ_LOST",
+            "the instant is kept, the offset that it was written with is not",
+        );
         findings.offer(column.candidate(found.forms.draft(draft, form, column)));
     }
 }

@@ -5,8 +5,11 @@
 
 mod column;
 mod dates;
+mod encoded;
 mod hints;
 mod numbers;
+mod semantics;
+mod separated;
 mod shapes;
 #[cfg(test)]
 mod tests;
@@ -32,6 +35,9 @@ pub struct Detection {
     pub candidates: Vec<Candidate>,
     /// Why obvious types are no candidates, and what else was seen. The codes are stable.
     pub vetoes: Vec<Warning>,
+    /// What the texts are, where no type of BigQuery is meant: `uuid`, `email`, `url`, `ip`, `mac`, `iban`,
+    /// `hash`, `phone`, `wkt`, `xml`. At least 95% of the distinct values have that form.
+    pub semantic: Option<&'static str>,
 }
 
 /// A type that the values of a column may have.
@@ -49,6 +55,17 @@ pub struct Candidate {
     pub warnings: Vec<Warning>,
     /// What was counted.
     pub evidence: Evidence,
+}
+
+impl Candidate {
+    /// Texts that become NULL with this type, sorted.
+    #[must_use]
+    pub fn null_tokens(&self) -> Vec<String> {
+        let mut tokens: Vec<String> =
+            self.evidence.null_tokens.iter().map(|token| token.text.clone()).collect();
+        tokens.sort_unstable();
+        tokens
+    }
 }
 
 /// What the recognisers found.
@@ -71,12 +88,12 @@ impl Findings {
 /// Looks for types in the values of a text column. `name` gives weak hints only.
 ///
 /// Blanks around values do not count. Texts that stand for no value, such as `NA`, are set aside: the
-/// candidates are those of the other values, but never above 0.85, because a cast rejects such texts.
-/// Only the empty text is NULL to a cast.
+/// candidates are those of the other values and name the texts that become NULL. The empty text always does.
 ///
-/// The score is the lower end of the 95% interval of the share of distinct values that fit (of rows where
-/// there are few distinct values), with deductions: it reaches 0.90, from where types are applied, with 35
-/// clean values at the earliest, and only where a value written back would be the same text.
+/// The score is the lower end of the 95% interval of the share of distinct values that fit, with deductions.
+/// Where the sample has seen nearly all distinct values there are, its rows count instead. It reaches 0.90,
+/// from where types are applied, with 35 clean values at the earliest, and only where a value written back
+/// would be the same text.
 ///
 /// ```
 /// use transload_core::schema::detect;
@@ -93,7 +110,6 @@ pub fn detect<'a>(name: &str, values: impl Iterator<Item = Option<&'a str>>) -> 
     let column = Column::collect(name, values);
     let mut findings = Findings::default();
     if !column.values.is_empty() {
-        words::uuids(&column, &mut findings);
         words::json(&column, &mut findings);
         words::booleans(&column, &mut findings);
         dates::recognise(&column, &mut findings);
@@ -103,6 +119,7 @@ pub fn detect<'a>(name: &str, values: impl Iterator<Item = Option<&'a str>>) -> 
     candidates.sort_by(|a, b| {
         b.score.total_cmp(&a.score).then_with(|| rank(&a.bigquery_type).cmp(&rank(&b.bigquery_type)))
     });
+    let semantic = if candidates.is_empty() { semantics::of(&column) } else { None };
     Detection {
         values: column.all_rows,
         distinct: column.values.len(),
@@ -110,6 +127,7 @@ pub fn detect<'a>(name: &str, values: impl Iterator<Item = Option<&'a str>>) -> 
         null_tokens: column.tokens.iter().map(|token| (token.text.to_owned(), token.rows)).collect(),
         candidates,
         vetoes: findings.notes,
+        semantic,
     }
 }
 

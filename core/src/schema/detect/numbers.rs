@@ -3,13 +3,17 @@
 use std::collections::HashSet;
 
 use super::column::{Column, Draft};
-use super::{Candidate, Findings};
+use super::{Findings, separated};
 use crate::schema::bigquery::BigQueryType;
-use crate::schema::cast::parse::{self, Number, Separators, scan_number};
+use crate::schema::cast::parse::{self, Number, scan_number};
+use crate::schema::mapping::Ambiguity;
 use crate::schema::recipe::Recipe;
 
-/// Digits of a double that always survive.
+/// Digits with which a double can be told from any other.
 const DOUBLE_DIGITS: usize = 17;
+
+/// Digits that come back from a double as they were.
+const EXACT_DIGITS: usize = 15;
 
 /// What the number-shaped values have in common.
 #[derive(Debug, Default)]
@@ -35,6 +39,19 @@ struct Shape {
     trailing_zeros: bool,
     /// Most significant digits.
     digits: usize,
+    /// A minus is there.
+    negative: bool,
+    /// A plus and seven digits or more: how telephone numbers begin.
+    dialled: bool,
+    /// A fraction of two digits or more begins with 0, as one in ten does unless it counts something.
+    zero_fraction: bool,
+    /// How the numbers with an exponent are spelt, if all are spelt the same: digits after the point, `e` or
+    /// `E`, digits of the exponent.
+    exponent_form: Option<(usize, u8, usize)>,
+    /// They are spelt in two ways.
+    mixed_exponents: bool,
+    /// `1.23E+11` with few digits and a large exponent: how spreadsheets show long numbers.
+    rounded: usize,
     /// Every pointed value could be thousands with a separator: `1.234`.
     groups: bool,
     /// The one length of all values, if there is one.
@@ -67,13 +84,15 @@ impl Shape {
         let significant =
             number.integer.iter().chain(number.fraction).skip_while(|&&byte| byte == b'0').count();
         self.digits = self.digits.max(significant);
-        if number.scientific {
-            self.scientific += 1;
-            return;
-        }
+        self.negative |= number.negative;
         if number.integer.len() > 1 && number.integer.first() == Some(&b'0') {
             self.leading_zeros += 1;
         }
+        if number.scientific {
+            self.add_exponent(text, number);
+            return;
+        }
+        self.dialled |= number.signed && !number.negative && !number.point && number.integer.len() >= 7;
         self.odd_spelling |= (number.signed && !number.negative)
             || (number.negative && significant == 0)
             || number.integer.is_empty()
@@ -85,6 +104,7 @@ impl Shape {
             self.pointed += 1;
             // `1.0` is how programs write a whole number among others; `1.10` is not.
             self.trailing_zeros |= number.fraction.len() > 1 && number.fraction.last() == Some(&b'0');
+            self.zero_fraction |= number.fraction.len() > 1 && number.fraction.first() == Some(&b'0');
             self.groups &= number.fraction.len() == 3
                 && (1..=3).contains(&number.integer.len())
                 && number.integer.first() != Some(&b'0');
@@ -92,6 +112,36 @@ impl Shape {
             self.integers += 1;
             self.beyond_i64 |= parse::integer(text.as_bytes()).is_err();
         }
+    }
+}
+
+impl Shape {
+    fn add_exponent(&mut self, text: &str, number: &Number<'_>) {
+        self.scientific += 1;
+        let bytes = text.as_bytes();
+        let at = bytes.iter().position(|byte| matches!(byte, b'e' | b'E')).unwrap_or(0);
+        let letter = bytes.get(at).copied().unwrap_or(b'e');
+        let power = bytes.get(at + 1..).unwrap_or_default();
+        let width = power.iter().filter(|byte| byte.is_ascii_digit()).count();
+        let plain = number.integer.len() == 1 && (number.negative || !number.signed);
+        let form = (number.fraction.len(), letter, width);
+        self.mixed_exponents |= !plain || self.exponent_form.is_some_and(|known| known != form);
+        self.exponent_form = Some(form);
+        let shown = letter == b'E' && power.starts_with(b"+") && width == 2;
+        self.rounded += usize::from(shown && number.fraction.len() <= 5 && number.exponent >= 9);
+    }
+
+    /// Every number would be written back from a double as it is.
+    fn is_exact_double(&self) -> bool {
+        let plain = self.numbers - self.scientific;
+        let uniform = self.scale == self.least_scale;
+        self.digits <= EXACT_DIGITS
+            && !self.odd_spelling
+            && if self.scientific == 0 {
+                uniform || !self.trailing_zeros
+            } else {
+                plain == 0 && !self.mixed_exponents
+            }
     }
 }
 
@@ -103,7 +153,7 @@ pub(super) fn recognise<'a>(column: &Column<'a>, findings: &mut Findings) {
     let shape = Shape::of(column);
     let numbers = shape.numbers + shape.special;
     if numbers == 0 || (numbers as f64) < 0.9 * column.values.len() as f64 {
-        separated(column, findings);
+        separated::recognise(column, findings);
         return;
     }
     if shape.leading_zeros > 0 {
@@ -116,20 +166,52 @@ pub(super) fn recognise<'a>(column: &Column<'a>, findings: &mut Findings) {
         );
         return;
     }
+    if shape.dialled && !shape.negative {
+        findings.note("W_CODE", "a plus before many digits: telephone numbers, which stay text");
+        return;
+    }
+    // A few distinct ones for many rows: the digits that told them apart are gone.
+    let few = column.values.len() * 4 <= column.rows || column.values.len() < 8;
+    if shape.rounded > 0 && shape.rounded == shape.scientific && few {
+        findings.note(
+            "W_DAMAGED",
+            "numbers like 2.01E+11: a spreadsheet has shortened long numbers, which are lost; they stay text",
+        );
+        return;
+    }
+    extremes(column, findings);
     if shape.pointed == 0 && shape.scientific == 0 && shape.special == 0 {
         integers(column, &shape, findings);
         return;
-    }
-    if shape.integers > 0 && shape.special == 0 {
-        // A few decimals among many integers: offered, but never better than the decimal.
-        integers(column, &shape, findings);
     }
     decimals(column, &shape, findings);
     doubles(column, &shape, findings);
 }
 
+/// Numbers that often stand for none. They are kept; who knows better overrides.
+fn extremes(column: &Column<'_>, findings: &mut Findings) {
+    const SENTINELS: [&str; 8] = ["-1", "-9", "-99", "-999", "-9999", "999", "9999", "99999"];
+    if column.values.len() < 8 {
+        return;
+    }
+    let value = |text: &str| parse::float(text.as_bytes()).ok();
+    for sentinel in column.values.iter().filter(|value| SENTINELS.contains(&value.text)) {
+        let Some(number) = value(sentinel.text) else { continue };
+        let others =
+            || column.values.iter().filter(|v| v.text != sentinel.text).filter_map(|v| value(v.text));
+        let extreme = others().all(|other| other < number) || others().all(|other| other > number);
+        if extreme && sentinel.rows * 20 > column.rows {
+            let text = format!(
+                "{} of {} values are {}, which may stand for none",
+                sentinel.rows, column.rows, sentinel.text
+            );
+            findings.note("W_SENTINEL", text);
+        }
+    }
+}
+
 /// Key-like digits: the name says so, or every value has a check digit.
-fn identifier(column: &Column<'_>) -> bool {
+pub(super) fn identifier(column: &Column<'_>) -> bool {
     column.hints.identifier && !column.hints.amount
 }
 
@@ -156,12 +238,18 @@ fn integers<'a>(column: &Column<'a>, shape: &Shape, findings: &mut Findings) {
     });
     let key = identifier(column);
     let fixed = shape.length.is_some_and(|length| length >= 9);
-    let dates = shape.length == Some(8) && column.all(super::dates::is_compact_date);
+    let dates = shape.length == Some(8) && column.all(super::encoded::is_compact_date);
+    let times = super::encoded::reads_as_time(column, dates);
     let what = if shape.beyond_i64 {
         format!("integers of up to {} digits", shape.integer_digits)
     } else {
-        "integers".to_owned()
+        // A year is a number here; BigQuery has no type for it.
+        let years = shape.length == Some(4) && column.all(is_year);
+        if years { "integers from 1800 to 2100, perhaps years" } else { "integers" }.to_owned()
     };
+    if column.hints.date && column.all(is_excel_day) {
+        findings.note("W_UNIT", "integers that a spreadsheet may mean as days since 1900");
+    }
     let draft = Draft::new(bigquery_type, recipe, tally, what)
         .times(column.values.len() < 8, 0.95)
         .times(key && fixed, 0.50)
@@ -170,8 +258,19 @@ fn integers<'a>(column: &Column<'a>, shape: &Shape, findings: &mut Findings) {
         .cap(key, 0.80)
         .cap(shape.odd_spelling, 0.85)
         .warn(key, "W_CODE", "the name says that these are keys or codes, which may get leading zeros later")
+        // Both readings fit, and the name speaks for the other one.
+        .cap(times, 0.75)
+        .ambiguous(dates || times, Ambiguity::NumberOrTime)
         .warn(dates, "W_AMBIG", "the values read as dates too: override with DATE and the format %Y%m%d");
     findings.offer(column.candidate(draft));
+}
+
+fn is_year(text: &str) -> bool {
+    text.len() == 4 && matches!(text.parse(), Ok(1800..=2100))
+}
+
+fn is_excel_day(text: &str) -> bool {
+    text.len() == 5 && matches!(text.parse(), Ok(20_000..=60_000))
 }
 
 fn has_nan(column: &Column<'_>) -> bool {
@@ -200,14 +299,16 @@ fn decimals<'a>(column: &Column<'a>, shape: &Shape, findings: &mut Findings) {
     };
     let uniform = shape.scale == shape.least_scale;
     let respelt = shape.trailing_zeros && !uniform;
-    if respelt
-        && !column.hints.amount
-        && let Some((one, other)) = two_spellings(column)
-    {
-        findings.note("W_CODE", format!(
-            "`{one}` and `{other}` are the same number spelt twice, so the values may be versions and stay text"
-        ));
-        return;
+    if respelt && !column.hints.amount {
+        let twice = is_spelt_twice(column);
+        // `3.9` beside `3.10`, and no `3.05` anywhere: what follows the point is counted.
+        if twice || !shape.zero_fraction {
+            let seen = if twice { "the same number is spelt twice" } else { "`1.9` goes on as `1.10`" };
+            let text =
+                format!("{seen} (with and without zeros at the end): perhaps versions, which stay text");
+            findings.note("W_CODE", text);
+            return;
+        }
     }
     let tally = column.tally(|text| parse::decimal256(text.as_bytes(), precision, scale).is_ok());
     let key = identifier(column);
@@ -224,6 +325,7 @@ fn decimals<'a>(column: &Column<'a>, shape: &Shape, findings: &mut Findings) {
     .cap(key, 0.80)
     .cap(shape.odd_spelling || respelt || shape.scientific > 0, 0.85)
     .cap(shape.groups, 0.60)
+    .ambiguous(shape.groups, Ambiguity::Grouping)
     .warn(
         shape.groups,
         "W_AMBIG",
@@ -250,50 +352,41 @@ fn doubles<'a>(column: &Column<'a>, shape: &Shape, findings: &mut Findings) {
         "numbers with exponents, NaN or infinities",
     )
     .times(column.values.len() < 8, 0.95)
-    .cap(true, 0.85)
+    .cap(!shape.is_exact_double(), 0.85)
     .cap(identifier(column), 0.80);
-    draft.takes_tokens = column.rejected_tokens().all(|token| token.text.eq_ignore_ascii_case("nan"));
+    draft.takes_tokens = column.spelt_tokens().all(|token| token.text.eq_ignore_ascii_case("nan"));
     findings.offer(column.candidate(draft));
 }
 
-/// Two values that are one number but for zeros at the end.
-fn two_spellings<'a>(column: &Column<'a>) -> Option<(&'a str, &'a str)> {
+/// Whether two values are one number but for zeros at the end.
+fn is_spelt_twice(column: &Column<'_>) -> bool {
     let mut seen = HashSet::new();
-    let mut twice: Option<(&str, &str)> = None;
-    let plain = |text: &'a str| text.trim_end_matches('0').trim_end_matches('.');
-    for value in column.values.iter().filter(|value| value.text.contains('.')) {
-        seen.insert(plain(value.text));
-    }
-    if seen.len() == column.values.iter().filter(|value| value.text.contains('.')).count() {
-        return None;
-    }
-    // The smallest pair, so that the answer does not depend on the order of rows.
-    let mut texts: Vec<&str> =
-        column.values.iter().map(|value| value.text).filter(|text| text.contains('.')).collect();
-    texts.sort_unstable_by_key(|text| (plain(text), text.len()));
-    for pair in texts.windows(2) {
-        if let [one, other] = pair
-            && plain(one) == plain(other)
-        {
-            twice = Some((one, other));
-            break;
-        }
-    }
-    twice
+    let pointed = column.values.iter().map(|value| value.text).filter(|text| text.contains('.'));
+    let mut plain = pointed.map(|text| text.trim_end_matches('0').trim_end_matches('.'));
+    !plain.all(|text| seen.insert(text))
 }
 
-/// Whether nearly all values of one length end in a check digit (Luhn or GTIN), which one in ten would by
-/// chance.
+/// Whether nearly all values of one length end in a check digit (Luhn, GTIN or ISBN), which one in ten would
+/// by chance.
 fn has_check_digits(column: &Column<'_>, shape: &Shape) -> bool {
-    let Some(12..=19) = shape.length else { return false };
+    let Some(8..=19) = shape.length else { return false };
     if column.values.len() < 8 {
         return false;
     }
-    let share = |passes: fn(&[u8]) -> bool| {
-        let good = column.values.iter().filter(|value| passes(value.text.as_bytes())).count();
-        good as f64 > 0.95 * column.values.len() as f64
-    };
-    share(luhn) || share(gtin)
+    let allowed = column.values.len() / 20;
+    [luhn, gtin, isbn].iter().any(|passes| {
+        // Ends at the first value too many.
+        column.values.iter().filter(|value| !passes(value.text.as_bytes())).nth(allowed).is_none()
+    })
+}
+
+fn isbn(digits: &[u8]) -> bool {
+    let sum: u32 = digits
+        .iter()
+        .zip((1..=10).rev())
+        .map(|(byte, weight)| u32::from(byte.wrapping_sub(b'0')) * weight)
+        .sum();
+    digits.len() == 10 && digits.iter().all(u8::is_ascii_digit) && sum.is_multiple_of(11)
 }
 
 fn luhn(digits: &[u8]) -> bool {
@@ -316,74 +409,5 @@ fn gtin(digits: &[u8]) -> bool {
         .enumerate()
         .map(|(i, byte)| u32::from(byte.wrapping_sub(b'0')) * if i % 2 == 0 { 1 } else { 3 })
         .sum();
-    matches!(digits.len(), 12..=14) && digits.iter().all(u8::is_ascii_digit) && sum.is_multiple_of(10)
-}
-
-/// Numbers with separators. Commas between thousands are offered where no other reading fits; other forms
-/// only get a note, because a comma may be the decimal point.
-fn separated(column: &Column<'_>, findings: &mut Findings) {
-    let mut grouped = 0;
-    let fits = |text: &str| scan_number(text.as_bytes()).is_some();
-    for value in &column.values {
-        if has_groups(value.text) {
-            grouped += 1;
-        } else if !fits(value.text) {
-            return;
-        }
-    }
-    if grouped == 0 {
-        return;
-    }
-    let reads = |format: &str| {
-        Separators::new(format).is_some_and(|separators| column.all(|text| separators.plain(text).is_some()))
-    };
-    let format = [",.", "'."].into_iter().find(|format| reads(format));
-    match format.filter(|_| !reads(",") && !reads(".,")) {
-        Some(format) => findings.offer(thousands(column, format)),
-        None => findings.note(
-            "W_LOCALE",
-            "numbers with separators of thousands or a decimal comma stay text; override with NUMERIC and the \
-             separators as format, for example `.,` for 1.234,5",
-        ),
-    }
-}
-
-/// Never better than medium: written back, the value would have another form.
-fn thousands(column: &Column<'_>, format: &str) -> Option<Candidate> {
-    let separators = Separators::new(format)?;
-    let plain = |text: &str| separators.plain(text);
-    let part = |text: &str, index: usize| {
-        let digits = plain(text).unwrap_or_default();
-        digits.trim_start_matches(['-', '+']).split('.').nth(index).map_or(0, str::len)
-    };
-    let integer_digits = column.values.iter().map(|value| part(value.text, 0)).max().unwrap_or(0);
-    let scale = column.values.iter().map(|value| part(value.text, 1)).max().unwrap_or(0);
-    let bigquery_type = match (integer_digits, scale) {
-        (..=27, ..=9) => BigQueryType::Numeric(None),
-        (..=36, ..=38) => BigQueryType::BigNumeric(None),
-        _ => return None,
-    };
-    let recipe = Recipe::ParseGrouped { format: format.to_owned() };
-    let tally = column.tally(|text| plain(text).is_some());
-    let draft = Draft::new(bigquery_type, recipe, tally, format!("numbers with separators like {format}"))
-        .times(true, 0.85)
-        .times(column.values.len() < 8, 0.95)
-        .cap(true, 0.85)
-        .cap(identifier(column), 0.60)
-        .warn(true, "W_LOCALE", "separators of thousands are taken out");
-    column.candidate(draft)
-}
-
-/// Digits with `,`, `.`, `'` or blanks between groups, and perhaps another separator before a fraction.
-fn has_groups(text: &str) -> bool {
-    let text = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let mut groups = text.split([',', '.', '\'', ' ', '\u{a0}', '\u{202f}']);
-    let first = groups.next().unwrap_or_default();
-    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    let rest: Vec<&str> = groups.collect();
-    is_digits(first)
-        && !rest.is_empty()
-        && rest.iter().all(|part| is_digits(part))
-        && (text.contains(',') || first.len() <= 3)
-        && rest.iter().rev().skip(1).all(|part| part.len() <= 3)
+    matches!(digits.len(), 8 | 12..=14) && digits.iter().all(u8::is_ascii_digit) && sum.is_multiple_of(10)
 }

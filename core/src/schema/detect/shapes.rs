@@ -58,6 +58,8 @@ pub(super) struct Spelling {
 pub(super) struct DateShape {
     pub(super) forms: [Option<DateForm>; 2],
     pub(super) spelling: Spelling,
+    /// `01-02-03`: the year may as well come first.
+    pub(super) reversible: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -94,7 +96,8 @@ pub(super) fn date(text: &str) -> Option<DateShape> {
         }
     }
     let forms = forms([first, second, third], separators)?;
-    Some(DateShape { forms, spelling })
+    let reversible = one == "-" && matches!(third, Field::Number(1..=31, 2));
+    Some(DateShape { forms, spelling, reversible })
 }
 
 fn forms(fields: [Field; 3], separators: [&'static str; 2]) -> Option<[Option<DateForm>; 2]> {
@@ -145,10 +148,11 @@ fn field(text: &str) -> Option<(Field, &str)> {
     let (name, rest) = text.split_at(letters);
     let may = month(name)?.eq_ignore_ascii_case("may");
     let lower = name.bytes().skip(1).all(|byte| byte.is_ascii_lowercase());
+    let sept = name.eq_ignore_ascii_case("sept");
     let spelling = Spelling {
-        full_name: letters > 3,
-        short_name: letters == 3 && !may,
-        odd_case: !lower || !name.starts_with(|first: char| first.is_ascii_uppercase()),
+        full_name: letters > 3 && !sept,
+        short_name: (letters == 3 && !may) || sept,
+        odd_case: sept || !lower || !name.starts_with(|first: char| first.is_ascii_uppercase()),
         ..Spelling::default()
     };
     Some((Field::Month(spelling), rest))
@@ -173,6 +177,7 @@ fn month(name: &str) -> Option<&'static str> {
     MONTHS.into_iter().find(|month| {
         month.eq_ignore_ascii_case(name)
             || month.get(..3).is_some_and(|short| short.eq_ignore_ascii_case(name))
+            || (name.eq_ignore_ascii_case("sept") && *month == "september")
     })
 }
 
@@ -191,7 +196,11 @@ pub(super) struct ClockShape {
     pub(super) fraction: usize,
     /// The fraction ends in 0.
     pub(super) trailing_zero: bool,
+    /// The fraction begins with a comma.
+    pub(super) comma: bool,
     pub(super) meridiem: bool,
+    /// No blank before AM or PM.
+    pub(super) tight: bool,
     pub(super) offset: Option<Offset>,
 }
 
@@ -218,7 +227,8 @@ pub(super) fn clock(text: &str) -> Option<ClockShape> {
     if let Some(after) = rest.strip_prefix(':') {
         (_, rest) = digits(after, 2, 2)?;
         shape.seconds = true;
-        if let Some(after) = rest.strip_prefix('.') {
+        if let Some(after) = rest.strip_prefix(['.', ',']) {
+            shape.comma = rest.starts_with(',');
             let (fraction, after) = digits(after, 1, 12)?;
             shape.fraction = fraction.len();
             shape.trailing_zero = fraction.ends_with('0');
@@ -228,6 +238,7 @@ pub(super) fn clock(text: &str) -> Option<ClockShape> {
     let tail = rest.trim_start();
     if ["am", "pm", "a.m.", "p.m."].iter().any(|word| tail.eq_ignore_ascii_case(word)) {
         shape.meridiem = true;
+        shape.tight = tail.len() == rest.len();
         return Some(shape);
     }
     if !rest.is_empty() {

@@ -1,14 +1,32 @@
-//! Booleans, JSON and UUIDs.
+//! Booleans and JSON.
 
 use super::Findings;
 use super::column::{Column, Draft};
 use crate::schema::bigquery::BigQueryType;
 use crate::schema::cast::parse::{self, Misfit};
+use crate::schema::mapping::Ambiguity;
 use crate::schema::recipe::Recipe;
 
 /// Pairs of words for true and false.
-const PAIRS: [(&str, &str); 6] =
-    [("true", "false"), ("t", "f"), ("yes", "no"), ("y", "n"), ("on", "off"), ("1", "0")];
+const PAIRS: [(&str, &str); 13] = [
+    ("true", "false"),
+    ("t", "f"),
+    ("yes", "no"),
+    ("y", "n"),
+    ("on", "off"),
+    ("1", "0"),
+    ("ja", "nein"),
+    ("oui", "non"),
+    ("si", "no"),
+    ("s\u{ed}", "no"),
+    ("sim", "n\u{e3}o"),
+    ("sim", "nao"),
+    ("ja", "nej"),
+];
+
+/// How many of them are English or digits; the others are offered only, because words of another language may
+/// mean something else.
+const ENGLISH: usize = 6;
 
 /// Spellings (`Yes`, `YES`, `yes`, ...) that a boolean column can have at most.
 const MAX_SPELLINGS: usize = 16;
@@ -17,14 +35,18 @@ pub(super) fn booleans(column: &Column<'_>, findings: &mut Findings) {
     if column.values.len() > MAX_SPELLINGS {
         return;
     }
-    for (yes, no) in PAIRS {
+    for (place, (yes, no)) in PAIRS.into_iter().enumerate() {
+        let is = |text: &str, word: &str| {
+            text.eq_ignore_ascii_case(word) || (!word.is_ascii() && text.to_lowercase() == word)
+        };
         // A third value, however rare, means that this is no boolean.
-        if !column.all(|text| text.eq_ignore_ascii_case(yes) || text.eq_ignore_ascii_case(no)) {
+        if !column.all(|text| is(text, yes) || is(text, no)) {
             continue;
         }
+        let foreign = place >= ENGLISH;
         let spelt = |word: &str| {
             let mut found: Vec<&str> =
-                column.values.iter().map(|v| v.text).filter(|text| text.eq_ignore_ascii_case(word)).collect();
+                column.values.iter().map(|v| v.text).filter(|text| is(text, word)).collect();
             found.sort_unstable();
             found
         };
@@ -39,6 +61,11 @@ pub(super) fn booleans(column: &Column<'_>, findings: &mut Findings) {
             .times(digits && !column.hints.boolean, 0.55)
             .times(yes.len() == 1 && !digits, 0.97)
             .cap(trues.is_empty() || falses.is_empty(), 0.65)
+            .ambiguous(trues.is_empty() || falses.is_empty(), Ambiguity::OnePolarity)
+            .cap(foreign, 0.85)
+            // Slovenia and Norway.
+            .cap(foreign && column.all(|text| text == "SI" || text == "NO"), 0.65)
+            .ambiguous(digits, Ambiguity::NumberOrBoolean)
             .cap(trues.len() > 1 || falses.len() > 1, 0.85)
             .bonus(column.hints.boolean)
             .warn(digits, "W_BOOL_ASSUMED", "0 and 1 may be numbers");
@@ -68,30 +95,16 @@ pub(super) fn json(column: &Column<'_>, findings: &mut Findings) {
     }
     // `1.5` and `[294]` are both JSON, but a column of numbers with remarks is no column of documents.
     let documents = column.values.iter().filter(|value| document(value.text)).count();
-    let draft = Draft::new(BigQueryType::Json, Recipe::ParseJson, column.tally(|_| true), "JSON documents")
-        .cap(documents * 100 < column.values.len() * 95, 0.60)
-        .times(column.values.len() < 8, 0.95)
-        .warn(
-            true,
-            "W_JSON_ORDER",
-            "JSON keeps neither blanks nor the order of keys, and the first of equal keys",
-        );
+    let mut draft =
+        Draft::new(BigQueryType::Json, Recipe::ParseJson, column.tally(|_| true), "JSON documents")
+            .cap(documents * 100 < column.values.len() * 95, 0.60)
+            .times(column.values.len() < 8, 0.95)
+            .warn(
+                true,
+                "W_JSON_ORDER",
+                "JSON keeps neither blanks nor the order of keys, and the first of equal keys",
+            );
+    // `null` is a document too.
+    draft.takes_tokens = column.spelt_tokens().all(|token| token.text == "null");
     findings.offer(column.candidate(draft));
-}
-
-pub(super) fn uuids(column: &Column<'_>, findings: &mut Findings) {
-    if column.all(is_uuid) {
-        findings.note("W_CODE", "UUIDs, for which BigQuery has no type; they stay text");
-    }
-}
-
-fn is_uuid(text: &str) -> bool {
-    let text = text.strip_prefix("urn:uuid:").unwrap_or(text);
-    let text = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or(text);
-    let bytes = text.as_bytes();
-    bytes.len() == 36
-        && bytes.iter().enumerate().all(|(i, byte)| match i {
-            8 | 13 | 18 | 23 => *byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        })
 }

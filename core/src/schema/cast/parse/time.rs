@@ -458,10 +458,12 @@ impl Scan<'_> {
 
     fn month_name(&mut self) -> Option<u32> {
         let found = MONTHS.iter().zip(1..).find(|(name, _)| self.word(name));
-        let found = found.or_else(|| MONTHS.iter().zip(1..).find(|(name, _)| self.word(&name[..3])));
-        // `Sept` is no abbreviation here, and `Junk` no month.
+        let found = found.map(|(_, number)| number).or_else(|| self.word("sept").then_some(9));
+        let mut short = || MONTHS.iter().zip(1..).find(|(name, _)| self.word(&name[..3]));
+        let found = found.or_else(|| short().map(|(_, number)| number));
+        // `Junk` is no month.
         (!self.rest.first().is_some_and(u8::is_ascii_alphabetic)).then_some(())?;
-        found.map(|(_, number)| number)
+        found
     }
 
     fn step(&mut self, step: Step, tight: bool, parts: &mut Parts) -> Option<()> {
