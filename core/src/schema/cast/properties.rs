@@ -136,7 +136,7 @@ fn round_to(exact: &Exact, count: usize) -> Exact {
     }
     let digits = String::from_utf8(kept).unwrap();
     let sign = if exact.negative { "-" } else { "" };
-    Exact::new(&format!("{sign}{digits}"), exact.power + count(rest.len()))
+    Exact::new(&format!("{sign}{digits}"), exact.power + self::count(rest.len()))
 }
 
 fn decimal_type() -> impl Strategy<Value = BigQueryType> {
