@@ -286,6 +286,10 @@ export interface ColumnOverride {
   name?: string;
   /** Description at the destination. */
   description?: string;
+  /** What happens to values that do not fit. Default: that of the mapping. */
+  on_reject?: RejectPolicy;
+  /** What happens to values with more digits than the type keeps. Default: that of the mapping. */
+  on_round?: "refuse" | "round";
   /** Leave the column out. */
   drop?: boolean;
 }
@@ -343,6 +347,10 @@ export interface ColumnMapping {
   description: string | null;
   /** The type was set by an override. */
   overridden: boolean;
+  /** What happens to values that do not fit, where the job or an override says it. */
+  on_reject?: RejectPolicy;
+  /** What happens to values with more digits than the type keeps; `refuse` where it is missing. */
+  on_round?: "refuse" | "round";
 }
 
 /** What fills a column that the source does not have. */
@@ -545,7 +553,14 @@ export interface JobDocument {
   mapping?: {
     overrides?: Record<string, ColumnOverride>;
     on_schema_change?: "evolve" | "freeze";
-    on_reject?: "fail" | "null";
+    /** What happens to values that do not fit. Default: `fail`. Columns of key and cursor always `fail`. */
+    on_reject?: RejectPolicy;
+    /** What happens to values with more digits than their type keeps. Default: `refuse`. */
+    on_round?: "refuse" | "round";
+    /** Most rows that may have a value that does not fit: a number, or a share such as `0.5%`. Default: any. */
+    max_rejects?: number | string;
+    /** The table for values under `quarantine`. Default: the target's name with `_quarantine` behind it. */
+    quarantine_table?: string;
     detect_types?: boolean;
     /** Columns that the source does not have, by their name at the destination. */
     add?: Record<string, AddedColumn>;
@@ -595,6 +610,44 @@ export interface Progress {
   seconds: number;
 }
 
+/**
+ * What happens to a value that does not fit the type of its column: it ends the load (`fail`), becomes NULL and is
+ * counted (`null`), becomes NULL and goes with key, column and reason into a table beside the target
+ * (`quarantine`), or the column is a STRING that takes every value as the text that the source gives (`text`).
+ */
+export type RejectPolicy = "fail" | "null" | "quarantine" | "text";
+
+/** What became of the values of one column. The counts add up to the rows. */
+export interface ColumnLedger {
+  /** Its name at the source. */
+  column: string;
+  /** Its name at the destination. */
+  target: string;
+  bigquery_type: string;
+  /** NULL at the source, NULL at the destination. */
+  null: number;
+  /** The same value of the same kind. */
+  exact: number;
+  /** The same value as another kind of type, for example a text read as a date. */
+  converted: number;
+  /** Changed to a value near by, which only `on_round` allows. */
+  rounded: number;
+  /** Text that stands for no value in a column of another type: empty, or a null token. NULL. */
+  blank: number;
+  /** Did not fit and became NULL. */
+  nulled: number;
+  /** As `nulled`, and kept in the quarantine table. */
+  quarantined: number;
+  /** Up to three values of each of the last four kinds. */
+  examples: {
+    change: "rounded" | "blank" | "nulled" | "quarantined";
+    value: string;
+    /** The key columns, or the cursor, as a JSON object. */
+    row_key: string | null;
+    reason: string | null;
+  }[];
+}
+
 /** What happened in one run of one job. */
 export interface RunReport {
   job: string;
@@ -619,9 +672,20 @@ export interface RunReport {
     updated: number;
     superseded: number;
     rewritten: number;
+    /** Written rows of which a value did not fit and is NULL. */
+    incomplete: number;
   };
-  /** Values that did not fit and became NULL, by column. */
-  rejects: { column: string; rejected: number; examples: Json[] }[];
+  /**
+   * Whether the run succeeded and every value at the destination is the one at the source: nothing was rounded,
+   * nothing became NULL.
+   */
+  lossless: boolean;
+  /** Values that did not fit and became NULL, by column, for the columns that have any. */
+  rejects: { column: string; rejected: number; examples: string[] }[];
+  /** What became of every value, by column. Of a run that failed: of those that it had cast until then. */
+  ledger: ColumnLedger[];
+  /** What the quarantine got, if anything. It has it even if the run failed after that. */
+  quarantine: { table: string; rows: number } | null;
   /** What the rows hold, as the job's `profile` asks. */
   profile: TableProfile | null;
   bytes_read: number;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use transload::job::JobDocument;
+use transload::runner::RunReportDocument;
 use transload::{Registry, default_registry, document};
 
 /// File name and content of every reference file.
@@ -15,6 +16,9 @@ fn reference(registry: &Registry) -> BTreeMap<String, Value> {
     let mut job = document::schema_of::<JobDocument>().to_value();
     job["title"] = "transload job".into();
     files.insert("job.schema.json".to_owned(), job);
+    let mut report = document::schema_of_output::<RunReportDocument>().to_value();
+    report["title"] = "transload run report".into();
+    files.insert("report.schema.json".to_owned(), report);
     for descriptor in registry.descriptors() {
         files.insert(format!("connection-{}.schema.json", descriptor.kind), connection_schema(&descriptor));
     }

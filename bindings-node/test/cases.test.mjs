@@ -52,7 +52,7 @@ function checkError(error, wanted) {
 }
 
 async function run(runner, document, expect) {
-  known(expect, "status", "committed", "rows", "warnings", "error");
+  known(expect, "status", "committed", "rows", "lossless", "ledger", "warnings", "error");
   const job = await outcome(() => new EtlJob(document));
   if (job.error) {
     assert.equal("refused", expect.status ?? "succeeded", job.error.text);
@@ -64,6 +64,11 @@ async function run(runner, document, expect) {
   checkError(ran.error, expect.error);
   if ("committed" in expect) assert.equal(report.committed, expect.committed);
   for (const [count, value] of Object.entries(expect.rows ?? {})) assert.equal(report.rows[count], value, count);
+  if ("lossless" in expect) assert.equal(report.lossless, expect.lossless);
+  for (const [column, counts] of Object.entries(expect.ledger ?? {})) {
+    const found = report.ledger.find((one) => one.column === column);
+    for (const [count, value] of Object.entries(counts)) assert.equal(found?.[count], value, `${column}.${count}`);
+  }
   const codes = report.warnings.map((warning) => warning.code);
   for (const code of expect.warnings ?? []) assert.ok(codes.includes(code), `${code} is not among ${codes}`);
 }

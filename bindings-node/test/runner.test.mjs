@@ -141,6 +141,18 @@ test("values that do not fit fail the run, or become NULL and are counted", asyn
     [["amount", 1]],
   );
   assert.equal(report.rows.written, 100);
+
+  const load = { strategy: "merge", key: ["id"] };
+  const destination = { ...document.destination, table: "kept" };
+  const kept = await runner.run({ ...document, load, destination, mapping: { ...mapping, on_reject: "quarantine" } });
+  assert.deepEqual(kept.quarantine, { table: `${destination.dataset}.kept_quarantine`, rows: 1 });
+  assert.deepEqual([kept.rows.incomplete, kept.lossless], [1, false]);
+  const amounts = kept.ledger.find((column) => column.column === "amount");
+  assert.deepEqual([amounts.converted, amounts.quarantined], [99, 1]);
+  const reason = "is not an integer";
+  assert.deepEqual(amounts.examples, [{ change: "quarantined", value: "n/a?", row_key: '{"id":42}', reason }]);
+  const bytes = await lake.read("kept_quarantine", { schema: destination.dataset, columns: ["value"] }).toBuffer();
+  assert.deepEqual(tableFromIPC(bytes).toArray().map((row) => row.value), ["n/a?"]);
 });
 
 test("a report says what the columns hold", async () => {

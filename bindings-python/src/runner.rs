@@ -279,6 +279,21 @@ impl PyRunReport {
     }
 
     #[getter]
+    fn ledger<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.field(py, "ledger")
+    }
+
+    #[getter]
+    fn lossless(&self) -> bool {
+        self.0.lossless
+    }
+
+    #[getter]
+    fn quarantine<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.field(py, "quarantine")
+    }
+
+    #[getter]
     fn profile<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.field(py, "profile")
     }

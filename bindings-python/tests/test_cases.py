@@ -58,7 +58,7 @@ def check_error(error: dict[str, Any] | None, wanted: dict[str, Any] | None) -> 
 
 
 def run(runner: Runner, document: dict[str, Any], expect: dict[str, Any]) -> None:
-    known(expect, "status", "committed", "rows", "warnings", "error")
+    known(expect, "status", "committed", "rows", "lossless", "ledger", "warnings", "error")
     wanted = expect.get("status", "succeeded")
     try:
         job = EtlJob(document)
@@ -77,6 +77,10 @@ def run(runner: Runner, document: dict[str, Any], expect: dict[str, Any]) -> Non
     if "committed" in expect:
         assert report["committed"] == expect["committed"]
     assert expect.get("rows", {}).items() <= report["rows"].items(), report["rows"]
+    assert report["lossless"] == expect.get("lossless", report["lossless"])
+    ledger = {column["column"]: column for column in report["ledger"]}
+    for column, counts in expect.get("ledger", {}).items():
+        assert counts.items() <= ledger[column].items(), ledger[column]
     codes = {warning["code"] for warning in report["warnings"]}
     assert codes >= set(expect.get("warnings", []))
 

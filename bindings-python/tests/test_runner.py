@@ -63,6 +63,25 @@ def test_the_report(shop, lake):
     assert "\n" not in repr(report)
 
 
+def test_values_that_do_not_fit_go_to_the_quarantine(shop, lake):
+    shop.put("public.orders", pa.table({"id": [1, 2, 3], "name": ["7", "x", "8"]}))
+    mapping = {"overrides": {"name": {"type": "INT64"}}, "on_reject": "quarantine"}
+    report = Runner([shop, lake]).run(job(load={"strategy": "merge", "key": ["id"]}, mapping=mapping))
+    assert report.rows["incomplete"] == 1 and not report.lossless
+    assert report.quarantine == {"table": "raw.orders_quarantine", "rows": 1}
+    ids, names = report.ledger
+    assert (ids["exact"], names["converted"], names["quarantined"]) == (3, 2, 1)
+    example = {"change": "quarantined", "value": "x", "row_key": '{"id":2}', "reason": "is not an integer"}
+    assert names["examples"] == [example]
+    kept = pl.read_parquet(parquet(lake, "orders_quarantine"), hive_partitioning=False)
+    columns = ["_load_id", "row_key", "column_name", "value", "reason"]
+    assert kept.select(columns).rows() == [(report.load_id, '{"id":2}', "name", "x", "form")]
+    texts = {"connection": "lake", "dataset": "raw", "table": "texts"}
+    as_text = {"overrides": {"name": {"on_reject": "text"}}}
+    clean = Runner([shop, lake]).run(job(mapping=as_text, destination=texts))
+    assert clean.lossless and clean.quarantine is None
+
+
 def test_propose_and_prepare(shop, lake):
     runner = Runner([shop, lake])
     document = job(mapping={"overrides": {"total": {"type": "NUMERIC"}}})

@@ -16,6 +16,12 @@ pub fn schema_of<T: JsonSchema>() -> Schema {
     SchemaGenerator::new(SchemaSettings::draft2020_12()).into_root_schema_for::<T>()
 }
 
+/// The JSON Schema of a document type that transload writes: what is always there is required.
+#[must_use]
+pub fn schema_of_output<T: JsonSchema>() -> Schema {
+    SchemaGenerator::new(SchemaSettings::draft2020_12().for_serialize()).into_root_schema_for::<T>()
+}
+
 /// Reads `value` as `T`; `what` names the document in errors ("job document").
 ///
 /// Texts are accepted for integers and booleans, because options of a URL are always text.

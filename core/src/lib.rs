@@ -23,7 +23,7 @@ mod secret;
 pub use batch::BatchStream;
 pub use connection::Connection;
 pub use connector::{ConnectionStatus, Registry, TestStatus};
-pub use error::{Error, ErrorKind, Result, ResultExt};
+pub use error::{Error, ErrorDocument, ErrorKind, Result, ResultExt};
 pub use job::{EtlJob, EtlJobBuilder, JobDocument, LoadStrategy, Schedule};
 pub use read::{TableStream, read_table};
 pub use runner::{CancelHandle, Phase, Progress, RunReport, RunStatus, Runner, RunnerOptions};

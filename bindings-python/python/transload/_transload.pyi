@@ -497,12 +497,29 @@ class RunReport:
     @property
     def rows(self) -> dict[str, int]:
         """Row counts: `read`, `already_loaded`, `written`, `inserted`, `updated`, `superseded`,
-        `rewritten`.
+        `rewritten`, `incomplete` (written rows of which a value did not fit and is NULL).
         """
 
     @property
     def rejects(self) -> list[dict[str, Any]]:
         """Values that did not fit and became NULL: `column`, `rejected`, `examples`."""
+
+    @property
+    def ledger(self) -> list[dict[str, Any]]:
+        """What became of every value, by column: `column`, `target`, `bigquery_type`, the counts `null`,
+        `exact`, `converted`, `rounded`, `blank`, `nulled` and `quarantined`, and `examples` of the last
+        four (`change`, `value`, `row_key`, `reason`).
+        """
+
+    @property
+    def lossless(self) -> bool:
+        """Whether the run succeeded and every value at the destination is the one at the source:
+        nothing was rounded, nothing became NULL.
+        """
+
+    @property
+    def quarantine(self) -> dict[str, Any] | None:
+        """What the quarantine got, if anything: `table`, `rows`."""
 
     @property
     def profile(self) -> dict[str, Any] | None:

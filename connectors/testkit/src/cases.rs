@@ -81,7 +81,7 @@ async fn step(runner: &Runner, step: &Value, at: &Path) -> Done {
 }
 
 async fn run_job(runner: &Runner, document: Value, expect: &Value) -> Done {
-    known(expect, &["status", "committed", "rows", "warnings", "error"])?;
+    known(expect, &["status", "committed", "rows", "lossless", "ledger", "warnings", "error"])?;
     let wanted = expect["status"].as_str().unwrap_or("succeeded");
     let job = match EtlJob::from_json(document) {
         Ok(job) => job,
@@ -100,6 +100,17 @@ async fn run_job(runner: &Runner, document: Value, expect: &Value) -> Done {
     }
     for (count, value) in expect["rows"].as_object().into_iter().flatten() {
         equal(&format!("rows.{count}"), &json["rows"][count], value)?;
+    }
+    if let Some(lossless) = expect.get("lossless") {
+        equal("lossless", &json["lossless"], lossless)?;
+    }
+    for (column, counts) in expect["ledger"].as_object().into_iter().flatten() {
+        let found = list(&json["ledger"]).iter().find(|one| one["column"] == column.as_str());
+        let found =
+            found.ok_or_else(|| Failure::new(format!("no ledger of {column}: {}", json["ledger"])))?;
+        for (count, value) in counts.as_object().into_iter().flatten() {
+            equal(&format!("ledger.{column}.{count}"), &found[count], value)?;
+        }
     }
     let codes: Vec<&Value> = list(&json["warnings"]).iter().map(|warning| &warning["code"]).collect();
     for code in list(&expect["warnings"]) {

@@ -295,6 +295,54 @@ mod tests {
     }
 
     #[test]
+    fn policies_for_values_that_do_not_fit() {
+        let with = |load: Value, mapping: Value| {
+            EtlJob::from_json(json!({
+                "name": "j",
+                "source": {"connection": "a", "schema": "public", "table": "orders"},
+                "destination": {"connection": "b", "dataset": "raw", "table": "orders"},
+                "load": load,
+                "mapping": mapping,
+            }))
+        };
+        let replace = || json!({"strategy": "replace"});
+        let plain = with(replace(), json!({"on_reject": "quarantine", "max_rejects": 100})).unwrap();
+        assert_eq!(plain.quarantine_target().to_string(), "raw.orders_quarantine");
+        assert_eq!(plain.max_rejects(), Some(MaxRejects::Rows(100)));
+        assert_eq!(EtlJob::from_json(plain.to_json().unwrap()).unwrap(), plain);
+        let document = json!({
+            "on_round": "round", "max_rejects": " 2.5% ", "quarantine_table": "bad",
+            "overrides": {"a": {"on_reject": "quarantine", "on_round": "refuse"}},
+        });
+        let other = with(replace(), document).unwrap();
+        assert_eq!(other.quarantine_target().to_string(), "raw.bad");
+        assert_eq!(other.max_rejects(), Some(MaxRejects::Share(0.025)));
+        assert_eq!(EtlJob::from_json(other.to_json().unwrap()).unwrap(), other);
+        let merge = || json!({"strategy": "merge", "key": ["id"], "cursor": "at"});
+        for (load, mapping, expected) in [
+            (replace(), json!({"on_reject": "drop"}), "quarantine"),
+            (replace(), json!({"max_rejects": 1}), "`mapping.max_rejects` limits"),
+            (replace(), json!({"on_reject": "text", "max_rejects": 1}), "`mapping.max_rejects` limits"),
+            (replace(), json!({"on_reject": "null", "max_rejects": "1"}), "is no share"),
+            (replace(), json!({"on_reject": "null", "max_rejects": "101%"}), "is no share"),
+            (replace(), json!({"on_reject": "null", "quarantine_table": "q"}), "nothing goes there"),
+            (
+                replace(),
+                json!({"on_reject": "quarantine", "quarantine_table": "Orders"}),
+                "the target itself",
+            ),
+            (replace(), json!({"on_reject": "quarantine", "quarantine_table": " "}), "is empty"),
+            (merge(), json!({"overrides": {"id": {"on_reject": "null"}}}), "cannot become NULL"),
+            (merge(), json!({"overrides": {"at": {"on_reject": "quarantine"}}}), "cannot become NULL"),
+        ] {
+            let error = with(load, mapping.clone()).unwrap_err();
+            assert!(error.to_string().contains(expected), "{mapping}: {error}");
+            assert!(error.hint_text().is_some() || expected == "quarantine", "{error}");
+        }
+        with(merge(), json!({"on_reject": "null", "overrides": {"at": {"on_reject": "text"}}})).unwrap();
+    }
+
+    #[test]
     fn a_changed_cursor_or_key_is_another_job() {
         let a = job(json!({"strategy": "append", "cursor": "at"})).unwrap();
         let b = job(json!({"strategy": "append", "cursor": "id"})).unwrap();

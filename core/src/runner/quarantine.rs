@@ -68,7 +68,6 @@ impl Quarantine {
         destination: &Arc<dyn Destination>,
         job: &EtlJob,
         load_id: &str,
-        loaded_at: Timestamp,
         memory_budget: usize,
     ) -> Result<Self> {
         let source = quarantine_table();
@@ -76,7 +75,7 @@ impl Quarantine {
             |value, text: &str| AddedColumn { value, data_type: None, description: Some(text.to_owned()) };
         let added = AddedColumns::from([
             ("_load_id".to_owned(), added(AddedValue::LoadId, "the load that the value was kept out of")),
-            ("_loaded_at".to_owned(), added(AddedValue::LoadedAt, "when that load began")),
+            ("_loaded_at".to_owned(), added(AddedValue::LoadedAt, "when this attempt at it began")),
         ]);
         let options = MapperOptions { detect_types: false, ..MapperOptions::default() };
         let mapping = SchemaMapper::new(options).with_added(added).map(&source, None)?;
@@ -101,7 +100,8 @@ impl Quarantine {
             destination: Arc::clone(destination),
             target,
             on_schema_change,
-            caster: caster.for_load(load_id, loaded_at),
+            // The time of this attempt, which tells its values from those of an earlier one.
+            caster: caster.for_load(load_id, Timestamp::now()),
             load_id: load_id.to_owned(),
             memory_budget,
             record,

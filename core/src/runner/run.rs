@@ -135,7 +135,7 @@ async fn plan(
         // Most values fit, so the smaller part is enough for the others.
         let part = memory_budget / 8;
         memory_budget -= part;
-        let planned = Quarantine::plan(&destination, job, &load_id, report.started_at, part).await;
+        let planned = Quarantine::plan(&destination, job, &load_id, part).await;
         Some(planned.operation("prepare quarantine")?)
     } else {
         None
@@ -235,6 +235,9 @@ fn with_pin(wanted: &ColumnOverride, pin: Option<&ColumnOverride>, of_job: Rejec
     if let Some(pin) = pin.filter(|_| wanted.data_type.is_none() && wanted.format.is_none() && !text) {
         wanted.data_type.clone_from(&pin.data_type);
         wanted.format.clone_from(&pin.format);
+        if wanted.null_tokens.is_empty() {
+            wanted.null_tokens.clone_from(&pin.null_tokens);
+        }
     }
     wanted
 }

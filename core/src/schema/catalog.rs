@@ -8,8 +8,8 @@ use super::mapping::{Alternative, ColumnMapping, Confidence, Lossless, Warning};
 use super::names::target_names;
 use super::recipe::Recipe;
 use super::systems::meaning;
-use super::table::{ColumnSchema, EXTENSION_KEY, Extension};
-use crate::error::{Error, ErrorKind, Result};
+use super::table::{ColumnSchema, EXTENSION_KEY, Extension, list_item};
+use crate::error::Result;
 
 /// The proposal from the catalog type alone.
 pub(super) fn by_catalog(column: &ColumnSchema, target_name: String) -> Result<ColumnMapping> {
@@ -27,6 +27,7 @@ pub(super) fn by_catalog(column: &ColumnSchema, target_name: String) -> Result<C
         _ if repeated => Some("W_ARRAY_NULL"),
         BigQueryType::Json => Some("W_JSON_NUM"),
         BigQueryType::Geography => Some("W_GEO_PLANAR"),
+        _ if matches!(column.data_type, DataType::Duration(_)) => Some("W_UNIT"),
         _ => None,
     };
     if let Some(code) = implied.filter(|code| !warnings.iter().any(|warning| warning.code == *code)) {
@@ -80,12 +81,7 @@ fn catalog_score(column: &ColumnSchema) -> f64 {
 }
 
 fn element_type(data_type: &DataType) -> &DataType {
-    match data_type {
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            item.data_type()
-        }
-        other => other,
-    }
+    list_item(data_type).map_or(data_type, |item| item.data_type())
 }
 
 /// The name of an Arrow type in mappings. Ours, because the library's own has changed between versions and
@@ -117,6 +113,13 @@ pub(super) fn arrow_name(data_type: &DataType) -> String {
         DataType::LargeList(item) => format!("LargeList<{}>", arrow_name(item.data_type())),
         DataType::FixedSizeList(item, size) => {
             format!("FixedSizeList<{},{size}>", arrow_name(item.data_type()))
+        }
+        DataType::ListView(item) => format!("ListView<{}>", arrow_name(item.data_type())),
+        DataType::LargeListView(item) => format!("LargeListView<{}>", arrow_name(item.data_type())),
+        DataType::Union(inner, _) => {
+            let branches: Vec<String> =
+                inner.iter().map(|(_, f)| format!("{}: {}", f.name(), arrow_name(f.data_type()))).collect();
+            format!("Union<{}>", branches.join(", "))
         }
         DataType::Struct(inner) => format!("Struct<{}>", fields(inner)),
         DataType::Map(entries, _) => format!("Map<{}>", arrow_name(entries.data_type())),
@@ -185,7 +188,11 @@ fn arrow_to_bigquery(
             Ok((bigquery_type, false, format!("{reason}{nanos}")))
         }
         DataType::Time32(_) | DataType::Time64(_) => simple(BigQueryType::Time, "time of day"),
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item) => {
             let (bigquery_type, nested, reason) = arrow_to_bigquery(item.data_type(), None)?;
             if nested {
                 return simple(BigQueryType::Json, "JSON keeps arrays of arrays");
@@ -201,10 +208,19 @@ fn arrow_to_bigquery(
         },
         DataType::Interval(_) => simple(BigQueryType::String, "text; BigQuery's INTERVAL is a preview"),
         DataType::Map(..) => simple(BigQueryType::Json, "JSON keeps every key"),
+        DataType::Union(..) => simple(BigQueryType::Json, "JSON takes values of several types"),
+        DataType::Duration(unit) => {
+            let unit = match unit {
+                TimeUnit::Second => "seconds",
+                TimeUnit::Millisecond => "milliseconds",
+                TimeUnit::Microsecond => "microseconds",
+                TimeUnit::Nanosecond => "nanoseconds",
+            };
+            Ok((BigQueryType::Int64, false, format!("a number of {unit}; BigQuery's INTERVAL is a preview")))
+        }
         DataType::Dictionary(_, values) => arrow_to_bigquery(values, None),
         DataType::RunEndEncoded(_, values) => arrow_to_bigquery(values.data_type(), None),
         DataType::Null => simple(BigQueryType::String, "no value to tell a type from"),
-        other => Err(no_mapping(other)),
     }
 }
 
@@ -269,9 +285,4 @@ fn alternative(bigquery_type: BigQueryType, recipe: Recipe, reason: &str) -> Alt
         reason: reason.to_owned(),
         evidence: None,
     }
-}
-
-fn no_mapping(data_type: &DataType) -> Error {
-    Error::new(ErrorKind::TypeMapping, format!("Arrow type {data_type} has no BigQuery type"))
-        .hint("leave the column out with `source.columns`, or drop it with an override")
 }

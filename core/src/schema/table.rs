@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -75,6 +75,18 @@ impl Extension {
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::Json, Self::Uuid, Self::GeoWkt].into_iter().find(|extension| extension.as_str() == name)
+    }
+}
+
+/// The field of a list's elements, whatever the layout of the list.
+pub(super) fn list_item(data_type: &DataType) -> Option<&FieldRef> {
+    match data_type {
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item) => Some(item),
+        _ => None,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use transload_core::connector::Capability;
-use transload_core::schema::RejectPolicy;
+use transload_core::schema::{RejectPolicy, TargetTable};
 use transload_core::{ErrorKind, EtlJob};
 
 use super::{Orders, Set, fail, holds, succeed, target_table};
@@ -24,6 +24,7 @@ pub(super) fn add(set: &mut Set<'_>, capability: Capability, _cursor: bool) {
     set.add("chosen_columns", chosen_columns);
     set.add("missing_table_makes_no_target", missing_table);
     set.add("impossible_override", impossible_override);
+    set.add("override_without_a_type_keeps_the_one_found", keeps_found_type);
     set.add("hostile_column_names", hostile_column_names);
     set.add("target_that_cannot_take_the_rows", wrong_target);
 }
@@ -173,6 +174,24 @@ async fn impossible_override(pair: Arc<Pair>) -> Done {
         ensure(error.hint_text().is_some(), || format!("no hint: {error}"))?;
     }
     equal("the target", &target_table(&pair).await?, &None)
+}
+
+async fn keeps_found_type(pair: Arc<Pair>) -> Done {
+    let mut orders = Orders::new(&pair, "found")?;
+    let rows: Vec<Row> = (1..400).map(|n| orders.row(n, n, &(n * 7).to_string())).collect();
+    orders.put(&pair, rows).await?;
+    let runner = pair.runner()?;
+    let mut document = orders.job(&pair)?.replace().build()?.to_json()?;
+    let found = |table: Option<TargetTable>| {
+        table.and_then(|table| table.column("what").map(|column| column.data_type.to_string()))
+    };
+    succeed(&runner, &EtlJob::from_json(document.clone())?).await?;
+    equal("the type found", &found(target_table(&pair).await?).as_deref(), &Some("INT64"))?;
+    // What the job says of the column later is no reason to forget its type.
+    document["mapping"]["overrides"] = serde_json::json!({"what": {"on_reject": "null"}});
+    let report = succeed(&runner, &EtlJob::from_json(document)?).await?;
+    equal("the type kept", &found(target_table(&pair).await?).as_deref(), &Some("INT64"))?;
+    equal("lossless", &report.lossless, &true)
 }
 
 async fn hostile_column_names(pair: Arc<Pair>) -> Done {

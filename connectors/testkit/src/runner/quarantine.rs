@@ -35,6 +35,7 @@ pub(super) fn add(set: &mut Set<'_>, capability: Capability, cursor: bool) {
             set.add(&format!("quarantine_fault_{name}"), move |pair| with_fault(pair, faults, kept));
         }
         set.add("quarantine_fault_committed_but_reported_failure", committed_but_failed);
+        set.add("quarantine_of_a_retry_that_met_other_values", other_values);
     }
 }
 
@@ -48,6 +49,11 @@ struct Kept {
 }
 
 async fn quarantine(pair: &Pair) -> Done<Vec<Kept>> {
+    Ok(quarantine_by_time(pair).await?.into_iter().map(|(_, kept)| kept).collect())
+}
+
+/// The values with the time of their load, ordered by value.
+async fn quarantine_by_time(pair: &Pair) -> Done<Vec<(i64, Kept)>> {
     let target = TargetRef::new(pair.into.dataset(), "orders_quarantine");
     let Some(table) = pair.into.open_destination().await?.table(&target).await? else {
         return Ok(Vec::new());
@@ -65,14 +71,14 @@ async fn quarantine(pair: &Pair) -> Done<Vec<Kept>> {
     };
     let mut kept = Vec::new();
     for row in &rows {
-        ensure(matches!(row.get(place("_loaded_at")?), Some(Cell::Timestamp(_))), || {
-            format!("no _loaded_at in {row:?}")
-        })?;
+        let Some(Cell::Timestamp(loaded_at)) = row.get(place("_loaded_at")?) else {
+            return Err(Failure::new(format!("no _loaded_at in {row:?}")));
+        };
         for filled in ["source_type", "message"] {
             ensure(!text(row, filled)?.is_empty(), || format!("{filled} is empty"))?;
         }
         let none = row.get(place("row_key")?).is_some_and(Cell::is_null);
-        kept.push(Kept {
+        let one = Kept {
             load_id: text(row, "_load_id")?,
             row_key: if none { None } else { Some(text(row, "row_key")?) },
             of: [
@@ -81,9 +87,10 @@ async fn quarantine(pair: &Pair) -> Done<Vec<Kept>> {
                 text(row, "value")?,
                 text(row, "reason")?,
             ],
-        });
+        };
+        kept.push((*loaded_at, one));
     }
-    kept.sort();
+    kept.sort_by(|(_, a), (_, b)| a.cmp(b));
     Ok(kept)
 }
 
@@ -292,6 +299,28 @@ async fn committed_but_failed(pair: Arc<Pair>) -> Done {
     equal("status", &report.status, &RunStatus::Failed)?;
     holds(&pair, "after the fault", &loaded(&orders)).await?;
     once(&pair, &report, &runner, &job).await
+}
+
+/// The source changes between an attempt that got as far as its quarantine and the next one.
+async fn other_values(pair: Arc<Pair>) -> Done {
+    let mut orders = Orders::new(&pair, "changed")?;
+    orders.put(&pair, mixed(&orders)).await?;
+    let script = Script::new(&[Fault::FailCommit]);
+    let runner = pair.runner_with(Faulty::new(pair.into.subject.connector(), &script))?;
+    let job = job(&orders, &pair)?.append("at").build()?;
+    let first = runner.run(&job).await;
+    equal("status", &first.status, &RunStatus::Failed)?;
+    orders.put(&pair, orders.rows(&[(1, 1, "7"), (2, 2, "zwei"), (3, 3, "1.5"), (4, 4, "-8")])).await?;
+    let second = succeed(&runner, &job).await?;
+    equal("the load", &second.load_id, &first.load_id)?;
+    holds(&pair, "after the second attempt", &loaded(&orders)).await?;
+    let kept = quarantine_by_time(&pair).await?;
+    equal("values of both attempts", &kept.len(), &4)?;
+    let newest = kept.iter().map(|(loaded_at, _)| *loaded_at).max();
+    let mut values: Vec<_> =
+        kept.into_iter().filter(|(at, _)| Some(*at) == newest).map(|(_, kept)| kept.of).collect();
+    values.sort();
+    equal("values of the committed load", &values, &vec![value("1.5"), value("zwei")])
 }
 
 /// The quarantine holds the two values of a load once, and a run without news leaves it so.

@@ -20,8 +20,8 @@ pub struct Counts {
     pub converted: u64,
     /// Changed to a value near by, which only [`RoundPolicy::Round`](super::RoundPolicy::Round) allows.
     pub rounded: u64,
-    /// Empty or blank text in a column of another type, which is NULL at the destination. Of a record: a
-    /// field of it.
+    /// Text that stands for no value in a column of another type, empty or a null token of the mapping: NULL
+    /// at the destination. Of a record: a field of it.
     pub blank: u64,
     /// Did not fit and became NULL. Of a record that stays, a field of it; of an array, all of it.
     pub nulled: u64,
@@ -78,7 +78,7 @@ pub struct LedgerExample {
     /// Its row: the key columns as a JSON object, or the cursor where there is no key; `None` where there is
     /// neither. The same text as `row_key` in a quarantine table.
     pub row_key: Option<String>,
-    /// Why it does not fit, in words after "it"; `None` for empty texts.
+    /// Why it does not fit, in words after "it"; `None` where the text stands for no value.
     pub reason: Option<String>,
 }
 

@@ -478,4 +478,6 @@ fn excerpt(array: &ArrayRef, row: usize) -> Result<String> {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ use super::text::TextCast;
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::bigquery::{BigQueryType, Mode, RecordField};
 use crate::schema::recipe::Recipe;
-use crate::schema::table::{ColumnSchema, Extension};
+use crate::schema::table::{ColumnSchema, Extension, list_item};
 
 const SECOND: i64 = 1_000_000;
 const MILLISECOND: i64 = 1_000;
@@ -95,13 +95,6 @@ pub(super) fn same_kind(
     }
 }
 
-fn list_item(data_type: &DataType) -> Option<&Field> {
-    match data_type {
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => Some(item),
-        _ => None,
-    }
-}
-
 fn list(source: &DataType, item: &Field, target: &BigQueryType, recipe: &Recipe) -> Result<Kernel> {
     let element = ColumnSchema::from_field(item);
     let kernel = Kernel::plan(&element.data_type, element.extension, target, Mode::Nullable, recipe)?;
@@ -140,13 +133,15 @@ fn scalar(
             BigQueryType::Record(targets) => Some(record(fields, targets)?),
             _ => as_text(target),
         },
-        DataType::Map(..) => as_text(target),
+        DataType::Map(..) | DataType::Union(..) => as_text(target),
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_)
             if *target == BigQueryType::Bytes =>
         {
             Some(if *source == DataType::Binary { Kernel::Same } else { Kernel::Arrow(DataType::Binary) })
         }
         _ if matches!(target, BigQueryType::String) => Some(Kernel::ToText(None)),
+        // The number alone, in the unit of the type.
+        DataType::Duration(_) => (*target == BigQueryType::Int64).then_some(Kernel::Arrow(DataType::Int64)),
         DataType::Boolean => match target {
             BigQueryType::Bool => Some(Kernel::Same),
             BigQueryType::Int64 => Some(Kernel::Arrow(DataType::Int64)),

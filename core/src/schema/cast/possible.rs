@@ -6,7 +6,7 @@ use super::parse::{Separators, TimeFormat, Want};
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::bigquery::{BigQueryType, Mode, RecordField};
 use crate::schema::recipe::Recipe;
-use crate::schema::table::Extension;
+use crate::schema::table::{Extension, list_item};
 
 const NUMERIC: BigQueryType = BigQueryType::Numeric(None);
 const BIGNUMERIC: BigQueryType = BigQueryType::BigNumeric(None);
@@ -65,9 +65,7 @@ pub fn possible_types(data_type: &DataType, extension: Option<Extension>) -> Vec
         ],
         DataType::Dictionary(_, value) => possible_types(value, None),
         DataType::RunEndEncoded(_, value) => possible_types(value.data_type(), None),
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            of_list(item.data_type())
-        }
+        DataType::Duration(_) => vec![Int64, String],
         DataType::Struct(fields) => {
             let fields = fields.iter().map(|field| of_field(field.name(), field.data_type()));
             match fields.collect::<Option<Vec<_>>>() {
@@ -75,13 +73,13 @@ pub fn possible_types(data_type: &DataType, extension: Option<Extension>) -> Vec
                 _ => vec![Json, String],
             }
         }
-        DataType::Map(..) => vec![Json, String],
-        _ => vec![String],
+        DataType::Map(..) | DataType::Union(..) => vec![Json, String],
+        other => list_item(other).map_or_else(|| vec![String], |item| of_list(item.data_type())),
     }
 }
 
 fn is_list(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..))
+    list_item(data_type).is_some()
 }
 
 /// No array of arrays; else the elements' types, then the text forms of the whole list.
@@ -93,14 +91,10 @@ fn of_list(item: &DataType) -> Vec<BigQueryType> {
 }
 
 fn of_field(name: &str, data_type: &DataType) -> Option<RecordField> {
-    let (element, mode) = match data_type {
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            if is_list(item.data_type()) {
-                return None;
-            }
-            (item.data_type(), Mode::Repeated)
-        }
-        other => (other, Mode::Nullable),
+    let (element, mode) = match list_item(data_type) {
+        Some(item) if is_list(item.data_type()) => return None,
+        Some(item) => (item.data_type(), Mode::Repeated),
+        None => (data_type, Mode::Nullable),
     };
     let data_type = possible_types(element, None).into_iter().next()?;
     Some(RecordField { name: name.to_owned(), data_type, mode })
@@ -130,14 +124,15 @@ pub fn recipe_for(data_type: &DataType, target: &BigQueryType, format: Option<&s
         )
         .hint(format!("possible types for it: {}", names.join(", "))));
     }
+    if let Some(item) = list_item(data_type)
+        && !is_list(item.data_type())
+        && *target != BigQueryType::Json
+    {
+        return recipe_for(item.data_type(), target, format);
+    }
     match data_type {
         DataType::Dictionary(_, value) => recipe_for(value, target, format),
         DataType::RunEndEncoded(_, value) => recipe_for(value.data_type(), target, format),
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _)
-            if !is_list(item.data_type()) && *target != BigQueryType::Json =>
-        {
-            recipe_for(item.data_type(), target, format)
-        }
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => from_text(target, format),
         data_type if data_type.is_integer() => from_integer(target, format),
         _ => {

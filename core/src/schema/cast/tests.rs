@@ -601,6 +601,252 @@ fn numbers_with_separators() {
     assert!(error.contains("`,.` for 1,234.5"), "{error}");
 }
 
+/// One column through a caster: its rows as text, and what became of them.
+fn ledger_of(
+    array: ArrayRef,
+    target: &BigQueryType,
+    mode: Mode,
+    round: RoundPolicy,
+) -> (Vec<String>, Counts) {
+    let field = Field::new("c", array.data_type().clone(), true);
+    let read = crate::schema::table::list_item(array.data_type()).filter(|_| mode == Mode::Repeated);
+    let read = read.map_or(array.data_type(), |item| item.data_type());
+    let recipe = recipe_for(read, target, None).unwrap();
+    let mut column = mapped("c", target, mode, recipe);
+    column.on_round = round;
+    let schema = Arc::new(Schema::new(vec![field]));
+    let batch = RecordBatch::try_new(Arc::clone(&schema), vec![array]).unwrap();
+    let caster = Caster::new(&table(vec![column], &[]), &schema, RejectPolicy::Null).unwrap();
+    let (result, ledger) = caster.cast(&batch).unwrap();
+    adds_up(&ledger.columns[0].0, batch.num_rows());
+    let texts = to_text::column(result.column(0), None).unwrap();
+    (texts.iter().map(|text| text.unwrap_or("NULL").to_owned()).collect(), ledger.columns[0].0)
+}
+
+#[test]
+fn the_ledger_tells_exact_from_converted() {
+    let refuse = RoundPolicy::Refuse;
+    let kind = |array: ArrayRef, target: &str| {
+        let (_, counts) = ledger_of(array, &target.parse().unwrap(), Mode::Nullable, refuse);
+        assert!(counts.is_lossless(), "{counts:?}");
+        match (counts.exact, counts.converted) {
+            (2, 0) => "exact",
+            (0, 2) => "converted",
+            other => panic!("{other:?}"),
+        }
+    };
+    let texts = |texts: [&str; 2]| -> ArrayRef { Arc::new(StringArray::from(texts.to_vec())) };
+    let decimals = || -> ArrayRef {
+        Arc::new(Decimal128Array::from(vec![100, 200]).with_precision_and_scale(9, 2).unwrap())
+    };
+    let mut dictionary = StringDictionaryBuilder::<Int8Type>::new();
+    dictionary.extend([Some("red"), Some("blue")]);
+    for (array, target, expected) in [
+        (Arc::new(Int8Array::from(vec![1, 2])) as ArrayRef, "INT64", "exact"),
+        (Arc::new(Int8Array::from(vec![1, 2])), "NUMERIC(5,2)", "converted"),
+        (Arc::new(Float32Array::from(vec![0.5, 2.0])), "FLOAT64", "exact"),
+        (Arc::new(Float32Array::from(vec![0.5, 2.0])), "INT64", ""),
+        (decimals(), "BIGNUMERIC(40,10)", "exact"),
+        (decimals(), "INT64", "converted"),
+        (texts(["1997-01-01", " 1998-02-03 "]), "DATE", "converted"),
+        (texts(["a", ""]), "STRING", "exact"),
+        (texts(["{}", "[1]"]), "JSON", "converted"),
+        (Arc::new(dictionary.finish()), "STRING", "exact"),
+        (Arc::new(TimestampSecondArray::from(vec![1, 2])), "DATETIME", "exact"),
+        (Arc::new(Date32Array::from(vec![1, 2])), "DATETIME", "converted"),
+        (Arc::new(LargeBinaryArray::from_vec(vec![b"a", b"b"])), "BYTES", "exact"),
+        (Arc::new(LargeBinaryArray::from_vec(vec![b"a", b"b"])), "STRING", "converted"),
+        (Arc::new(BooleanArray::from(vec![true, false])), "INT64", "converted"),
+        (Arc::new(DurationSecondArray::from(vec![1, 2])), "INT64", "converted"),
+    ] {
+        if !expected.is_empty() {
+            assert_eq!(kind(Arc::clone(&array), target), expected, "{} as {target}", array.data_type());
+        }
+    }
+    let (_, counts) = ledger_of(Arc::new(NullArray::new(2)), &BigQueryType::Date, Mode::Nullable, refuse);
+    assert_eq!(counts, Counts { null: 2, ..Counts::default() });
+    let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("1"), Some(" "), None, Some("x")]));
+    let (_, counts) = ledger_of(texts, &BigQueryType::Int64, Mode::Nullable, refuse);
+    assert_eq!(counts, Counts { null: 1, converted: 1, blank: 1, nulled: 1, ..Counts::default() });
+}
+
+#[test]
+fn rounding_only_where_it_is_asked_for() {
+    let both = |array: ArrayRef, target: &str| {
+        let target: BigQueryType = target.parse().unwrap();
+        let (rows, counts) = ledger_of(Arc::clone(&array), &target, Mode::Nullable, RoundPolicy::Refuse);
+        assert_eq!(
+            (counts.rounded, counts.nulled),
+            (0, rows.iter().filter(|row| *row == "NULL").count() as u64)
+        );
+        let (rows, rounded) = ledger_of(array, &target, Mode::Nullable, RoundPolicy::Round);
+        (rows.join(" "), counts.nulled, rounded.rounded, rounded.nulled)
+    };
+    let text = |texts: &[&str]| -> ArrayRef { Arc::new(StringArray::from(texts.to_vec())) };
+    let result = both(text(&["1.005", "-1.005", "1.004", "99.995", "999.994", "999.995"]), "NUMERIC(5,2)");
+    assert_eq!(result, ("1.01 -1.01 1.00 100.00 999.99 NULL".into(), 6, 5, 1));
+    let result = both(text(&["0.30000000000000004441", "0.1", "x"]), "FLOAT64");
+    assert_eq!(result, ("0.30000000000000004 0.1 NULL".into(), 1, 0, 1));
+    let result = both(text(&["0.12345678901234567891"]), "FLOAT64");
+    assert_eq!(result, ("0.12345678901234568".into(), 1, 1, 0));
+    let nanos = TimestampNanosecondArray::from(vec![1_999, -1, 2_000]);
+    let result = both(Arc::new(nanos), "DATETIME");
+    let expected = "1970-01-01T00:00:00.000001 1969-12-31T23:59:59.999999 1970-01-01T00:00:00.000002";
+    assert_eq!(result, (expected.into(), 2, 2, 0));
+    let result = both(Arc::new(Time64NanosecondArray::from(vec![86_399_999_999_999, -1])), "TIME");
+    assert_eq!(result, ("23:59:59.999999 NULL".into(), 2, 1, 1));
+    let result = both(text(&["10:00:00.1234567", "24:00:00"]), "TIME");
+    assert_eq!(result, ("10:00:00.123456 NULL".into(), 2, 1, 1));
+    let decimal = Decimal128Array::from(vec![25, -25, 24, 30]).with_precision_and_scale(5, 1).unwrap();
+    assert_eq!(both(Arc::new(decimal), "INT64"), ("3 -3 2 3".into(), 3, 3, 0));
+    let doubles = Float64Array::from(vec![2.5, -0.5, f64::NAN, 1e300]);
+    assert_eq!(both(Arc::new(doubles), "INT64"), ("3 -1 NULL NULL".into(), 4, 2, 2));
+    let integers = Int64Array::from(vec![(1 << 53) + 1, 1 << 60]);
+    assert_eq!(
+        both(Arc::new(integers), "FLOAT64"),
+        ("9007199254740992.0 1.152921504606847e18".into(), 1, 1, 0)
+    );
+    // A date has no part of a day to round, JSON none at all, and zeros are not out of range.
+    assert_eq!(both(Arc::new(Date64Array::from(vec![1])), "DATE").1, 1);
+    assert_eq!(both(text(&["[0.12345678901234567891]"]), "JSON"), ("NULL".into(), 1, 0, 1));
+    assert_eq!(both(text(&["0000-00-00", "2024-00-10"]), "DATE"), ("NULL NULL".into(), 2, 0, 2));
+    // 0.1 is what a float says, not what it is once it is wider.
+    assert_eq!(both(Arc::new(Float32Array::from(vec![0.1])), "NUMERIC"), ("0.100000000".into(), 0, 0, 0));
+}
+
+#[test]
+fn a_record_in_an_array_loses_its_field_not_without_a_word() {
+    let values: ArrayRef = Arc::new(UInt64Array::from(vec![1, u64::MAX, 2, u64::MAX]));
+    let item = StructArray::from(vec![(Arc::new(Field::new("a", DataType::UInt64, true)), values)]);
+    let field = Arc::new(Field::new("item", item.data_type().clone(), true));
+    let offsets = arrow_buffer::OffsetBuffer::from_lengths([2, 1, 1]);
+    // The last array is NULL; what it holds is no value.
+    let nulls = Some(vec![true, true, false].into());
+    let array: ArrayRef = Arc::new(ListArray::new(field, offsets, Arc::new(item), nulls));
+    let record = BigQueryType::Record(vec![RecordField {
+        name: "a".into(),
+        data_type: BigQueryType::Int64,
+        mode: Mode::Nullable,
+    }]);
+    let (rows, counts) = ledger_of(array, &record, Mode::Repeated, RoundPolicy::Refuse);
+    assert_eq!(rows, [r#"[{"a":1},{"a":null}]"#, r#"[{"a":2}]"#, "NULL"]);
+    assert_eq!(counts, Counts { null: 1, nulled: 1, exact: 1, ..Counts::default() });
+}
+
+#[test]
+fn lists_of_every_layout_repeat() {
+    for data_type in [DataType::ListView, DataType::LargeListView, DataType::LargeList] {
+        let data_type = data_type(Arc::new(Field::new("item", DataType::Int64, true)));
+        let array = arrow_cast::cast(&lists(), &data_type).unwrap();
+        let (rows, counts) =
+            ledger_of(Arc::clone(&array), &BigQueryType::Int64, Mode::Repeated, RoundPolicy::Refuse);
+        assert_eq!(rows, ["[1,2]", "NULL", "[]", "NULL", "[4]"], "{data_type}");
+        assert_eq!((counts.exact, counts.null, counts.nulled), (3, 1, 1));
+        let (rows, _) = ledger_of(array, &BigQueryType::Json, Mode::Nullable, RoundPolicy::Refuse);
+        assert_eq!(rows[3], "[3,null]", "{data_type}");
+    }
+}
+
+#[test]
+fn durations_intervals_and_unions_have_texts() {
+    let text = |array: ArrayRef| -> String {
+        let texts = to_text::column(&array, None).unwrap();
+        texts.iter().map(|text| text.unwrap_or("NULL")).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(
+        text(Arc::new(DurationMillisecondArray::from(vec![0, 1, -1, 3_661_500, -86_400_000]))),
+        "PT0S PT0.001S PT-0.001S PT1H1M1.5S PT-24H"
+    );
+    assert_eq!(text(Arc::new(DurationSecondArray::from(vec![i64::MIN]))), "PT-2562047788015215H-30M-8S");
+    assert_eq!(text(Arc::new(IntervalYearMonthArray::from(vec![14, -1, 0]))), "P1Y2M P-1M PT0S");
+    let day_time = vec![IntervalDayTimeType::make_value(1, -500)];
+    assert_eq!(text(Arc::new(IntervalDayTimeArray::from(day_time))), "P1DT-0.5S");
+    let month_day_nano = vec![
+        IntervalMonthDayNanoType::make_value(-14, 3, 3_723_000_000_001),
+        IntervalMonthDayNanoType::make_value(0, 0, i64::MIN),
+    ];
+    assert_eq!(
+        text(Arc::new(IntervalMonthDayNanoArray::from(month_day_nano))),
+        "P-1Y-2M3DT1H2M3.000000001S PT-2562047H-47M-16.854775808S"
+    );
+    assert_eq!(
+        text(Arc::new(Date64Array::from(vec![86_400_000, 1, i64::MAX]))),
+        "1970-01-02 1970-01-01T00:00:00.001 +292278994-08-17T07:12:55.807"
+    );
+    let fields = [(0, Field::new("n", DataType::Int32, true)), (3, Field::new("t", DataType::Utf8, true))];
+    let fields = fields.into_iter().map(|(id, field)| (id, Arc::new(field))).collect();
+    let children: Vec<ArrayRef> =
+        vec![Arc::new(Int32Array::from(vec![7])), Arc::new(StringArray::from(vec![Some("x\"y"), None]))];
+    let union =
+        UnionArray::try_new(fields, vec![3, 0, 3].into(), Some(vec![0, 0, 1].into()), children).unwrap();
+    assert_eq!(text(Arc::new(union)), "\"x\\\"y\" 7 NULL");
+
+    let mut map = MapBuilder::new(None, StringBuilder::new(), Int64Builder::new());
+    for (key, value) in [("a", 1), ("a", 2)] {
+        map.keys().append_value(key);
+        map.values().append_value(value);
+    }
+    map.append(true).unwrap();
+    // One of the two would be lost.
+    assert_eq!(cast(map.finish(), "JSON", Recipe::ToText), (vec!["NULL".into()], 1));
+}
+
+#[test]
+fn what_does_not_fit_goes_to_the_quarantine_whole() {
+    let long = "9".repeat(200);
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("id", DataType::Int64, false),
+        Field::new("name", DataType::Utf8, true),
+        Field::new("n", DataType::Utf8, true),
+        Field::new("at", DataType::Date32, true),
+    ]));
+    let text = |texts: Vec<Option<&str>>| -> ArrayRef { Arc::new(StringArray::from(texts)) };
+    let batch = RecordBatch::try_new(
+        Arc::clone(&schema),
+        vec![
+            Arc::new(Int64Array::from(vec![1, 2, 3])),
+            text(vec![Some("a\"b"), None, Some("c")]),
+            text(vec![Some(&long), Some("2"), Some("x")]),
+            Arc::new(Date32Array::from(vec![Some(i32::MAX), Some(0), None])),
+        ],
+    )
+    .unwrap();
+    let columns = vec![
+        mapped("n", &BigQueryType::Int64, Mode::Nullable, Recipe::ParseInteger),
+        mapped("at", &BigQueryType::Date, Mode::Nullable, Recipe::Direct),
+    ];
+    let quarantined = |key: &[&str], at: Option<RejectPolicy>| {
+        let mut mapping = table(columns.clone(), key);
+        mapping.columns[1].on_reject = at;
+        let caster = Caster::new(&mapping, &schema, RejectPolicy::Quarantine).unwrap();
+        assert!(caster.quarantines());
+        let (_, ledger) = caster.cast(&batch)?;
+        let values = ledger.quarantined.unwrap();
+        let cell = |column: usize, row| {
+            let column = values.column(column).as_string::<i32>();
+            column.is_valid(row).then(|| column.value(row).to_owned())
+        };
+        let row = |row| [0, 1, 3, 4, 5].map(|column| cell(column, row).unwrap_or("NULL".to_owned()));
+        Ok::<_, Error>(((0..values.num_rows()).map(row).collect::<Vec<_>>(), ledger.incomplete_rows))
+    };
+    let row = |row: [&str; 5]| row.map(str::to_owned);
+    let (rows, incomplete) = quarantined(&["name", "id"], None).unwrap();
+    assert_eq!(
+        rows,
+        [
+            row([r#"{"name":"a\"b","id":1}"#, "n", "INT64", &long, "range"]),
+            row([r#"{"name":"c","id":3}"#, "n", "INT64", "x", "form"]),
+            row([r#"{"name":"a\"b","id":1}"#, "at", "DATE", "+5881580-07-11", "range"]),
+        ]
+    );
+    assert_eq!(incomplete, 2);
+    let (rows, _) = quarantined(&[], Some(RejectPolicy::Null)).unwrap();
+    assert_eq!(rows.len(), 2);
+    assert_eq!(rows[0][0], "NULL");
+    let error = quarantined(&["id"], Some(RejectPolicy::Fail)).unwrap_err();
+    assert_eq!(error.context_value("column"), Some("at"));
+}
+
 #[test]
 fn null_tokens_become_null_and_are_counted() {
     let texts = StringArray::from(vec![Some("1"), Some(" NA "), Some("na"), None, Some(""), Some("NA")]);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::{Array as _, ArrayRef, StringArray};
-use arrow_schema::{DataType, Field};
+use arrow_schema::{DataType, Field, UnionFields};
 
 use super::to_text;
 use crate::error::{Error, Result};
@@ -17,10 +17,15 @@ const NULL: &str = "null";
 pub(super) fn column(array: &ArrayRef, extension: Option<Extension>) -> Result<StringArray> {
     match array.data_type() {
         DataType::Dictionary(_, value) => column(&arrow_cast::cast(array, value)?, extension),
+        DataType::RunEndEncoded(_, value) => column(&arrow_cast::cast(array, value.data_type())?, extension),
         DataType::List(item) => list(array, item),
-        DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+        DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item) => {
             list(&arrow_cast::cast(array, &DataType::List(Arc::clone(item)))?, item)
         }
+        DataType::Union(branches, _) => union(array, branches),
         DataType::Struct(fields) => {
             let source = array.as_struct();
             let columns = fields
@@ -52,6 +57,7 @@ pub(super) fn column(array: &ArrayRef, extension: Option<Extension>) -> Result<S
             }))
         }
         DataType::Utf8 if extension == Some(Extension::Json) => to_text::column(array, None),
+        DataType::Null => Ok(StringArray::new_null(array.len())),
         _ => {
             let values = to_text::column(array, extension)?;
             let quoted =
@@ -98,6 +104,21 @@ fn list(array: &ArrayRef, item: &Field) -> Result<StringArray> {
         }
         out.push(']');
     }))
+}
+
+/// Of each value, that of its branch.
+fn union(array: &ArrayRef, branches: &UnionFields) -> Result<StringArray> {
+    let source = array.as_union();
+    let texts = branches
+        .iter()
+        .map(|(id, field)| Ok((id, of_field(source.child(id), field)?)))
+        .collect::<Result<Vec<_>>>()?;
+    let value = |row: usize| {
+        let (_, values) = texts.iter().find(|(id, _)| *id == source.type_id(row))?;
+        let place = source.value_offset(row);
+        values.is_valid(place).then(|| values.value(place))
+    };
+    Ok((0..array.len()).map(value).collect())
 }
 
 fn map(array: &ArrayRef) -> Result<StringArray> {

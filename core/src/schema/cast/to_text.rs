@@ -5,22 +5,23 @@ use std::fmt::Write as _;
 use arrow_array::builder::StringBuilder;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{
-    ArrowPrimitiveType, Date32Type, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type,
-    DecimalType, Float32Type, Float64Type, Int64Type, UInt64Type,
+    ArrowPrimitiveType, Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type,
+    DecimalType, Float32Type, Float64Type, Int64Type, IntervalDayTimeType, IntervalMonthDayNanoType,
+    IntervalYearMonthType, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef, PrimitiveArray, StringArray};
 use arrow_cast::base64::{BASE64_STANDARD, Engine as _};
-use arrow_cast::display::{ArrayFormatter, FormatOptions};
-use arrow_schema::{DataType, TimeUnit};
+use arrow_schema::{DataType, IntervalUnit, TimeUnit};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::schema::table::Extension;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
+const MILLIS_PER_DAY: i64 = 86_400_000;
 
 /// The texts of a column: numbers plain, decimals with all digits of their scale, dates and times as ISO
-/// 8601 with as many digits of the second as needed, `Z` behind instants, bytes in base64, lists, records
-/// and maps as JSON.
+/// 8601 with as many digits of the second as needed, `Z` behind instants, intervals as ISO 8601 durations,
+/// bytes in base64, lists, records, maps and unions as JSON.
 pub(in crate::schema) fn column(array: &ArrayRef, extension: Option<Extension>) -> Result<StringArray> {
     if extension == Some(Extension::Uuid) && *array.data_type() == DataType::FixedSizeBinary(16) {
         let source = array.as_fixed_size_binary();
@@ -62,13 +63,33 @@ pub(in crate::schema) fn column(array: &ArrayRef, extension: Option<Extension>) 
         }
         DataType::Date32 => primitive::<Date32Type>(array, |value, out| date(i64::from(value), out)),
         DataType::Timestamp(unit, zone) => timestamps(array, *unit, zone.is_some())?,
+        DataType::Date64 => primitive::<Date64Type>(array, |value, out| {
+            date(value.div_euclid(MILLIS_PER_DAY), out);
+            let rest = value.rem_euclid(MILLIS_PER_DAY);
+            if rest != 0 {
+                out.push('T');
+                clock(rest / 1_000, rest % 1_000, 3, out);
+            }
+        }),
         DataType::Time32(_) | DataType::Time64(_) => times(array)?,
+        DataType::Duration(unit) => {
+            let (per_second, width) = per_second(*unit);
+            let numbers = arrow_cast::cast(array, &DataType::Int64)?;
+            primitive::<Int64Type>(&numbers, |value, out| {
+                interval(0, 0, (value / per_second, value % per_second, width), out);
+            })
+        }
+        DataType::Interval(unit) => intervals(array, *unit),
+        DataType::Null => StringArray::new_null(array.len()),
         DataType::List(_)
         | DataType::LargeList(_)
         | DataType::FixedSizeList(..)
+        | DataType::ListView(_)
+        | DataType::LargeListView(_)
         | DataType::Struct(_)
+        | DataType::Union(..)
         | DataType::Map(..) => super::to_json::column(array, None)?,
-        _ => other(array)?,
+        other => return Err(Error::internal(format!("values of type {other} have no text form"))),
     })
 }
 
@@ -188,8 +209,11 @@ fn timestamps(array: &ArrayRef, unit: TimeUnit, zone: bool) -> Result<StringArra
 }
 
 fn times(array: &ArrayRef) -> Result<StringArray> {
-    let (DataType::Time32(unit) | DataType::Time64(unit)) = array.data_type() else { return other(array) };
-    let (per_second, width) = per_second(*unit);
+    let unit = match array.data_type() {
+        DataType::Time32(unit) | DataType::Time64(unit) => *unit,
+        other => return Err(Error::internal(format!("{other} is no time of day"))),
+    };
+    let (per_second, width) = per_second(unit);
     let narrow = matches!(array.data_type(), DataType::Time32(_));
     let numbers = if narrow { arrow_cast::cast(array, &DataType::Int32)? } else { ArrayRef::clone(array) };
     let numbers = arrow_cast::cast(&numbers, &DataType::Int64)?;
@@ -202,11 +226,51 @@ fn times(array: &ArrayRef) -> Result<StringArray> {
     }))
 }
 
-/// Durations, intervals, Date64: as Arrow displays them.
-fn other(array: &ArrayRef) -> Result<StringArray> {
-    let options = FormatOptions::new();
-    let formatter = ArrayFormatter::try_new(array, &options)?;
-    Ok(texts(array, |row, out| put(out, format_args!("{}", formatter.value(row)))))
+fn intervals(array: &ArrayRef, unit: IntervalUnit) -> StringArray {
+    match unit {
+        IntervalUnit::YearMonth => primitive::<IntervalYearMonthType>(array, |months, out| {
+            interval(months, 0, (0, 0, 0), out);
+        }),
+        IntervalUnit::DayTime => primitive::<IntervalDayTimeType>(array, |value, out| {
+            let millis = i64::from(value.milliseconds);
+            interval(0, value.days, (millis / 1_000, millis % 1_000, 3), out);
+        }),
+        IntervalUnit::MonthDayNano => primitive::<IntervalMonthDayNanoType>(array, |value, out| {
+            let nanos = value.nanoseconds;
+            interval(value.months, value.days, (nanos / 1_000_000_000, nanos % 1_000_000_000, 9), out);
+        }),
+    }
+}
+
+/// An ISO 8601 duration, every part with its own sign as PostgreSQL writes it and BigQuery reads it. The time
+/// is its seconds and their fraction of so many digits.
+fn interval(months: i32, days: i32, (seconds, fraction, width): (i64, i64, usize), out: &mut String) {
+    fn part(value: i64, letter: char, out: &mut String) {
+        if value != 0 {
+            put(out, format_args!("{value}{letter}"));
+        }
+    }
+    out.push('P');
+    part(i64::from(months / 12), 'Y', out);
+    part(i64::from(months % 12), 'M', out);
+    part(i64::from(days), 'D', out);
+    if seconds != 0 || fraction != 0 {
+        out.push('T');
+        part(seconds / 3600, 'H', out);
+        part(seconds / 60 % 60, 'M', out);
+        let rest = seconds % 60;
+        if fraction == 0 {
+            part(rest, 'S', out);
+        } else {
+            let sign = if seconds < 0 || fraction < 0 { "-" } else { "" };
+            put(out, format_args!("{sign}{}.{:0width$}", rest.abs(), fraction.abs()));
+            out.truncate(out.trim_end_matches('0').len());
+            out.push('S');
+        }
+    }
+    if out.len() == 1 {
+        out.push_str("T0S");
+    }
 }
 
 #[cfg(test)]

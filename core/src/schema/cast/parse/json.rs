@@ -1,5 +1,7 @@
 //! Whether a text is a JSON document that BigQuery keeps as it is.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -15,25 +17,39 @@ const DOUBLE_DIGITS: usize = 17;
 const SAFE_LENGTH: usize = 16;
 
 /// Checks a text: strict JSON, at most 500 levels, integers from -2^63 to 2^64-1, other numbers with at
-/// most 17 significant digits that a double gives back, no lone surrogate. Anything else would be
-/// refused or changed.
+/// most 17 significant digits that a double gives back, no lone surrogate, no key twice in an object. Anything
+/// else would be refused or changed.
 pub(in crate::schema) fn json(text: &[u8]) -> Result<(), Misfit> {
     let mut reader = serde_json::Deserializer::from_slice(text);
     IgnoredAny::deserialize(&mut reader).and_then(|_| reader.end()).map_err(|_| Misfit::Form("JSON"))?;
     let mut depth = 0_usize;
+    let mut keys = Keys::default();
     let mut rest = text;
     while let [byte, after @ ..] = rest {
         rest = match byte {
-            b'"' => skip_string(after)?,
+            b'"' => {
+                let behind = skip_string(after)?;
+                // What a colon follows is a key, since the syntax is right.
+                if behind.trim_ascii_start().first() == Some(&b':') {
+                    keys.add(rest.get(..rest.len() - behind.len()).unwrap_or_default());
+                }
+                behind
+            }
             b'[' | b'{' => {
                 depth += 1;
                 if depth > MAX_DEPTH {
                     return Err(Misfit::Form("JSON of at most 500 levels"));
                 }
+                if *byte == b'{' {
+                    keys.open();
+                }
                 after
             }
             b']' | b'}' => {
                 depth = depth.saturating_sub(1);
+                if *byte == b'}' {
+                    keys.close()?;
+                }
                 after
             }
             b'-' | b'0'..=b'9' => {
@@ -49,6 +65,46 @@ pub(in crate::schema) fn json(text: &[u8]) -> Result<(), Misfit> {
         };
     }
     Ok(())
+}
+
+/// Keys of an object that are compared with each other rather than sorted.
+const FEW_KEYS: usize = 8;
+
+/// The keys of the objects that are open.
+#[derive(Default)]
+struct Keys<'a> {
+    keys: Vec<Cow<'a, [u8]>>,
+    /// Where those of each object begin.
+    objects: Vec<usize>,
+}
+
+impl<'a> Keys<'a> {
+    fn open(&mut self) {
+        self.objects.push(self.keys.len());
+    }
+
+    /// Adds a key with its quotes. Two spellings of one key are the same key.
+    fn add(&mut self, quoted: &'a [u8]) {
+        let plain =
+            if quoted.contains(&b'\\') { serde_json::from_slice::<String>(quoted).ok() } else { None };
+        self.keys.push(match plain {
+            Some(plain) => Cow::Owned(format!("\"{plain}\"").into_bytes()),
+            None => Cow::Borrowed(quoted),
+        });
+    }
+
+    fn close(&mut self) -> Result<(), Misfit> {
+        let first = self.objects.pop().unwrap_or_default();
+        let keys = self.keys.get_mut(first..).unwrap_or_default();
+        let twice = if keys.len() <= FEW_KEYS {
+            (1..keys.len()).any(|i| keys.iter().take(i).any(|key| Some(key) == keys.get(i)))
+        } else {
+            keys.sort_unstable();
+            keys.windows(2).any(|pair| pair.first() == pair.last())
+        };
+        self.keys.truncate(first);
+        if twice { Err(Misfit::DuplicateKey) } else { Ok(()) }
+    }
 }
 
 /// What follows the closing quote of a valid JSON string.
@@ -145,9 +201,36 @@ mod tests {
             "[1e400]",
             r#"["\ud83d"]"#,
             r#"["\ude00"]"#,
+            "[9007199254740993.0]",
+            "[0.12345678901234567]",
             &deep(501),
         ] {
             assert!(json(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_key_is_there_twice() {
+        let many = |last: &str| {
+            let members: Vec<String> = (0..40).map(|n| format!("\"k{n}\": {{\"k\": {n}}}")).collect();
+            format!("{{{}, \"{last}\": [1]}}", members.join(", "))
+        };
+        for text in [
+            r#"{"a": 1, "b": {"a": 1}, "c": [{"a": 1}, {"a": "a"}], "A": "b:"}"#,
+            r#"[{"a": "b", "b": "a"}, {"a": 1}]"#,
+            r#"{"a\"": 1, "a": 2, "": 3}"#,
+            &many("k40"),
+        ] {
+            assert_eq!(json(text.as_bytes()), Ok(()), "{text}");
+        }
+        for text in [
+            r#"{"a": 1, "a": 1}"#,
+            r#"[{"b": {"x": 1, "y": 2, "x" : 3}}]"#,
+            r#"{"a": {"c": 0}, "\u0061": 2}"#,
+            r#"{"\u00e9": 1, "é": 2}"#,
+            &many("k7"),
+        ] {
+            assert_eq!(json(text.as_bytes()), Err(Misfit::DuplicateKey), "{text}");
         }
     }
 }

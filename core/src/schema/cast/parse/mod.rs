@@ -36,6 +36,8 @@ pub(in crate::schema) enum Misfit {
     NullElement,
     /// A NULL in a REQUIRED field of a record.
     RequiredField,
+    /// A JSON object with the same key twice.
+    DuplicateKey,
 }
 
 impl Misfit {
@@ -50,6 +52,7 @@ impl Misfit {
             Self::NotFinite => "not_finite",
             Self::NullElement => "null_element",
             Self::RequiredField => "required_field",
+            Self::DuplicateKey => "duplicate_key",
         }
     }
 
@@ -71,6 +74,7 @@ impl fmt::Display for Misfit {
             Self::NotFinite => f.write_str("is not a finite number"),
             Self::NullElement => f.write_str("has a NULL element, which an array cannot hold"),
             Self::RequiredField => f.write_str("has a NULL in a REQUIRED field"),
+            Self::DuplicateKey => f.write_str("has a key twice, of which only the first would be kept"),
         }
     }
 }
