@@ -12,7 +12,7 @@ use futures::{TryStreamExt as _, stream};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use transload_core::batch::{BATCH_BYTES, BATCH_ROWS, BatchStream, SAMPLE_BYTES, batch_bytes};
+use transload_core::batch::{BATCH_BYTES, BATCH_ROWS, BatchStream, SAMPLE_BYTES, batch_bytes, spread};
 use transload_core::connector::{CursorSummary, ReadPlan, ReadSession, Split};
 use transload_core::schema::{ColumnSchema, CursorValue, TableSchema};
 use transload_core::{Error, Result};
@@ -29,6 +29,9 @@ const CANCELLING: Duration = Duration::from_secs(10);
 
 /// Fewer pages than this are not worth a second connection (8 MiB).
 const PAGES_WORTH_A_SPLIT: u64 = 1024;
+
+/// Bytes of a page, as nearly every server is built.
+const PAGE_BYTES: usize = 8192;
 
 pub(crate) struct PostgresSession {
     connect: Connect,
@@ -203,7 +206,9 @@ impl ReadSession for PostgresSession {
     async fn sample(&self, rows: usize) -> Result<RecordBatch> {
         let mut batches = Vec::new();
         for share in [self.sample_share(rows), None] {
-            let mut reading = self.read_sample(rows, share).await?;
+            // What a share of the pages brings more than wanted is thinned out, not cut off at the end.
+            let limit = if share.is_some() { rows.saturating_mul(4) } else { rows };
+            let mut reading = self.read_sample(limit, share.as_deref()).await?;
             batches.clear();
             let (mut found, mut bytes) = (0, 0);
             while bytes < SAMPLE_BYTES
@@ -214,11 +219,11 @@ impl ReadSession for PostgresSession {
                 batches.push(batch);
             }
             // A share of the pages may hold too few rows; then the first ones do.
-            if share.is_none() || found >= rows || bytes >= SAMPLE_BYTES {
+            if share.is_none() || found > rows / 2 || bytes >= SAMPLE_BYTES {
                 break;
             }
         }
-        Ok(concat_batches(&self.described.table.arrow_schema(), &batches)?)
+        spread(&concat_batches(&self.described.table.arrow_schema(), &batches)?, rows)
     }
 
     async fn splits(&self, plan: &ReadPlan) -> Result<Vec<Split>> {
@@ -259,22 +264,29 @@ impl ReadSession for PostgresSession {
 }
 
 impl PostgresSession {
-    /// Percent of the pages in which about twice `rows` rows are expected, for tables worth it.
-    fn sample_share(&self, rows: usize) -> Option<f64> {
+    /// How a table is sampled that has more rows than wanted: by pages, or, where there are few pages, by rows.
+    /// About half more than wanted, or what the bytes of a sample hold.
+    fn sample_share(&self, rows: usize) -> Option<String> {
         let estimate = self.described.table.rows_estimate.filter(|estimate| *estimate > 0)?;
-        let share = rows as f64 * 2.0 / estimate as f64 * 100.0;
-        (self.described.pages > PAGES_WORTH_A_SPLIT / 8 && share < 25.0).then_some(share.max(0.01))
+        let pages = self.described.pages;
+        let page_rows = estimate as f64 / pages.max(1) as f64;
+        let affordable = (SAMPLE_BYTES / PAGE_BYTES) as f64 * page_rows;
+        let percent = (rows as f64 * 1.5).min(affordable) / estimate as f64 * 100.0;
+        if pages == 0 || percent >= 75.0 {
+            return None;
+        }
+        let method = if pages > PAGES_WORTH_A_SPLIT { "SYSTEM" } else { "BERNOULLI" };
+        Some(format!(" TABLESAMPLE {method} ({:.4})", percent.max(0.001)))
     }
 
     /// Up to `rows` rows: of a share of the pages, spread over the table, or the first ones.
-    async fn read_sample(&self, rows: usize, share: Option<f64>) -> Result<BatchStream> {
+    async fn read_sample(&self, rows: usize, share: Option<&str>) -> Result<BatchStream> {
         let plan = ReadPlan {
             limit: u64::try_from(rows).ok(),
             batch_bytes: SAMPLE_BYTES / 4,
             ..ReadPlan::default()
         };
-        let sampled = share.map(|share| format!(" TABLESAMPLE SYSTEM ({share:.4})")).unwrap_or_default();
-        let sql = self.copy_sql(&plan, &Pages::ALL, &sampled)?;
+        let sql = self.copy_sql(&plan, &Pages::ALL, share.unwrap_or_default())?;
         let own = Arc::clone(&self.own.connection).lock_owned().await;
         self.stream(&sql, self.decoder(&plan)?, Lease::Own(own)).await
     }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::Runner;
 use super::boundary::Boundary;
+use super::demotion::Demotions;
 use super::pipeline::{self, Pipeline};
 use super::progress::{Phase, Tracker};
 use super::report::RunReport;
@@ -30,11 +31,12 @@ pub(super) async fn run(
     job: &EtlJob,
     tracker: &Arc<Tracker>,
     report: &mut RunReport,
+    demotions: &mut Demotions,
 ) -> Result<()> {
     let planned = tokio::select! {
         biased;
         () = runner.cancel.cancelled() => return Err(Error::cancelled()),
-        planned = plan(runner, job, tracker, report) => planned?,
+        planned = plan(runner, job, tracker, report, demotions) => planned?,
     };
     let Some(planned) = planned else { return Ok(()) };
     tracker.phase(Phase::Load);
@@ -62,6 +64,7 @@ async fn plan(
     job: &EtlJob,
     tracker: &Arc<Tracker>,
     report: &mut RunReport,
+    demotions: &mut Demotions,
 ) -> Result<Option<Planned>> {
     let (source, destination) = runner.open(job).await.operation("connect")?;
 
@@ -71,7 +74,7 @@ async fn plan(
     let last = destination.last_load(&job.target(), &job.identity()).await.operation("read last load")?;
 
     tracker.phase(Phase::Map);
-    let mapping = map(session.as_ref(), job, last.as_ref(), runner.options.sample_rows).await?;
+    let mapping = map(session.as_ref(), job, last.as_ref(), runner.options.sample_rows, demotions).await?;
     report.mapping_hash = Some(mapping.hash());
     if let Some(approved) = job.approved_hash() {
         mapping.check_approved(approved).operation("map")?;
@@ -84,7 +87,8 @@ async fn plan(
     let mode = write_mode(job.strategy(), &table, &mapping)?;
     let decision = decision(session.as_ref(), job, &table, settled.as_ref(), last.as_ref()).await?;
     destination.ensure_dataset(&target.target.dataset).await.operation("create dataset")?;
-    destination.prepare(&target, job.on_schema_change()).await.operation("prepare table")?;
+    let prepared = destination.prepare(&target, job.on_schema_change()).await.operation("prepare table")?;
+    demotions.prepared(&destination, &target.target, &prepared);
     let (window, filter) = match decision {
         None => (None, None),
         Some(Decision { window, filter, warnings }) => {
@@ -140,6 +144,7 @@ pub(super) async fn map(
     job: &EtlJob,
     last: Option<&LoadRecord>,
     sample_rows: usize,
+    demotions: &mut Demotions,
 ) -> Result<TableMapping> {
     let chosen = session.table().project(job.columns())?;
     let mut overrides: Overrides = last.map(|last| last.pinned.clone()).unwrap_or_default();
@@ -147,6 +152,7 @@ pub(super) async fn map(
     overrides.retain(|name, _| chosen.column(name).is_ok() && !job.overrides().contains_key(name));
     let pinned: Vec<String> = overrides.keys().cloned().collect();
     overrides.extend(job.overrides().iter().map(|(name, wanted)| (name.clone(), wanted.clone())));
+    overrides.extend(demotions.overrides());
     let undecided = chosen.columns.iter().any(|column| {
         let settled = overrides.get(&column.name).is_some_and(|o| o.drop || o.data_type.is_some());
         column.data_type == DataType::Utf8 && column.extension.is_none() && !settled
@@ -162,6 +168,7 @@ pub(super) async fn map(
     for column in mapping.columns.iter_mut().filter(|column| pinned.contains(&column.source_name)) {
         "as in earlier loads of this job".clone_into(&mut column.reason);
     }
+    demotions.mark(&mut mapping);
     Ok(mapping)
 }
 

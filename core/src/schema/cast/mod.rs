@@ -112,6 +112,8 @@ struct ColumnCast {
     /// Texts that become NULL, and how many did, in all clones of this caster.
     null_tokens: Vec<String>,
     nulled: Arc<AtomicU64>,
+    /// Its type was found in a sample.
+    inferred: bool,
 }
 
 impl Caster {
@@ -236,10 +238,14 @@ impl Caster {
             "value `{value}` of column `{}` does not fit {}: it {misfit}",
             column.source_name, column.target
         ));
-        self.at_row(error, batch, column, row).with("value", value).with("reason", misfit).hint(
+        let hint = if column.inferred {
+            "the type was found in a sample: override it with STRING to keep the text, correct the value at the \
+             source, or set mapping.on_reject to \"null\""
+        } else {
             "correct it at the source, override the type of the column (STRING takes every value), or set \
-             mapping.on_reject to \"null\"",
-        )
+             mapping.on_reject to \"null\""
+        };
+        self.at_row(error, batch, column, row).with("value", value).with("reason", misfit).hint(hint)
     }
 
     fn is_null(&self, batch: &RecordBatch, column: &ColumnCast, row: usize) -> Error {
@@ -290,6 +296,7 @@ impl ColumnCast {
             kernel,
             null_tokens: column.null_tokens.clone(),
             nulled: Arc::default(),
+            inferred: column.evidence.is_some(),
         })
     }
 
