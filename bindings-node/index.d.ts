@@ -281,6 +281,8 @@ export interface ColumnOverride {
   type?: string;
   /** How text is read, for example `%Y%m%d` for a DATE, or `,.` for a number like 1,234.5. */
   format?: string;
+  /** Texts that stand for no value and become NULL, for example `["NA", "-"]`. */
+  null_tokens?: string[];
   mode?: "NULLABLE" | "REQUIRED";
   /** Name at the destination. */
   name?: string;
@@ -298,12 +300,30 @@ export interface Warning {
 
 /** What the values of a sample said about one type. */
 export interface Evidence {
-  /** Values looked at, without NULL. */
+  /** Rows of the sample. */
+  sampled: number;
+  /** Values looked at, without NULL and texts that stand for none. */
   values: number;
   /** Distinct ones among them. */
   distinct: number;
   /** Distinct ones that fit the type. */
   matched: number;
+  /** `matched` of `distinct`, 0 to 1. */
+  share: number;
+  /** Rows with blanks around their value, which are trimmed. */
+  padded: number;
+  /** Why another reading cannot be ruled out. */
+  ambiguity:
+    | "date_order"
+    | "century"
+    | "grouping"
+    | "number_or_time"
+    | "number_or_boolean"
+    | "one_polarity"
+    | "constant"
+    | null;
+  /** Texts that become NULL with this type, with their rows. */
+  null_tokens: { text: string; rows: number }[];
   counter_examples: string[];
   examples: string[];
 }
@@ -343,6 +363,12 @@ export interface ColumnMapping {
   description: string | null;
   /** The type was set by an override. */
   overridden: boolean;
+  /** Texts that become NULL, such as `NA` in a column of numbers. */
+  null_tokens: string[];
+  /** What the sample said about the type, where it was found in a sample. */
+  evidence: Evidence | null;
+  /** What the texts of a STRING column are, where that was recognised, for example `uuid` or `email`. */
+  semantic: string | null;
 }
 
 /** What fills a column that the source does not have. */
@@ -375,6 +401,15 @@ export interface Partitioning {
 /** How to lay a table out; advice only. */
 export interface LayoutAdvice {
   partitioning: (Partitioning & { partitions: number; reason: string; warnings: Warning[] }) | null;
+  /** By which ranges of an integer key to partition, where no time will do. */
+  range_partitioning?: {
+    column: string;
+    start: number;
+    end: number;
+    interval: number;
+    partitions: number;
+    reason: string;
+  };
   /** At most four columns, in this order. */
   clustering: { column: string; reason: string }[];
   /** Why something is not advised. */
@@ -536,6 +571,11 @@ export interface JobDocument {
     lookback?: number | string;
     /** `replace`: go on even if the source is empty and the target is not. */
     allow_empty?: boolean;
+    /**
+     * `replace`: stop when the new rows are fewer than this share (0 to 1) of those of the last load. Default: 0.5
+     * after a load of 1,000 rows or more.
+     */
+    min_ratio?: number;
   };
   mapping?: {
     overrides?: Record<string, ColumnOverride>;
@@ -552,6 +592,8 @@ export interface JobDocument {
   enabled?: boolean;
   /** At most this many rows, for trials; such a run never moves the watermark. */
   row_limit?: number | null;
+  /** How much the report says of the values that were loaded. Default: `values`. */
+  profile?: ProfileLevel;
 }
 
 /** A valid job. */
@@ -615,8 +657,12 @@ export interface RunReport {
   };
   /** Values that did not fit and became NULL, by column. */
   rejects: { column: string; rejected: number; examples: Json[] }[];
+  /** What the rows hold, as the job's `profile` asks. */
+  profile: TableProfile | null;
   bytes_read: number;
   bytes_written: number;
+  /** Bytes that the destination bills for putting the rows in place, where it bills by bytes (BigQuery). */
+  bytes_billed: number | null;
   batches: number;
   /** Seconds by phase, and `total`. */
   seconds: Record<Exclude<Phase, "done"> | "total", number>;
@@ -629,6 +675,40 @@ export interface RunReport {
   finished_at: string;
   /** Version of the engine. */
   engine: string;
+}
+
+/**
+ * How much a profile says: nothing; counts and lengths; also lowest and highest values and quantiles; also the most
+ * frequent values.
+ */
+export type ProfileLevel = "off" | "counts" | "values" | "top_values";
+
+/** What the rows of a load hold. */
+export interface TableProfile {
+  rows: number;
+  columns: ColumnProfile[];
+}
+
+/** What one column holds. Values are texts, exact; texts of more than 100 characters are cut and end in `…`. */
+export interface ColumnProfile {
+  name: string;
+  nulls: number;
+  /** About how many different values it has; the standard error is 1.6 %. */
+  distinct?: number;
+  min?: string;
+  max?: string;
+  /** Floating-point columns: values that are not a number. */
+  nan?: number;
+  /** Booleans: rows that are true. */
+  trues?: number;
+  /** Texts, bytes and lists: values without a character, byte or element. */
+  empty?: number;
+  /** Lengths in bytes; of lists, numbers of elements. */
+  lengths?: { min: number; max: number; mean: number };
+  /** Exact up to 2,048 rows, then from a random sample of so many. */
+  quantiles?: Record<"p05" | "p25" | "p50" | "p75" | "p95", string>;
+  /** The most frequent values; `error` is how much oftener one may come than `count`. */
+  top?: { value: string; count: number; error: number }[];
 }
 
 /** The table that a destination must hold. */

@@ -28,7 +28,7 @@ pub fn default_registry() -> Registry {
     #[cfg(feature = "files")]
     let registry = registry.with(connectors::files::Files);
     #[cfg(feature = "postgres")]
-    let registry = registry.with(connectors::postgres::Postgres);
+    let registry = registry.with(connectors::postgres::Postgres).with(connectors::postgres::Redshift);
     #[cfg(feature = "sqlite")]
     let registry = registry.with(connectors::sqlite::Sqlite);
     registry

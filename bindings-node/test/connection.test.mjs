@@ -147,9 +147,12 @@ test("a password appears in no text", async () => {
 
 test("connectors describe themselves and jobs have a JSON Schema", () => {
   const types = connectors().map((descriptor) => descriptor.type);
-  for (const type of ["memory", "files", "dataset", "postgresql", "sqlite", "bigquery"]) {
+  for (const type of ["memory", "files", "dataset", "postgresql", "redshift", "sqlite", "bigquery"]) {
     assert.ok(types.includes(type), `${type} is missing in ${types}`);
   }
+  const redshift = connectors().find((descriptor) => descriptor.type === "redshift");
+  assert.deepEqual([redshift.default_port, redshift.category], [5439, "warehouse"]);
+  assert.ok(redshift.options.properties.host && redshift.options.properties.fetch_rows);
   const postgres = connectors().find((descriptor) => descriptor.type === "postgresql");
   assert.deepEqual([postgres.default_port, postgres.takes_secret, postgres.category], [5432, true, "relational"]);
   assert.ok(postgres.capability.source && postgres.capability.snapshot);

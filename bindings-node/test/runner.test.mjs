@@ -143,6 +143,15 @@ test("values that do not fit fail the run, or become NULL and are counted", asyn
   assert.equal(report.rows.written, 100);
 });
 
+test("a report says what the columns hold", async () => {
+  const { runner } = both(10);
+  const { profile } = await runner.run({ ...document, load: { strategy: "replace" }, profile: "counts" });
+  assert.equal(profile.rows, 10);
+  const id = profile.columns.find((column) => column.name === "id");
+  assert.deepEqual([id.nulls, id.distinct, id.min], [0, 10, undefined]);
+  assert.equal((await runner.run({ ...document, load: { strategy: "replace" }, profile: "off" })).profile, null);
+});
+
 test("propose maps and prepare creates the table, both without rows", async () => {
   const { lake, runner } = both(10);
   const job = { ...document, mapping: { overrides: { total: { type: "NUMERIC" } } } };

@@ -279,6 +279,11 @@ impl PyRunReport {
     }
 
     #[getter]
+    fn profile<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.field(py, "profile")
+    }
+
+    #[getter]
     fn bytes_read(&self) -> u64 {
         self.0.bytes_read
     }
@@ -286,6 +291,11 @@ impl PyRunReport {
     #[getter]
     fn bytes_written(&self) -> u64 {
         self.0.bytes_written
+    }
+
+    #[getter]
+    fn bytes_billed(&self) -> Option<u64> {
+        self.0.bytes_billed
     }
 
     #[getter]

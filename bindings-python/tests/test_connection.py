@@ -159,7 +159,10 @@ def test_a_missing_secret_is_not_the_systems_refusal():
 
 def test_connectors_describe_themselves():
     connectors = {connector["type"]: connector for connector in transload.connectors()}
-    assert set(connectors) >= {"bigquery", "dataset", "files", "memory", "postgresql", "sqlite"}
+    assert set(connectors) >= {"bigquery", "dataset", "files", "memory", "postgresql", "redshift", "sqlite"}
+    redshift = connectors["redshift"]
+    assert (redshift["default_port"], redshift["category"]) == (5439, "warehouse")
+    assert {"host", "fetch_rows"} <= set(redshift["options"]["properties"])
     postgresql = connectors["postgresql"]
     assert (postgresql["default_port"], postgresql["takes_secret"]) == (5432, True)
     assert "host" in postgresql["options"]["properties"]

@@ -44,10 +44,11 @@ pub fn parse_str<T: DeserializeOwned + JsonSchema>(what: &str, text: &str) -> Re
 
 fn check(what: &str, root: &Value, schema: &Value, value: &mut Value, path: &str) -> Result<()> {
     let schema = resolve(root, schema);
-    if let Some(variants) = schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(Value::as_array) {
-        // An optional object: check against the one variant that is an object. True unions are left to serde.
-        let objects: Vec<&Value> =
-            variants.iter().map(|v| resolve(root, v)).filter(|v| v.get("properties").is_some()).collect();
+    if let Some(variants) = variants(schema) {
+        // An optional object, or an object in place of a word: check against the one variant that is an object.
+        // True unions are left to serde.
+        let mut objects = Vec::new();
+        collect_objects(root, variants, &mut objects);
         if let [only] = objects.as_slice() {
             return check(what, root, only, value, path);
         }
@@ -69,6 +70,20 @@ fn check(what: &str, root: &Value, schema: &Value, value: &mut Value, path: &str
             Ok(())
         }
         _ => Ok(()),
+    }
+}
+
+fn variants(schema: &Value) -> Option<&Vec<Value>> {
+    schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(Value::as_array)
+}
+
+fn collect_objects<'a>(root: &'a Value, of: &'a [Value], objects: &mut Vec<&'a Value>) {
+    for schema in of.iter().map(|schema| resolve(root, schema)) {
+        match variants(schema) {
+            Some(inner) => collect_objects(root, inner, objects),
+            None if schema.get("properties").is_some() => objects.push(schema),
+            None => {}
+        }
     }
 }
 

@@ -298,6 +298,7 @@ impl Destination for OpenMemory {
     }
 
     async fn prepare(&self, target: &TargetTable, policy: OnSchemaChange) -> Result<PrepareOutcome> {
+        target.layout.refuse("memory")?;
         self.with_store(|store| match store.get_mut(&target.target) {
             Some(StoredTable { target: Some(existing), batch, table, .. }) => {
                 let (outcome, evolved) = target.evolve(existing, policy)?;

@@ -213,7 +213,7 @@ class SchemaMapper:
         show_values: bool = True,
     ) -> Self:
         """`overrides`: by the column's name at the source, what to change of its proposal: `type`,
-        `format`, `mode`, `name`, `description`, `drop`. `detect_types`: look for types hidden in text, in
+        `format`, `null_tokens`, `mode`, `name`, `description`, `drop`. `detect_types`: look for types hidden in text, in
         at most `sample_rows` rows. `added`: by their name at the destination, columns that the source does
         not have, for example `{"_loaded_at": {"value": "loaded_at"}, "_load_id": {"value": "load_id"},
         "region": {"value": {"constant": "eu"}}}`. `show_values`: evidence may show values of the sample.
@@ -505,12 +505,23 @@ class RunReport:
         """Values that did not fit and became NULL: `column`, `rejected`, `examples`."""
 
     @property
+    def profile(self) -> dict[str, Any] | None:
+        """What the rows hold, as the job's `profile` asks (`off`, `counts`, `values`, `top_values`): `rows`
+        and `columns`, each with `name`, `nulls` and, where they make sense, `distinct`, `min`, `max`,
+        `lengths`, `empty`, `nan`, `trues`, `quantiles`, `top`. Values are texts.
+        """
+
+    @property
     def bytes_read(self) -> int:
         """Bytes of Arrow data read."""
 
     @property
     def bytes_written(self) -> int:
         """Encoded bytes written or sent."""
+
+    @property
+    def bytes_billed(self) -> int | None:
+        """Bytes that the destination bills for putting the rows in place, where it bills by bytes (BigQuery)."""
 
     @property
     def batches(self) -> int:

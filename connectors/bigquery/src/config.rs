@@ -1,11 +1,15 @@
 //! The options of a connection.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
+use transload_core::schema::{DatasetOptions, life};
 use transload_core::{Connection, Error, Result};
 use transload_google::{AuthMode, Endpoint};
 
-use crate::sql;
+use crate::{limits, sql};
 
 /// Google's own endpoint.
 const DEFAULT_ENDPOINT: &str = "https://bigquery.googleapis.com";
@@ -22,6 +26,13 @@ pub struct BigQueryConfig {
     /// theirs, and jobs run where the target's dataset is. Default: BigQuery's own default (`US`).
     #[serde(default)]
     pub location: Option<String>,
+    /// Labels of datasets that are created.
+    #[serde(default)]
+    pub dataset_labels: BTreeMap<String, String>,
+    /// Tables of datasets that are created are deleted this long after their own creation unless they say
+    /// otherwise, for example `"30d"`; at least an hour. Default: never.
+    #[serde(default)]
+    pub tables_expire_after: Option<String>,
     /// Base URL in place of Google's, for emulators and private endpoints.
     #[serde(default)]
     pub endpoint: Option<String>,
@@ -36,6 +47,13 @@ pub struct BigQueryConfig {
     /// to 1024. Up to four files are on disk at a time. Default: 128.
     #[serde(default)]
     pub file_mib: Option<u16>,
+    /// How long one request is tried again after failures that may pass (rate limits, 5xx, lost connections), in
+    /// seconds, from 0 to 3600. Default: 120.
+    #[serde(default)]
+    pub retry_seconds: Option<u16>,
+    /// How long one job may take, in seconds; it is cancelled then. Default: 21600, BigQuery's own six hours.
+    #[serde(default)]
+    pub job_seconds: Option<u32>,
 }
 
 impl BigQueryConfig {
@@ -67,7 +85,31 @@ impl BigQueryConfig {
         if self.file_mib.is_some_and(|size| !(1..=1024).contains(&size)) {
             return Err(Error::config("`file_mib` must be from 1 to 1024").hint("leave it out for 128"));
         }
+        if self.retry_seconds.is_some_and(|seconds| seconds > 3600) {
+            return Err(Error::config("`retry_seconds` must be from 0 to 3600").hint("leave it out for 120"));
+        }
+        if self.job_seconds == Some(0) {
+            return Err(Error::config("`job_seconds` must be 1 or more").hint("leave it out for six hours"));
+        }
+        self.dataset_options()?;
         self.base().map(|_| ())
+    }
+
+    /// What datasets get that are created.
+    ///
+    /// # Errors
+    /// `config` for impossible labels and a life that is no duration.
+    pub(crate) fn dataset_options(&self) -> Result<DatasetOptions> {
+        limits::check_labels(&self.dataset_labels).map_err(|why| {
+            Error::config(format!("`dataset_labels`: {why}"))
+                .hint("labels have lower-case letters, digits, `_` and `-`, up to 63 of them")
+        })?;
+        Ok(DatasetOptions {
+            location: self.location.clone(),
+            description: None,
+            tables_expire_after: life("tables_expire_after", self.tables_expire_after.as_deref())?,
+            labels: self.dataset_labels.clone(),
+        })
     }
 
     /// The endpoint that requests go to.
@@ -76,6 +118,16 @@ impl BigQueryConfig {
     /// `config` if it is not a URL.
     pub(crate) fn base(&self) -> Result<Endpoint> {
         Endpoint::new(self.endpoint.as_deref(), DEFAULT_ENDPOINT, VERSION_PATH)
+    }
+
+    /// How long one step is tried again.
+    pub(crate) fn retry_time(&self) -> Duration {
+        Duration::from_secs(self.retry_seconds.unwrap_or(120).into())
+    }
+
+    /// How long one job may take.
+    pub(crate) fn job_time(&self) -> Duration {
+        Duration::from_secs(self.job_seconds.unwrap_or(6 * 60 * 60).into())
     }
 
     /// Bytes at which a Parquet file is closed.
@@ -107,6 +159,8 @@ mod tests {
             connection().option("project", "p").option("endpoint", "nowhere"),
             connection().option("project", "p").option("staging_dataset", "a.b"),
             connection().option("project", "p").option("file_mib", 0),
+            connection().option("project", "p").option("tables_expire_after", "soon"),
+            connection().option("project", "p").option("dataset_labels", serde_json::json!({"Team": "x"})),
             connection().option("project", "p").option("auth", "magic"),
             connection().option("project", "p").option("datasett", "x"),
         ] {

@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use google_cloud_bigquery_v2::client::{DatasetService, JobService, TableService};
-use google_cloud_bigquery_v2::model::{
-    Dataset, DatasetReference, ListFormatTable, Table, TableReference, TableSchema,
-};
-use google_cloud_gax::retry_policy::NeverRetry;
+use google_cloud_bigquery_v2::model::{Dataset, ListFormatTable, Table, TableReference};
+use reqwest::Url;
+use reqwest::header::IF_MATCH;
+use serde_json::Value;
 use transload_core::{Error, ErrorKind, Result, Secret};
-use transload_google::{Endpoint, GoogleAuth};
+use transload_google::Endpoint;
 
 use crate::config::BigQueryConfig;
-use crate::error;
+use crate::renew::Renewable;
+use crate::retry::Retry;
+use crate::{error, table};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// For control requests; long polls ask for less.
@@ -29,7 +31,8 @@ pub(crate) struct Inner {
     pub(crate) project: String,
     pub(crate) config: BigQueryConfig,
     pub(crate) endpoint: Endpoint,
-    pub(crate) auth: GoogleAuth,
+    pub(crate) auth: Renewable,
+    pub(crate) retry: Retry,
     pub(crate) datasets: DatasetService,
     pub(crate) tables: TableService,
     pub(crate) jobs: JobService,
@@ -66,19 +69,20 @@ impl Client {
     /// Sets up clients and credentials; no request is made.
     pub(crate) async fn new(config: BigQueryConfig, secret: Option<&Secret>) -> Result<Self> {
         let endpoint = config.base()?;
-        let auth = GoogleAuth::from_options(config.auth, secret, &endpoint)?;
+        let auth = Renewable::new(config.auth, secret, &endpoint)?;
+        let retry = Retry::new(config.retry_time(), auth.clone());
         let unusable = |source: Box<dyn std::error::Error + Send + Sync>| {
             Error::new(ErrorKind::Config, "cannot set up the clients for BigQuery")
                 .source_error(source)
                 .hint("check `endpoint` and the certificates that this machine trusts")
         };
-        // The connector tries once; where another try is part of a job's protocol, it is made there.
         macro_rules! client {
             ($service:ident) => {
                 $service::builder()
                     .with_endpoint(endpoint.as_str())
                     .with_credentials(auth.credentials())
-                    .with_retry_policy(NeverRetry)
+                    .with_retry_policy(retry.clone())
+                    .with_backoff_policy(retry.clone())
                     .with_attempt_timeout(REQUEST_TIMEOUT)
                     .build()
                     .await
@@ -100,6 +104,7 @@ impl Client {
             config,
             endpoint,
             auth,
+            retry,
             http,
         })))
     }
@@ -122,11 +127,7 @@ impl Client {
 
     /// Creates a dataset; somebody else's creation at the same time is as good.
     pub(crate) async fn create_dataset(&self, name: &str) -> Result<()> {
-        let reference = DatasetReference::new().set_project_id(&self.project).set_dataset_id(name);
-        let mut dataset = Dataset::new().set_dataset_reference(reference);
-        if let Some(location) = &self.config.location {
-            dataset = dataset.set_location(location);
-        }
+        let dataset = table::dataset_body(&self.project, name, &self.config.dataset_options()?)?;
         let request = self.datasets.insert_dataset().set_project_id(&self.project).set_dataset(dataset);
         fresh("cannot create the dataset", Box::pin(request.send()).await)
             .map(|_| ())
@@ -159,19 +160,36 @@ impl Client {
             .map_err(|error| error.with("target", format_args!("{dataset}.{table}")))
     }
 
-    /// Gives a table another schema: more columns, fewer REQUIRED ones.
-    pub(crate) async fn patch_schema(&self, dataset: &str, table: &str, schema: TableSchema) -> Result<()> {
-        let request = self
-            .tables
-            .patch_table()
-            .set_project_id(&self.project)
-            .set_dataset_id(dataset)
-            .set_table_id(table)
-            .set_table(Table::new().set_schema(schema));
-        match Box::pin(request.send()).await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(error::of_client("cannot change the schema of the table", error)
-                .with("target", format_args!("{dataset}.{table}"))),
+    /// Changes a table if it is still what `etag` names; whether it was. Sent as JSON and not through Google's
+    /// client, which cannot say that a field is to be removed.
+    pub(crate) async fn patch_table(
+        &self,
+        dataset: &str,
+        table: &str,
+        etag: &str,
+        body: &Value,
+    ) -> Result<bool> {
+        let what = "cannot change the table";
+        let mut url = Url::parse(&self.endpoint.join("/bigquery/v2"))
+            .map_err(|error| Error::internal(what).source_error(error))?;
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.extend(["projects", &self.project, "datasets", dataset, "tables", table]);
+        }
+        let mut request =
+            self.http.patch(url).timeout(REQUEST_TIMEOUT).headers(self.auth.headers().await?).json(body);
+        if !etag.is_empty() {
+            request = request.header(IF_MATCH, etag);
+        }
+        let named = |error: Error| error.with("target", format_args!("{dataset}.{table}"));
+        let answer = request.send().await.map_err(|error| named(error::of_transport(what, error)))?;
+        let status = answer.status().as_u16();
+        match status {
+            200..=299 => Ok(true),
+            412 => Ok(false),
+            _ => {
+                let body = answer.bytes().await.unwrap_or_default();
+                Err(named(error::of_answer(what, status, &body)))
+            }
         }
     }
 

@@ -5,23 +5,23 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use google_cloud_bigquery_v2::model::{Table, TableSchema};
+use google_cloud_bigquery_v2::model::Table;
 use serde_json::json;
 use transload_core::connector::{
     Destination, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome, ServerInfo, WriteMode,
 };
-use transload_core::schema::{BigQueryType, ColumnChange, Mode, TargetRef, TargetTable};
+use transload_core::schema::{BigQueryType, Mode, TableCheck, TargetRef, TargetTable};
 use transload_core::{Error, ErrorKind, Result, ResultExt as _};
 
+use crate::commit::records_of;
 use crate::connect::Client;
 use crate::load::{Load, safe_id, staging_prefix};
+use crate::prune::Range;
 use crate::sql::{self, LOADS_TABLE};
 use crate::types;
 use crate::writer::{Claim, Mode as LoadMode, Writer};
-use crate::{encode, jobs};
+use crate::{encode, evolve, jobs};
 
-/// How often a schema is read and changed again when somebody else changes it at the same time.
-const EVOLVE_TRIES: u32 = 3;
 /// Pages of table names that a load looks through for what dead loads left.
 const CLEAN_PAGES: usize = 5;
 
@@ -71,42 +71,6 @@ impl BigQueryDestination {
         Ok(())
     }
 
-    async fn create(&self, target: &TargetTable) -> Result<bool> {
-        let body = types::table_body(target)?;
-        let TargetRef { dataset, table } = &target.target;
-        Ok(self.client.create_table(dataset, table, body).await?.is_some())
-    }
-
-    /// Adds and relaxes columns in place. The whole schema is sent, so fields that transload does not know
-    /// stay as they are.
-    async fn evolve(
-        &self,
-        target: &TargetTable,
-        table: &Table,
-        changes: &[ColumnChange],
-    ) -> Result<PrepareOutcome> {
-        let mut outcome = PrepareOutcome::default();
-        let mut fields = table.schema.clone().unwrap_or_default().fields;
-        for change in changes {
-            match change {
-                ColumnChange::Add(column) => {
-                    fields.push(types::field(column)?);
-                    outcome.added.push(column.name.clone());
-                }
-                ColumnChange::Relax(name) => {
-                    for field in fields.iter_mut().filter(|field| field.name.eq_ignore_ascii_case(name)) {
-                        field.mode = Mode::Nullable.as_str().to_owned();
-                    }
-                    outcome.relaxed.push(name.clone());
-                }
-                _ => return Err(target.schema_changed(changes)),
-            }
-        }
-        let TargetRef { dataset, table } = &target.target;
-        self.client.patch_schema(dataset, table, TableSchema::new().set_fields(fields)).await?;
-        Ok(outcome)
-    }
-
     /// Deletes staging tables that earlier loads of the target left. A load that another process still
     /// runs loses its staging table and fails without effect: the newest run wins.
     async fn clean_staging(&self, dataset: &str, prefix: &str) {
@@ -135,7 +99,7 @@ impl BigQueryDestination {
             "SELECT COUNT(*) FROM {} WHERE load_id = {} AND {}",
             self.loads_path(&target.dataset),
             sql::literal(load_id),
-            sql::records_of(&target.table, created),
+            records_of(&target.table, created),
         );
         let rows = self.client.select(location, &query).await?;
         Ok(rows.first().and_then(|row| row.first()).and_then(|cell| cell.as_deref()) != Some("0"))
@@ -184,31 +148,14 @@ impl Destination for BigQueryDestination {
         }))
     }
 
+    async fn validate(&self, target: &TargetTable) -> Result<TableCheck> {
+        sql::check_target(&target.target)?;
+        Box::pin(evolve::validate(&self.client, target)).await.operation("validate")
+    }
+
     async fn prepare(&self, target: &TargetTable, policy: OnSchemaChange) -> Result<PrepareOutcome> {
         sql::check_target(&target.target)?;
-        let TargetRef { dataset, table } = &target.target;
-        let mut tries = 1;
-        loop {
-            let Some(existing) = self.client.table(dataset, table).await.operation("prepare")? else {
-                if self.create(target).await.operation("prepare")? {
-                    return Ok(PrepareOutcome { created: true, ..PrepareOutcome::default() });
-                }
-                continue;
-            };
-            let changes = changes(target, &existing)?;
-            if changes.is_empty() {
-                return Ok(PrepareOutcome::default());
-            }
-            let impossible = changes.iter().any(|change| matches!(change, ColumnChange::Impossible(..)));
-            if impossible || policy != OnSchemaChange::Evolve {
-                return Err(target.schema_changed(&changes).operation("prepare"));
-            }
-            match self.evolve(target, &existing, &changes).await {
-                // BigQuery refuses a schema without the columns that somebody else added meanwhile.
-                Err(error) if error.kind() == ErrorKind::Data && tries < EVOLVE_TRIES => tries += 1,
-                outcome => return outcome.operation("prepare"),
-            }
-        }
+        Box::pin(evolve::prepare(&self.client, target, policy)).await.operation("prepare")
     }
 
     /// BigQuery has no condition for a deletion: rows that somebody else adds between the look and the deletion
@@ -235,7 +182,7 @@ impl Destination for BigQueryDestination {
             "SELECT record FROM {} WHERE job = {} AND {} ORDER BY sequence DESC, committed_at DESC LIMIT 1",
             self.loads_path(&target.dataset),
             sql::literal(job),
-            sql::records_of(&target.table, table.creation_time),
+            records_of(&target.table, table.creation_time),
         );
         let rows = match self.client.select(self.location(&table), &query).await {
             Ok(rows) => rows,
@@ -258,7 +205,6 @@ impl Destination for BigQueryDestination {
         let target = request.target.target.clone();
         let operation = "begin load";
         sql::check_target(&target)?;
-        let mode = load_mode(&request)?;
         check_columns(&request.target)?;
         let place = format!("{}/{}/{target}", self.client.endpoint.as_str(), self.client.project);
         let claim = Claim::take(place)?;
@@ -269,6 +215,7 @@ impl Destination for BigQueryDestination {
                 .with("target", &target)
                 .hint("prepare the table before loading into it")
         })?;
+        let mode = load_mode(&request, &table)?;
         let location = self.location(&table).to_owned();
         let staging_dataset =
             self.client.config.staging_dataset.clone().unwrap_or_else(|| target.dataset.clone());
@@ -293,32 +240,11 @@ impl Destination for BigQueryDestination {
             staged: AtomicBool::new(false),
             target,
             load_id: request.load_id,
+            memory: request.memory_budget,
             columns: request.target.columns,
         });
         Ok(Box::new(Writer::start(load, mode, already, claim)))
     }
-}
-
-/// What would have to change in an existing table so that it takes the rows.
-fn changes(target: &TargetTable, existing: &Table) -> Result<Vec<ColumnChange>> {
-    if !matches!(existing.r#type.as_str(), "" | "TABLE") {
-        return Err(Error::config(format!(
-            "{} is not a table that rows can be loaded into but a {}",
-            target.target,
-            existing.r#type.to_lowercase().replace('_', " ")
-        ))
-        .with("target", &target.target)
-        .hint("load into another name"));
-    }
-    let (found, foreign) = types::target_table(&target.target, existing);
-    let mut changes = target.changes_from(&found);
-    for column in &foreign {
-        let Some(wanted) = target.column(&column.name) else { continue };
-        changes.retain(|change| !matches!(change, ColumnChange::Add(added) if added.name == wanted.name));
-        let why = format!("it is {} and the job brings {}", column.data_type, wanted.data_type);
-        changes.push(ColumnChange::Impossible(wanted.name.clone(), why));
-    }
-    Ok(changes)
 }
 
 /// Columns that a load cannot stage: JSON and GEOGRAPHY inside records would need a conversion per field.
@@ -344,7 +270,7 @@ fn check_columns(target: &TargetTable) -> Result<()> {
     Ok(())
 }
 
-fn load_mode(request: &LoadRequest) -> Result<LoadMode> {
+fn load_mode(request: &LoadRequest, table: &Table) -> Result<LoadMode> {
     let target = &request.target;
     let index = |name: &str, role: &str| -> Result<usize> {
         let found = target.columns.iter().position(|column| column.name.eq_ignore_ascii_case(name));
@@ -376,8 +302,10 @@ fn load_mode(request: &LoadRequest) -> Result<LoadMode> {
             if key.is_empty() {
                 return Err(Error::config("a merge needs a key").with("target", &target.target));
             }
+            let key = key.iter().map(|name| index(name, "key")).collect::<Result<Vec<_>>>()?;
             Ok(LoadMode::Merge {
-                key: key.iter().map(|name| index(name, "key")).collect::<Result<_>>()?,
+                range: Range::of(table, &target.columns, &key),
+                key,
                 order_by: order_by.as_deref().map(|name| index(name, "order column")).transpose()?,
             })
         }

@@ -1,13 +1,20 @@
 #![doc = include_str!("../README.md")]
 
+mod commit;
 mod config;
 mod connect;
 mod destination;
 mod encode;
 mod error;
+mod evolve;
 mod jobs;
+mod limits;
 mod load;
+mod prune;
+mod renew;
+mod retry;
 mod sql;
+mod table;
 mod types;
 mod upload;
 mod writer;

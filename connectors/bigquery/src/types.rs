@@ -6,7 +6,7 @@ use transload_core::Result;
 use transload_core::schema::{BigQueryType, Mode, RecordField, TargetColumn, TargetRef, TargetTable};
 
 use crate::jobs::from_json;
-use crate::sql;
+use crate::{sql, table};
 
 /// A column that transload has no type for (`INTERVAL`, `RANGE` and whatever BigQuery adds).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,8 +16,8 @@ pub(crate) struct ForeignColumn {
 }
 
 /// The columns of a table, and those that transload has no type for.
-pub(crate) fn target_table(target: &TargetRef, table: &Table) -> (TargetTable, Vec<ForeignColumn>) {
-    let fields = table.schema.as_ref().map(|schema| schema.fields.as_slice()).unwrap_or_default();
+pub(crate) fn target_table(target: &TargetRef, found: &Table) -> (TargetTable, Vec<ForeignColumn>) {
+    let fields = found.schema.as_ref().map(|schema| schema.fields.as_slice()).unwrap_or_default();
     let mut columns = Vec::with_capacity(fields.len());
     let mut foreign = Vec::new();
     for field in fields {
@@ -33,8 +33,9 @@ pub(crate) fn target_table(target: &TargetRef, table: &Table) -> (TargetTable, V
             }
         }
     }
-    let description = table.description.clone().filter(|text| !text.is_empty());
-    (TargetTable { target: target.clone(), columns, description }, foreign)
+    let description = found.description.clone().filter(|text| !text.is_empty());
+    let layout = table::layout(found);
+    (TargetTable { target: target.clone(), columns, description, layout }, foreign)
 }
 
 fn mode(text: &str) -> Mode {
@@ -167,8 +168,10 @@ mod tests {
                     description: (i == 1).then(|| "price".to_owned()),
                 })
                 .collect();
-        let wanted =
-            TargetTable { target: TargetRef::new("d", "t"), columns, description: Some("orders".into()) };
+        let wanted = TargetTable {
+            description: Some("orders".into()),
+            ..TargetTable::new(TargetRef::new("d", "t"), columns)
+        };
         let body = table_body(&wanted).unwrap();
         assert_eq!(target_table(&wanted.target, &body), (wanted, vec![]));
     }

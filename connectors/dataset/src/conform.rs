@@ -106,7 +106,7 @@ mod tests {
     }
 
     fn table(columns: Vec<TargetColumn>) -> TargetTable {
-        TargetTable { target: TargetRef::new("d", "t"), columns, description: None }
+        TargetTable::new(TargetRef::new("d", "t"), columns)
     }
 
     #[test]

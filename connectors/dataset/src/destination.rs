@@ -87,7 +87,7 @@ impl StoredSchema {
             })
         });
         let columns = columns.collect::<Result<Vec<_>>>()?;
-        Ok(TargetTable { target: target.clone(), columns, description: self.description })
+        Ok(TargetTable { description: self.description, ..TargetTable::new(target.clone(), columns) })
     }
 }
 
@@ -219,6 +219,7 @@ impl Destination for DatasetDestination {
     }
 
     async fn prepare(&self, target: &TargetTable, policy: OnSchemaChange) -> Result<PrepareOutcome> {
+        target.layout.refuse("a Parquet dataset")?;
         let (folders, target, config) =
             (self.folders(&target.target)?, target.clone(), Arc::clone(&self.config));
         blocking(move || prepare(&folders, &target, policy, &config)).await

@@ -159,7 +159,7 @@ pub(crate) fn described(table: &TableRef, results: &[Vec<Row>]) -> Result<Result
 /// A table that is not there.
 #[derive(Debug)]
 pub(crate) struct Missing {
-    schema_exists: bool,
+    pub(crate) schema_exists: bool,
 }
 
 impl Missing {

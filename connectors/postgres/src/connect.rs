@@ -19,6 +19,7 @@ use transload_core::{Error, ErrorKind, Result, Secret};
 use transload_sql::quote_literal;
 
 use crate::config::{ChannelBinding, PostgresConfig, TargetSessionAttrs, TlsMode};
+use crate::dialect::Dialect;
 use crate::error::{connect_error, connect_timeout, error, silence, socket_error};
 use crate::hosts::{Address, Role, addresses};
 use crate::passfile;
@@ -35,6 +36,7 @@ pub(crate) struct Connect {
     read_timeout: Option<Duration>,
     keepalive: Option<TcpKeepalive>,
     settings: Arc<str>,
+    dialect: Dialect,
 }
 
 /// One server, and how to log in there.
@@ -75,7 +77,7 @@ impl std::fmt::Debug for Connect {
 }
 
 impl Connect {
-    pub(crate) fn new(options: &PostgresConfig, secret: Option<&Secret>) -> Result<Self> {
+    pub(crate) fn new(options: &PostgresConfig, secret: Option<&Secret>, dialect: Dialect) -> Result<Self> {
         options.check()?;
         let target = |server| Ok(Arc::new(Target { login: login(options, secret, &server)?, server }));
         Ok(Self {
@@ -85,7 +87,8 @@ impl Connect {
             timeout: Duration::from_secs(options.connect_timeout),
             read_timeout: options.read_timeout.map(Duration::from_secs),
             keepalive: options.keepalives.then(|| keepalive(options)),
-            settings: settings(options).into(),
+            settings: settings(options, dialect).into(),
+            dialect,
         })
     }
 
@@ -146,6 +149,9 @@ impl Connect {
         let tap = self.socket(peer).await.map_err(|error| socket_error(&peer.name(), error))?;
         let opened = peer.target.login.connect_raw(tap.clone(), self.tls_to(peer)).await;
         let (client, connection) = opened.map_err(|error| connect_error(&peer.name(), error))?;
+        if self.dialect == Dialect::Postgres {
+            refuse_redshift(connection.parameter("server_version"), peer)?;
+        }
         tokio::spawn(async move {
             // The client's calls report the same error; this is only for the log.
             if let Err(error) = connection.await {
@@ -293,21 +299,10 @@ fn keepalive(options: &PostgresConfig) -> TcpKeepalive {
     }
 }
 
-/// Makes the text forms of values independent of how server, database and role are set.
-fn settings(options: &PostgresConfig) -> String {
+/// What every transaction sets.
+fn settings(options: &PostgresConfig, dialect: Dialect) -> String {
     let mut settings = String::new();
-    for setting in [
-        "timezone = 'UTC'",
-        "datestyle = 'ISO, YMD'",
-        "intervalstyle = iso_8601",
-        "extra_float_digits = 3",
-        "bytea_output = hex",
-        "xmloption = content",
-        "quote_all_identifiers = off",
-        // Statements about the catalog are estimated far too high: compiling them took 0.4 s, running them 2 ms.
-        "jit = off",
-        "idle_in_transaction_session_timeout = 0",
-    ] {
+    for setting in dialect.settings() {
         settings.push_str("; SET LOCAL ");
         settings.push_str(setting);
     }
@@ -315,6 +310,17 @@ fn settings(options: &PostgresConfig) -> String {
         settings.push_str(&format!("; SET LOCAL statement_timeout = {}", seconds.saturating_mul(1000)));
     }
     settings
+}
+
+/// Redshift calls itself version 8.0.2 of PostgreSQL.
+fn refuse_redshift(version: Option<&str>, peer: &Peer) -> Result<()> {
+    if version.is_none_or(|version| !version.starts_with("8.0.")) {
+        return Ok(());
+    }
+    Err(Error::unsupported(format!("the server at {} is Amazon Redshift, not PostgreSQL", peer.name()))
+        .operation("connect")
+        .with("server", peer.name())
+        .hint("set the connection's type to `redshift`"))
 }
 
 async fn check_role(client: &Client, peer: &Peer, role: Role) -> Result<()> {

@@ -1,10 +1,11 @@
-//! The binary COPY format: rows out of what a connection has read, which may end anywhere.
+//! Rows out of what a connection has read, which may end anywhere: of binary COPY, or of a query's answer, whose
+//! rows have the same layout and no header and no end.
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
 use transload_core::{Error, ErrorKind, Result};
 
-use crate::decode::{ColumnDecoder, Field, Fields};
+use crate::decode::{ColumnDecoder, Field, Fields, Format};
 use crate::types::Wire;
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
@@ -22,7 +23,11 @@ pub(crate) struct CopyDecoder {
     /// Bytes of a tuple that does not end with its message. Servers send one message a tuple; something
     /// between may not.
     rest: Vec<u8>,
+    /// The type of the messages that hold rows.
+    kind: u8,
     state: State,
+    /// Whether a row has come since somebody asked.
+    came: bool,
     rows: usize,
     bytes: usize,
     batch_rows: usize,
@@ -48,15 +53,33 @@ pub(crate) enum Step {
 }
 
 impl CopyDecoder {
+    /// Of binary COPY.
     pub(crate) fn new(schema: SchemaRef, wires: &[Wire], batch_rows: usize, batch_bytes: usize) -> Self {
-        let columns =
-            schema.fields().iter().zip(wires).map(|(field, wire)| ColumnDecoder::new(field.name(), *wire));
+        Self::of(schema, wires, Format::Binary, batch_rows, batch_bytes)
+    }
+
+    /// Of the answers to queries, in the text format; [`Self::end`] says that the last has come.
+    pub(crate) fn of_answers(
+        schema: SchemaRef,
+        wires: &[Wire],
+        batch_rows: usize,
+        batch_bytes: usize,
+    ) -> Self {
+        let of_copy = Self::of(schema, wires, Format::Text, batch_rows, batch_bytes);
+        Self { kind: b'D', state: State::Tuples, ..of_copy }
+    }
+
+    fn of(schema: SchemaRef, wires: &[Wire], format: Format, batch_rows: usize, batch_bytes: usize) -> Self {
+        let columns = schema.fields().iter().zip(wires);
+        let columns = columns.map(|(field, wire)| ColumnDecoder::new(field.name(), *wire, format));
         Self {
             columns: columns.collect(),
             schema,
             fields: Vec::with_capacity(BLOCK),
             rest: Vec::new(),
+            kind: b'd',
             state: State::Header,
+            came: false,
             rows: 0,
             bytes: 0,
             batch_rows,
@@ -73,7 +96,7 @@ impl CopyDecoder {
                 break Step::Batch(self.take_batch()?);
             }
             match message(bytes, at)? {
-                Message::Whole(b'd', end) => {
+                Message::Whole(kind, end) if kind == self.kind => {
                     self.data(bytes, at + 5, end)?;
                     at = end;
                 }
@@ -86,15 +109,27 @@ impl CopyDecoder {
     }
 
     /// As [`Self::take`], and throws the rows away.
-    pub(crate) fn skip(bytes: &[u8]) -> Result<(usize, Step)> {
+    pub(crate) fn skip(&self, bytes: &[u8]) -> Result<(usize, Step)> {
         let mut at = 0;
         loop {
             match message(bytes, at)? {
-                Message::Whole(b'd', end) => at = end,
+                Message::Whole(kind, end) if kind == self.kind => at = end,
                 _ if at > 0 => return Ok((at, Step::More(0))),
                 Message::Whole(kind, end) => return Ok((0, Step::Control(kind, end))),
                 Message::Partial(needed) => return Ok((0, Step::More(needed))),
             }
+        }
+    }
+
+    /// Whether a row has come since this was asked last.
+    pub(crate) fn came(&mut self) -> bool {
+        std::mem::take(&mut self.came)
+    }
+
+    /// The server has sent the last row of the last answer.
+    pub(crate) fn end(&mut self) {
+        if self.kind == b'D' {
+            self.state = State::Ended;
         }
     }
 
@@ -133,6 +168,9 @@ impl CopyDecoder {
         self.bytes += end - start;
         if self.state == State::Tuples && self.rest.is_empty() {
             let used = self.tuples(bytes, start, end)?;
+            if self.kind == b'D' && used < end {
+                return Err(broken("a row that is cut"));
+            }
             self.rest.extend_from_slice(bytes.get(used..end).unwrap_or_default());
             return Ok(());
         }
@@ -181,7 +219,7 @@ impl CopyDecoder {
     fn tuple(&mut self, bytes: &[u8], start: usize, end: usize) -> Result<Option<usize>> {
         let bytes = bytes.get(..end).unwrap_or_default();
         let Some(count) = chunk(bytes, start).map(i16::from_be_bytes) else { return Ok(None) };
-        if count == -1 {
+        if count == -1 && self.kind == b'd' {
             self.state = State::Ended;
             return Ok(Some(start + 2));
         }
@@ -208,6 +246,7 @@ impl CopyDecoder {
             self.fields.truncate(before);
             return Ok(None);
         }
+        self.came = true;
         self.rows += 1;
         Ok(Some(at))
     }
@@ -374,9 +413,9 @@ mod tests {
         let mut bytes = stream(None);
         let rows = bytes.len();
         bytes.extend(message_of(b'Z', b"T"));
-        assert!(matches!(CopyDecoder::skip(&bytes), Ok((used, Step::More(0))) if used == rows));
-        assert!(matches!(CopyDecoder::skip(&bytes[rows..]), Ok((0, Step::Control(b'Z', 6)))));
-        assert!(matches!(CopyDecoder::skip(&bytes[..3]), Ok((0, Step::More(5)))));
+        assert!(matches!(decoder(1).skip(&bytes), Ok((used, Step::More(0))) if used == rows));
+        assert!(matches!(decoder(1).skip(&bytes[rows..]), Ok((0, Step::Control(b'Z', 6)))));
+        assert!(matches!(decoder(1).skip(&bytes[..3]), Ok((0, Step::More(5)))));
     }
 
     #[test]

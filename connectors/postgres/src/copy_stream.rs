@@ -1,4 +1,4 @@
-//! One COPY at the server: the statement out, batches in, until the server is ready for the next one.
+//! One COPY or query at the server: the statement out, batches in, until the server is ready for the next one.
 
 use std::time::Duration;
 
@@ -17,7 +17,8 @@ use crate::tap::Tap;
 /// Bytes that are read at once: what a fast server sends while the reader pauses.
 const BUFFER: usize = 512 * 1024;
 
-/// A running COPY. It has the connection for itself; [`CopyStream::end`] gives it back to the driver.
+/// A running COPY, or the rows of a query. It has the connection for itself; [`CopyStream::end`] gives it back to the
+/// driver.
 pub(crate) struct CopyStream {
     reader: Reader,
     read_timeout: Option<Duration>,
@@ -26,19 +27,21 @@ pub(crate) struct CopyStream {
     start: usize,
     end: usize,
     decoder: CopyDecoder,
+    /// What asks for more rows of a cursor, until none come.
+    fetch: Option<String>,
     /// The server's error, until it is ready for the next statement.
     failed: Option<transload_core::Error>,
     ready: bool,
+    /// Whether rows have come already.
+    fetching: bool,
     lost: bool,
 }
 
 impl CopyStream {
-    /// Sends one or more statements, the last of which is the COPY, and waits for nothing.
+    /// Sends one or more statements, the last of which gives the rows, and waits for nothing.
     pub(crate) async fn begin(opened: &Opened, sql: &str, decoder: CopyDecoder) -> Result<Self> {
-        let mut message = BytesMut::new();
-        frontend::query(sql, &mut message).map_err(io_error)?;
         let mut reader = Reader::new(Tap::take(&opened.tap).map_err(io_error)?);
-        reader.send(&message).await.map_err(io_error)?;
+        send(&mut reader, sql).await?;
         Ok(Self {
             reader,
             read_timeout: opened.read_timeout,
@@ -46,10 +49,28 @@ impl CopyStream {
             start: 0,
             end: 0,
             decoder,
+            fetch: None,
             failed: None,
             ready: false,
+            fetching: false,
             lost: false,
         })
+    }
+
+    /// As [`Self::begin`], with a statement that gives the next rows of a cursor as often as some come.
+    pub(crate) async fn fetch(
+        opened: &Opened,
+        ahead: &str,
+        fetch: String,
+        decoder: CopyDecoder,
+    ) -> Result<Self> {
+        let begun = Self::begin(opened, &format!("{ahead}; {fetch}"), decoder).await?;
+        Ok(Self { fetch: Some(fetch), ..begun })
+    }
+
+    /// Whether what runs at the server ends soon by itself: a cursor that gives rows has computed its result.
+    pub(crate) fn ends_soon(&self) -> bool {
+        self.fetch.is_some() && (self.ready || self.fetching)
     }
 
     /// Whether nothing more will come: the server has finished with the statements, well or not, or is gone.
@@ -59,22 +80,42 @@ impl CopyStream {
 
     /// The next batch; `None` after the last.
     pub(crate) async fn next(&mut self) -> Result<Option<RecordBatch>> {
-        while !self.ready {
-            let unread = self.buffer.get(self.start..self.end).unwrap_or_default();
-            let (used, step) = self.decoder.take(unread)?;
-            self.start += used;
-            match step {
-                Step::Batch(batch) => return Ok(Some(batch)),
-                // What the server said before it closed the connection tells more than that it did.
-                Step::More(bytes) => {
-                    self.fill(bytes).await.map_err(|lost| self.failed.take().unwrap_or(lost))?
+        loop {
+            while !self.ready {
+                let unread = self.buffer.get(self.start..self.end).unwrap_or_default();
+                let (used, step) = self.decoder.take(unread)?;
+                self.start += used;
+                match step {
+                    Step::Batch(batch) => {
+                        self.fetching = true;
+                        return Ok(Some(batch));
+                    }
+                    // What the server said before it closed the connection tells more than that it did.
+                    Step::More(bytes) => {
+                        self.fill(bytes).await.map_err(|lost| self.failed.take().unwrap_or(lost))?;
+                    }
+                    Step::Control(kind, length) => self.control(kind, length)?,
                 }
-                Step::Control(kind, length) => self.control(kind, length)?,
+            }
+            if let Some(error) = self.failed.take() {
+                return Err(error);
+            }
+            if !self.fetch_more().await? {
+                self.decoder.end();
+                return self.decoder.finish();
             }
         }
-        match self.failed.take() {
-            Some(error) => Err(error),
-            None => self.decoder.finish(),
+    }
+
+    /// Asks for the next rows if the last ones were not none. A server may give fewer than it was asked for.
+    async fn fetch_more(&mut self) -> Result<bool> {
+        match &self.fetch {
+            Some(sql) if self.decoder.came() => {
+                send(&mut self.reader, sql).await?;
+                (self.ready, self.fetching) = (false, true);
+                Ok(true)
+            }
+            _ => Ok(false),
         }
     }
 
@@ -83,7 +124,7 @@ impl CopyStream {
     pub(crate) async fn end(mut self) -> Result<()> {
         while !self.is_over() {
             let unread = self.buffer.get(self.start..self.end).unwrap_or_default();
-            match CopyDecoder::skip(unread)? {
+            match self.decoder.skip(unread)? {
                 (_, Step::Control(kind, length)) => self.control(kind, length)?,
                 (0, Step::More(bytes)) => self.fill(bytes).await?,
                 (used, _) => self.start += used,
@@ -106,7 +147,7 @@ impl CopyStream {
             b'Z' => self.ready = true,
             // Notices and settings, answers to what goes ahead of the COPY, and the ends of it.
             b'N' | b'S' | b'A' | b'C' | b'H' | b'c' | b'T' | b'D' | b'I' => {}
-            _ => return Err(broken("a message that does not belong to COPY")),
+            _ => return Err(broken("a message that does not belong to rows")),
         }
         self.start += length;
         Ok(())
@@ -137,4 +178,10 @@ impl CopyStream {
         self.end += outcome?;
         Ok(())
     }
+}
+
+async fn send(reader: &mut Reader, sql: &str) -> Result<()> {
+    let mut message = BytesMut::new();
+    frontend::query(sql, &mut message).map_err(io_error)?;
+    reader.send(&message).await.map_err(io_error)
 }

@@ -18,6 +18,7 @@ use transload_core::{Error, Result};
 
 use crate::nested::{Nested, char_text};
 use crate::numeric::{numeric_text, small, unscaled};
+use crate::text_form;
 use crate::types::Wire;
 
 /// A value, or what is wrong with it.
@@ -32,6 +33,7 @@ const EPOCH_MICROS: i64 = 946_684_800_000_000;
 pub(crate) struct ColumnDecoder {
     name: String,
     wire: Wire,
+    format: Format,
     nulls: NullBufferBuilder,
     values: Values,
 }
@@ -147,6 +149,51 @@ impl Values {
     }
 }
 
+impl Values {
+    /// As [`Self::extend`], of fields in the server's text format.
+    fn extend_text(&mut self, wire: Wire, fields: Fields<'_>) -> Decoded<()> {
+        match self {
+            Self::Bool(values) => fields.each(|field| {
+                values.append(field.map(text_form::boolean).transpose()?.unwrap_or_default());
+                Ok(())
+            }),
+            Self::Int2(values) => fields.values(values, text_form::number),
+            Self::Int4(values) => fields.values(values, text_form::number),
+            Self::Int8(values) => fields.values(values, text_form::number),
+            Self::Oid(values) => fields.values(values, text_form::number),
+            Self::Float4(values) => fields.values(values, text_form::single),
+            Self::Float8(values) => fields.values(values, text_form::number),
+            Self::Days(values) => fields.values(values, text_form::date),
+            Self::Micros(values) if wire == Wire::DateTime => fields.values(values, text_form::timestamp),
+            Self::Micros(values) => fields.values(values, text_form::timestamp_utc),
+            Self::TimeOfDay(values) => {
+                fields.values(values, |field| text_form::time(field).and_then(time_of_day))
+            }
+            Self::Decimal128(values, scale) => {
+                fields.values(values, |field| text_form::decimal(field, *scale))
+            }
+            Self::Decimal256(values, scale) => {
+                fields.values(values, |field| text_form::decimal(field, *scale))
+            }
+            Self::Bytes(values) if wire == Wire::Bytes => fields.variable(values, text_form::bytes),
+            Self::Bytes(values) => fields.variable(values, |field, data| {
+                data.extend_from_slice(field);
+                Ok(())
+            }),
+            Self::Jsonb(_) | Self::NumericText(_) | Self::Fixed16(_) | Self::Char(_) | Self::Nested(_) => {
+                Err("values of a type that has no text form here")
+            }
+        }
+    }
+}
+
+/// How fields are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Binary,
+    Text,
+}
+
 /// Where a field stands in the bytes that were read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Field {
@@ -244,10 +291,11 @@ impl<'a> Fields<'a> {
 }
 
 impl ColumnDecoder {
-    pub(crate) fn new(name: &str, wire: Wire) -> Self {
+    pub(crate) fn new(name: &str, wire: Wire, format: Format) -> Self {
         Self {
             name: name.to_owned(),
             wire,
+            format,
             nulls: NullBufferBuilder::new(0),
             values: Values::new(wire, 0, 0),
         }
@@ -256,7 +304,11 @@ impl ColumnDecoder {
     /// Adds the column's fields of some rows.
     pub(crate) fn extend(&mut self, fields: Fields<'_>) -> Result<()> {
         fields.append_validity(&mut self.nulls);
-        self.values.extend(fields).map_err(|what| self.refuse(what))
+        let outcome = match self.format {
+            Format::Binary => self.values.extend(fields),
+            Format::Text => self.values.extend_text(self.wire, fields),
+        };
+        outcome.map_err(|what| self.refuse(what))
     }
 
     fn refuse(&self, what: &'static str) -> Error {
@@ -418,7 +470,7 @@ mod tests {
                 if wire == Wire::Time && random.random() {
                     field.iter_mut().take(4).for_each(|high| *high = 0);
                 }
-                let mut column = ColumnDecoder::new("c", wire);
+                let mut column = ColumnDecoder::new("c", wire, Format::Binary);
                 push(&mut column, None).unwrap();
                 if push(&mut column, Some(&field)).is_ok()
                     && column.finish().is_ok_and(|array| array.len() == 2)
@@ -442,14 +494,14 @@ mod tests {
 
     #[test]
     fn infinity_is_refused_with_the_column() {
-        let mut column = ColumnDecoder::new("born", Wire::Date);
+        let mut column = ColumnDecoder::new("born", Wire::Date, Format::Binary);
         let error = push(&mut column, Some(&i32::MAX.to_be_bytes())).unwrap_err();
         assert!(error.message().contains("born") && error.message().contains("infinity"));
     }
 
     #[test]
     fn invalid_utf8_is_an_error() {
-        let mut column = ColumnDecoder::new("t", Wire::Text);
+        let mut column = ColumnDecoder::new("t", Wire::Text, Format::Binary);
         push(&mut column, Some(&[0xff])).unwrap();
         assert!(column.finish().is_err());
         // A character that is split between two values is no text either.

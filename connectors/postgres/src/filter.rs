@@ -3,8 +3,9 @@
 use transload_core::connector::CursorFilter;
 use transload_core::schema::{ColumnSchema, CursorValue};
 use transload_core::{Error, ErrorKind, Result};
-use transload_sql::{quote_identifier, quote_literal};
+use transload_sql::quote_identifier;
 
+use crate::dialect::{Cast, Dialect};
 use crate::types::{ReadAs, Select, Wire};
 
 /// A column as it is selected, so that the server sends its wire form. Functions and types are named with
@@ -29,6 +30,8 @@ fn expression(name: &str, select: &Select) -> Result<String> {
         Select::Unchecked(inner) => {
             format!("pg_catalog.convert_to(({})::pg_catalog.text, 'SQL_ASCII')", expression(name, inner)?)
         }
+        Select::Widened => format!("{name}::float8"),
+        Select::RedshiftGeography => format!("ST_AsText({name}, 17)"),
         Select::Padded => format!("pg_catalog.textin(pg_catalog.bpcharout({name}))"),
     })
 }
@@ -38,14 +41,17 @@ fn expression(name: &str, select: &Select) -> Result<String> {
 const DIGITS: u16 = 350;
 
 /// A column as it is compared and ordered: text by its bytes, as the engine does.
-pub(crate) fn comparable(column: &ColumnSchema, read: &ReadAs) -> Result<String> {
+pub(crate) fn comparable(dialect: Dialect, column: &ColumnSchema, read: &ReadAs) -> Result<String> {
     if !read.ordered {
         return Err(Error::unsupported(format!(
             "column `{}` of type {} cannot be a cursor",
             column.name, column.source_type
         ))
         .with("column", &column.name)
-        .hint("choose an integer, numeric(p,s), date, timestamp or text column"));
+        .hint(match dialect {
+            Dialect::Postgres => "choose an integer, numeric(p,s), date, timestamp or text column",
+            Dialect::Redshift => "choose an integer, decimal, date or timestamp column",
+        }));
     }
     match read.wire {
         Wire::Text => Ok(format!("{}::pg_catalog.text COLLATE \"C\"", quote_identifier(&column.name)?)),
@@ -55,20 +61,21 @@ pub(crate) fn comparable(column: &ColumnSchema, read: &ReadAs) -> Result<String>
 
 /// The condition of a cursor range; `None` where every row is in it.
 pub(crate) fn condition(
+    dialect: Dialect,
     filter: &CursorFilter,
     column: &ColumnSchema,
     read: &ReadAs,
 ) -> Result<Option<String>> {
-    let compared = comparable(column, read)?;
+    let compared = comparable(dialect, column, read)?;
     let mut bounds = Vec::new();
     if let Some(lo) = &filter.lo {
-        let (literal, rounded) = literal(lo, column, read)?;
+        let (literal, rounded) = literal(dialect, lo, column, read)?;
         // A bound between two values of the column lies above the one that it was rounded down to.
         let operator = if filter.lo_inclusive && !rounded { ">=" } else { ">" };
         bounds.push(format!("{compared} {operator} {literal}"));
     }
     if let Some(hi) = &filter.hi {
-        bounds.push(format!("{compared} <= {}", literal(hi, column, read)?.0));
+        bounds.push(format!("{compared} <= {}", literal(dialect, hi, column, read)?.0));
     }
     let name = quote_identifier(&column.name)?;
     Ok(match (bounds.is_empty(), filter.include_nulls) {
@@ -81,22 +88,27 @@ pub(crate) fn condition(
 
 /// A bound as a typed literal, and whether it was rounded down to the column's precision. The type is the
 /// column's own family, so that an index serves the comparison.
-fn literal(value: &CursorValue, column: &ColumnSchema, read: &ReadAs) -> Result<(String, bool)> {
-    let typed = |text: &str, cast: &str| Ok((format!("{}::{cast}", quote_literal(text)?), false));
+fn literal(
+    dialect: Dialect,
+    value: &CursorValue,
+    column: &ColumnSchema,
+    read: &ReadAs,
+) -> Result<(String, bool)> {
+    let typed = |text: &str, cast: Cast| Ok((dialect.typed(text, cast)?, false));
     match (value, read.wire) {
         (CursorValue::Int(number), Wire::Int2 | Wire::Int4 | Wire::Int8) => {
-            typed(&number.to_string(), "bigint")
+            typed(&number.to_string(), Cast::Int8)
         }
         (CursorValue::UInt(number), Wire::Int2 | Wire::Int4 | Wire::Int8) => {
-            typed(&number.to_string(), "numeric")
+            typed(&number.to_string(), Cast::Numeric)
         }
         (CursorValue::Int(_) | CursorValue::UInt(_) | CursorValue::Decimal(..), Wire::Decimal128(..)) => {
-            typed(&value.to_string(), "numeric")
+            typed(&value.to_string(), Cast::Numeric)
         }
-        (CursorValue::Date(days), Wire::Date) => typed(&date_text((*days).into()), "pg_catalog.date"),
-        (CursorValue::DateTime(nanos), Wire::DateTime) => timestamp(nanos.0, "timestamp"),
-        (CursorValue::Timestamp(nanos), Wire::Timestamp) => timestamp(nanos.0, "pg_catalog.timestamptz"),
-        (CursorValue::Text(text), Wire::Text) => typed(text, "pg_catalog.text"),
+        (CursorValue::Date(days), Wire::Date) => typed(&date_text((*days).into()), Cast::Date),
+        (CursorValue::DateTime(nanos), Wire::DateTime) => timestamp(dialect, nanos.0, Cast::Timestamp),
+        (CursorValue::Timestamp(nanos), Wire::Timestamp) => timestamp(dialect, nanos.0, Cast::Timestamptz),
+        (CursorValue::Text(text), Wire::Text) => typed(text, Cast::Text),
         _ => Err(Error::new(
             ErrorKind::SchemaChanged,
             format!(
@@ -112,7 +124,7 @@ fn literal(value: &CursorValue, column: &ColumnSchema, read: &ReadAs) -> Result<
 }
 
 /// Sessions run in UTC, so that both timestamp types read the same text.
-fn timestamp(nanos: i128, cast: &str) -> Result<(String, bool)> {
+fn timestamp(dialect: Dialect, nanos: i128, cast: Cast) -> Result<(String, bool)> {
     let micros = nanos.div_euclid(1000);
     let (days, micros) = (micros.div_euclid(86_400_000_000), micros.rem_euclid(86_400_000_000));
     let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
@@ -125,7 +137,7 @@ fn timestamp(nanos: i128, cast: &str) -> Result<(String, bool)> {
         seconds / 60 % 60,
         seconds % 60
     );
-    Ok((format!("{}::{cast}", quote_literal(&text)?), nanos.rem_euclid(1000) != 0))
+    Ok((dialect.typed(&text, cast)?, nanos.rem_euclid(1000) != 0))
 }
 
 /// A day of the proleptic Gregorian calendar as PostgreSQL reads it, for every year it has.
@@ -161,7 +173,7 @@ mod tests {
 
     fn sql(type_name: &str, filter: &CursorFilter) -> Result<Option<String>> {
         let (column, read) = column(&filter.column, type_name, ((20 << 16) | 2) + 4);
-        condition(filter, &column, &read)
+        condition(Dialect::Postgres, filter, &column, &read)
     }
 
     fn range(lo: Option<CursorValue>, hi: Option<CursorValue>) -> CursorFilter {

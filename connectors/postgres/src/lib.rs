@@ -7,6 +7,7 @@ mod connect;
 mod copy;
 mod copy_stream;
 mod decode;
+mod dialect;
 mod error;
 mod filter;
 #[cfg(feature = "fuzzing")]
@@ -19,10 +20,14 @@ mod nested;
 mod numeric;
 mod passfile;
 mod reader;
+mod reading;
+mod redshift;
+mod select;
 mod session;
 mod settled;
 mod source;
 mod tap;
+mod text_form;
 mod tls;
 mod types;
 
@@ -35,6 +40,7 @@ use transload_core::connector::{
 use transload_core::{Connection, Error, Result};
 
 pub use config::{ChannelBinding, Ports, PostgresConfig, TargetSessionAttrs, TlsMode};
+pub use redshift::{Redshift, RedshiftConfig};
 
 /// The connector.
 #[derive(Debug, Clone, Copy, Default)]

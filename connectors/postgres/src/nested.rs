@@ -11,7 +11,7 @@ use arrow_buffer::{BooleanBufferBuilder, NullBuffer, OffsetBuffer};
 use arrow_schema::{DataType, Field, FieldRef, Fields};
 use transload_core::Result;
 
-use crate::decode::{ColumnDecoder, Field as Place, Fields as Places};
+use crate::decode::{ColumnDecoder, Field as Place, Fields as Places, Format};
 use crate::types::Wire;
 
 /// What the bounds of a range are.
@@ -64,8 +64,8 @@ impl Nested {
     pub(crate) fn range(bound: Bound) -> Self {
         Self::Range(Box::new(Ranges {
             bound,
-            lower: ColumnDecoder::new("lower", bound.wire()),
-            upper: ColumnDecoder::new("upper", bound.wire()),
+            lower: ColumnDecoder::new("lower", bound.wire(), Format::Binary),
+            upper: ColumnDecoder::new("upper", bound.wire(), Format::Binary),
             flags: [(); 3].map(|()| BooleanBufferBuilder::new(0)),
         }))
     }

@@ -11,6 +11,7 @@ use crate::catalog::{
 };
 use crate::config::PostgresConfig;
 use crate::connect::{Connect, Opened, text};
+use crate::dialect::Dialect;
 use crate::session::PostgresSession;
 use crate::settled::{notes_sql, settled};
 
@@ -21,7 +22,7 @@ pub(crate) struct PostgresSource {
 
 impl PostgresSource {
     pub(crate) fn new(config: &PostgresConfig, secret: Option<&Secret>) -> Result<Self> {
-        Ok(Self { connect: Connect::new(config, secret)? })
+        Ok(Self { connect: Connect::new(config, secret, Dialect::Postgres)? })
     }
 
     /// A connection inside a read-only snapshot, and the table as that snapshot sees it.
@@ -52,7 +53,7 @@ impl PostgresSource {
 }
 
 /// Whether the server refused a statement for what it names: a table that is not there, of another kind, or closed.
-fn is_refused(error: &Error) -> bool {
+pub(crate) fn is_refused(error: &Error) -> bool {
     error.context_value("sqlstate").is_some_and(|code| code.starts_with("42") || code.starts_with("3F"))
 }
 

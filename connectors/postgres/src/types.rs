@@ -99,6 +99,10 @@ pub(crate) enum Select {
     Unchecked(Box<Select>),
     /// `char(n)` with its blanks, which a cast to text drops.
     Padded,
+    /// `real` as the double that it is equal to, which Redshift prints with all its digits.
+    Widened,
+    /// Redshift's geography as well-known text; 17 digits are all that a double has.
+    RedshiftGeography,
 }
 
 /// How a column is read.
@@ -155,7 +159,8 @@ impl CatalogType {
     }
 }
 
-fn plain(wire: Wire) -> ReadAs {
+/// The column itself.
+pub(crate) fn plain(wire: Wire) -> ReadAs {
     let ordered = matches!(
         wire,
         Wire::Int2

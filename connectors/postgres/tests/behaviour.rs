@@ -1,5 +1,9 @@
-//! The behaviour suite on PostgreSQL. Tables are made with SQL texts through `tokio-postgres`, so the server's own
-//! parser decides what a value is.
+//! The behaviour suite on PostgreSQL, and of Redshift on PostgreSQL with a catalog that stands in for Redshift's
+//! (`server/redshift_catalog.sql` says what that proves). Tables are made with SQL texts through `tokio-postgres`, so the
+//! server's own parser decides what a value is.
+
+#[path = "server/redshift_stand_in.rs"]
+mod redshift_stand_in;
 
 use std::process::ExitCode;
 
@@ -8,17 +12,21 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls};
 use transload_core::Connection;
 use transload_core::schema::TableRef;
-use transload_postgres::Postgres;
+use transload_postgres::{Postgres, Redshift};
 use transload_testkit::{
     Cell, Done, Failure, Kind, SourceFacts, SourceFixture, Subject, TestTable, need_env, run,
 };
 
 const URL: &str = "TRANSLOAD_TEST_POSTGRES_URL";
 
-struct Server;
+/// Where tables are made, and how their columns are declared.
+struct Server {
+    address: fn() -> Done<String>,
+    redshift: bool,
+}
 
-async fn connect() -> Done<Client> {
-    let (client, connection) = tokio_postgres::connect(&need_env(URL)?, NoTls).await?;
+async fn connect(address: &str) -> Done<Client> {
+    let (client, connection) = tokio_postgres::connect(address, NoTls).await?;
     tokio::spawn(async move {
         // Its error is that of the query that was under way.
         let _ = connection.await;
@@ -73,9 +81,11 @@ async fn insert(client: &Client, table: &TableRef, rows: &TestTable) -> Done {
 impl SourceFixture for Server {
     fn facts(&self) -> SourceFacts {
         SourceFacts {
-            kinds: Kind::ALL.to_vec(),
+            // Redshift has no UUID.
+            kinds: Kind::ALL.iter().copied().filter(|kind| !self.redshift || *kind != Kind::Uuid).collect(),
             primary_keys: true,
             not_null: true,
+            text_cursors: !self.redshift,
             ..SourceFacts::default()
         }
     }
@@ -105,7 +115,7 @@ impl SourceFixture for Server {
             let key: Vec<_> = table.key.iter().map(|name| quoted(name)).collect();
             parts.push(format!("PRIMARY KEY ({})", key.join(", ")));
         }
-        let client = connect().await?;
+        let client = connect(&(self.address)()?).await?;
         let schema = quoted(made.schema.as_deref().unwrap_or_default());
         let sql = format!("CREATE SCHEMA {schema}; CREATE TABLE {} ({})", qualified(&made), parts.join(", "));
         client.batch_execute(&sql).await?;
@@ -114,17 +124,23 @@ impl SourceFixture for Server {
     }
 
     async fn insert(&self, table: &TableRef, rows: &TestTable) -> Done {
-        insert(&connect().await?, table, rows).await
+        insert(&connect(&(self.address)()?).await?, table, rows).await
     }
 
     async fn drop_table(&self, table: &TableRef) -> Done {
         let schema = table.schema.as_deref().ok_or_else(|| Failure::new("a table without a schema"))?;
         let sql = format!("DROP SCHEMA IF EXISTS {} CASCADE", quoted(schema));
-        Ok(connect().await?.batch_execute(&sql).await?)
+        Ok(connect(&(self.address)()?).await?.batch_execute(&sql).await?)
     }
 }
 
 fn main() -> ExitCode {
-    let connection = || Ok(Connection::from_url(&need_env(URL)?)?);
-    run(&[Subject::new("postgres", Postgres, connection).source(Server)])
+    let url = || need_env(URL);
+    let connection = move || Ok(Connection::from_url(&url()?)?);
+    let stand_in = || Ok(redshift_stand_in::url(&need_env(URL)?));
+    let redshift = move || Ok(redshift_stand_in::connection(&need_env(URL)?));
+    run(&[
+        Subject::new("postgres", Postgres, connection).source(Server { address: url, redshift: false }),
+        Subject::new("redshift", Redshift, redshift).source(Server { address: stand_in, redshift: true }),
+    ])
 }

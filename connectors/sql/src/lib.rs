@@ -33,6 +33,26 @@ pub fn quote_literal(text: &str) -> Result<String> {
     Ok(format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''")))
 }
 
+/// A text for systems without `E''` of which nobody documents whether a backslash escapes in `''`, such as Redshift:
+/// backslashes go in as `chr(92)`.
+///
+/// # Errors
+/// `config` for a text with a NUL character.
+///
+/// ```
+/// assert_eq!(transload_sql::quote_literal_without_escapes("it's")?, "'it''s'");
+/// assert_eq!(transload_sql::quote_literal_without_escapes("a\\b")?, "('a' || chr(92) || 'b')");
+/// # Ok::<(), transload_core::Error>(())
+/// ```
+pub fn quote_literal_without_escapes(text: &str) -> Result<String> {
+    refuse_nul("value", text)?;
+    let parts: Vec<_> = text.split('\\').map(|part| format!("'{}'", part.replace('\'', "''"))).collect();
+    Ok(match parts.as_slice() {
+        [only] => only.clone(),
+        parts => format!("({})", parts.join(" || chr(92) || ")),
+    })
+}
+
 fn refuse_nul(what: &str, text: &str) -> Result<()> {
     if text.contains('\0') {
         return Err(Error::config(format!("a {what} holds a NUL character")).hint("remove the character"));
@@ -54,6 +74,8 @@ mod tests {
             let inner = &literal[2..literal.len() - 1];
             assert_eq!(inner.replace("''", "'").replace("\\\\", "\\"), name);
         }
+        assert!(quote_literal_without_escapes("a\0b").is_err());
+        assert_eq!(quote_literal_without_escapes("\\'; --").unwrap(), "('' || chr(92) || '''; --')");
         assert!(quote_identifier("a\0b").is_err());
         assert!(quote_literal("a\0b").is_err());
     }

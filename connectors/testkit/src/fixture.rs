@@ -91,6 +91,8 @@ pub struct SourceFacts {
     /// Whether a session whose table changes ends with a `conflict` or `schema_changed` error, in place of
     /// going on with the rows of its beginning. Default: no.
     pub changes_end_sessions: bool,
+    /// Whether a text column can be a cursor: the source orders text by its bytes. Default: yes.
+    pub text_cursors: bool,
 }
 
 impl Default for SourceFacts {
@@ -102,6 +104,7 @@ impl Default for SourceFacts {
             table_kind: TableKind::Table,
             empty_tables: true,
             changes_end_sessions: false,
+            text_cursors: true,
         }
     }
 }

@@ -9,6 +9,7 @@ mod destination;
 pub mod fault;
 pub mod fixture;
 pub mod generate;
+pub mod http;
 pub mod proxy;
 mod runner;
 mod source;

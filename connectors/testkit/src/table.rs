@@ -273,19 +273,13 @@ pub fn target_form(data_type: &BigQueryType, mode: Mode) -> Form {
 /// A target table from columns.
 #[must_use]
 pub fn target(dataset: &str, table: &str, columns: &[(&str, BigQueryType, Mode)]) -> TargetTable {
-    TargetTable {
-        target: TargetRef::new(dataset, table),
-        columns: columns
-            .iter()
-            .map(|(name, data_type, mode)| TargetColumn {
-                name: (*name).to_owned(),
-                data_type: data_type.clone(),
-                mode: *mode,
-                description: None,
-            })
-            .collect(),
+    let column = |(name, data_type, mode): &(&str, BigQueryType, Mode)| TargetColumn {
+        name: (*name).to_owned(),
+        data_type: data_type.clone(),
+        mode: *mode,
         description: None,
-    }
+    };
+    TargetTable::new(TargetRef::new(dataset, table), columns.iter().map(column).collect())
 }
 
 /// How values of each column of a target table are compared.

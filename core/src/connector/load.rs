@@ -16,9 +16,12 @@ use crate::schema::{CursorValue, Overrides, TargetTable};
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum OnSchemaChange {
-    /// Columns may be added and REQUIRED relaxed; nothing is dropped or narrowed.
+    /// Columns may be added, REQUIRED relaxed and types widened, and clustering, labels and missing descriptions
+    /// follow the job; nothing is dropped or narrowed.
     #[default]
     Evolve,
+    /// The same for columns only: the rest of the table stays as it is, whatever the job says.
+    EvolveColumnsOnly,
     /// Any difference is an error.
     Freeze,
 }
@@ -32,6 +35,10 @@ pub struct PrepareOutcome {
     pub added: Vec<String>,
     /// Columns whose REQUIRED mode was relaxed.
     pub relaxed: Vec<String>,
+    /// Columns that got a wider type.
+    pub widened: Vec<String>,
+    /// What else was changed: one sentence each, as [`LayoutChange::text`](crate::schema::LayoutChange::text).
+    pub options: Vec<String>,
 }
 
 /// How the rows of a load meet those that are there.
@@ -126,7 +133,9 @@ pub struct LoadOutcome {
     pub rewritten: u64,
     /// Bytes that were written or sent, encoded.
     pub bytes: u64,
-    /// The load had been committed before; nothing was done.
+    /// Bytes that the destination bills for putting the rows in place, where it bills by bytes.
+    pub bytes_billed: Option<u64>,
+    /// The load had been committed before, by somebody else; nothing was done.
     pub already_committed: bool,
 }
 

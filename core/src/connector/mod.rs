@@ -31,7 +31,7 @@ pub use registry::{ConnectionStatus, Registry, TestStatus};
 
 use crate::connection::Connection;
 use crate::error::{Error, Result, ResultExt as _};
-use crate::schema::{TableRef, TableSchema, TargetRef, TargetTable};
+use crate::schema::{Evolvable, TableCheck, TableRef, TableSchema, TargetRef, TargetTable};
 use crate::secret::Secret;
 
 /// A connection whose credentials have been fetched: what a [`Connector`] opens.
@@ -275,6 +275,19 @@ pub trait Destination: Send + Sync + fmt::Debug {
     /// # Errors
     /// Those of reaching the system.
     async fn table(&self, target: &TargetRef) -> Result<Option<TargetTable>>;
+
+    /// Compares the table that is there with `target`, without changing it.
+    ///
+    /// # Errors
+    /// Those of reaching the system.
+    async fn validate(&self, target: &TargetTable) -> Result<TableCheck> {
+        let existing = self.table(&target.target).await?;
+        let mut check = target.check_against(existing.as_ref(), Evolvable::COLUMNS);
+        if let Err(error) = target.layout.refuse("this destination") {
+            check.add_problem(&error);
+        }
+        Ok(check)
+    }
 
     /// Creates the table, or checks the existing one against `target` and evolves it as far as `policy`
     /// allows. It never drops or narrows anything. Called before any row is read.

@@ -5,7 +5,9 @@ mod demotion;
 mod options;
 mod pipeline;
 mod progress;
+mod quarantine;
 mod report;
+mod report_document;
 mod run;
 mod window;
 
@@ -16,14 +18,15 @@ use std::time::Duration;
 
 pub use options::RunnerOptions;
 pub use progress::{CancelHandle, Phase, Progress};
-pub use report::{PhaseTimes, RowCounts, RunReport, RunStatus};
+pub use report::{ColumnRejects, PhaseTimes, QuarantineCount, RowCounts, RunReport, RunStatus};
+pub use report_document::{RunReportDocument, WarningDocument, WindowDocument};
 pub use window::Window;
 
 use crate::connection::Connection;
 use crate::connector::{Destination, Registry, Source};
 use crate::error::{Error, Result};
 use crate::job::EtlJob;
-use crate::schema::{TableMapping, TargetTable};
+use crate::schema::{TableCheck, TableMapping, TargetTable};
 use demotion::Demotions;
 use progress::{ProgressCallback, Tracker};
 
@@ -165,19 +168,16 @@ impl Runner {
     /// # Errors
     /// Those of opening, describing and mapping.
     pub async fn propose(&self, job: &EtlJob) -> Result<TableMapping> {
-        let (source, destination) = self.open(job).await?;
-        let last = destination.last_load(&job.target(), &job.identity()).await?;
-        let session = source.begin(&job.source_table()).await?;
-        let mapping = run::map(
-            session.as_ref(),
-            job,
-            last.as_ref(),
-            self.options.sample_rows,
-            &mut Demotions::default(),
-        )
-        .await?;
-        session.close().await?;
-        Ok(mapping)
+        Ok(self.proposal(job).await?.0)
+    }
+
+    /// Compares the table that is at the destination with the one that the job needs, without changing it.
+    ///
+    /// # Errors
+    /// Those of [`Self::propose`].
+    pub async fn validate(&self, job: &EtlJob) -> Result<TableCheck> {
+        let (_, target, destination) = self.proposal(job).await?;
+        destination.validate(&target).await
     }
 
     /// Creates or evolves the target table as the job needs it, without loading rows.
@@ -185,13 +185,24 @@ impl Runner {
     /// # Errors
     /// Those of [`Self::propose`], and `schema_changed` where the existing table cannot take the rows.
     pub async fn prepare(&self, job: &EtlJob) -> Result<TargetTable> {
-        let mapping = self.propose(job).await?;
-        let destination =
-            self.registry.destination(self.connection_named(job.destination_connection())?).await?;
-        let target = mapping.target_table(job.target());
+        let (_, target, destination) = self.proposal(job).await?;
         destination.ensure_dataset(&target.target.dataset).await?;
         destination.prepare(&target, job.on_schema_change()).await?;
         Ok(target)
+    }
+
+    /// The mapping of a job, the table that it needs, and where that is.
+    async fn proposal(&self, job: &EtlJob) -> Result<(TableMapping, TargetTable, Arc<dyn Destination>)> {
+        let (source, destination) = self.open(job).await?;
+        let last = destination.last_load(&job.target(), &job.identity()).await?;
+        let advise = run::wants_advice(job, destination.as_ref()).await?;
+        let session = source.begin(&job.source_table()).await?;
+        let sampling = run::Sampling { rows: self.options.sample_rows, advise };
+        let mut none = Demotions::default();
+        let mapping = run::map(session.as_ref(), job, last.as_ref(), sampling, &mut none).await?;
+        session.close().await?;
+        let target = run::target_table(job, &mapping, advise)?;
+        Ok((mapping, target, destination))
     }
 
     async fn open(&self, job: &EtlJob) -> Result<(Arc<dyn Source>, Arc<dyn Destination>)> {

@@ -1,6 +1,5 @@
 //! One run of one job, step by step. `docs/tour.md` walks through this file.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,17 +11,19 @@ use super::boundary::Boundary;
 use super::demotion::Demotions;
 use super::pipeline::{self, Pipeline};
 use super::progress::{Phase, Tracker};
+use super::quarantine::Quarantine;
 use super::report::RunReport;
 use super::window::{Decision, Window, decide};
 use crate::connector::{
-    BoundaryRows, LoadRecord, LoadRequest, LoadWriter, ReadPlan, ReadSession, Settled, Source, Split,
-    WriteMode,
+    BoundaryRows, Destination, LoadRecord, LoadRequest, LoadWriter, ReadPlan, ReadSession, Settled, Source,
+    Split, WriteMode,
 };
-use crate::error::{Error, Result, ResultExt as _};
+use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::job::{CursorBound, EtlJob, LoadStrategy};
+use crate::profile::SharedProfile;
 use crate::schema::{
-    Caster, CursorValue, MapperOptions, Overrides, RejectPolicy, SchemaMapper, TableMapping, TableSchema,
-    Warning, pins,
+    Caster, ColumnOverride, CursorValue, MapperOptions, Overrides, RejectPolicy, SchemaMapper, TableMapping,
+    TableSchema, TargetTable, pins,
 };
 
 /// Runs a job to its end; fills in the report on the way.
@@ -40,10 +41,28 @@ pub(super) async fn run(
     };
     let Some(planned) = planned else { return Ok(()) };
     tracker.phase(Phase::Load);
-    let Some((writer, record)) = load(runner, job, planned, tracker, report).await? else { return Ok(()) };
+    let Some((writer, record, quarantine)) = load(runner, job, planned, tracker, report).await? else {
+        return Ok(());
+    };
     // From here on a cancel comes too late: the commit decides, and the report tells its outcome.
     tracker.phase(Phase::Commit);
+    if let Some(quarantine) = quarantine {
+        match quarantine.commit().await.operation("commit quarantine") {
+            Ok(kept) => report.quarantined(kept),
+            Err(error) => {
+                abort(writer, job).await;
+                return Err(error);
+            }
+        }
+    }
     let outcome = writer.commit(record).await.operation("commit")?;
+    // Another run may have committed this load. For a window that is the same rows; the snapshot of a
+    // `replace`, however, is the other run's, taken earlier perhaps.
+    if outcome.already_committed && matches!(job.strategy(), LoadStrategy::Replace { .. }) {
+        return Err(Error::new(ErrorKind::Conflict, "another run replaced the table at the same time")
+            .retryable(true)
+            .hint("run the job again; make sure that only one run at a time loads a table"));
+    }
     report.loaded(&outcome);
     Ok(())
 }
@@ -74,16 +93,19 @@ async fn plan(
     let last = destination.last_load(&job.target(), &job.identity()).await.operation("read last load")?;
 
     tracker.phase(Phase::Map);
-    let mapping = map(session.as_ref(), job, last.as_ref(), runner.options.sample_rows, demotions).await?;
+    let advise = wants_advice(job, destination.as_ref()).await?;
+    let sampling = Sampling { rows: runner.options.sample_rows, advise };
+    let mapping = map(session.as_ref(), job, last.as_ref(), sampling, demotions).await?;
     report.mapping_hash = Some(mapping.hash());
     if let Some(approved) = job.approved_hash() {
         mapping.check_approved(approved).operation("map")?;
     }
     report.warnings.extend(mapping.warnings().map(|(column, w)| (Some(column.to_owned()), w.clone())));
-    let caster = Caster::new(&mapping, &table.arrow_schema(), job.on_reject())?;
+    let caster = Caster::new(&mapping, &table.arrow_schema(), RejectPolicy::Fail)?;
+    let caster = caster.with_row_key(row_key(job, &table));
 
     tracker.phase(Phase::Prepare);
-    let target = mapping.target_table(job.target());
+    let target = target_table(job, &mapping, advise)?;
     let mode = write_mode(job.strategy(), &table, &mapping)?;
     let decision = decision(session.as_ref(), job, &table, settled.as_ref(), last.as_ref()).await?;
     destination.ensure_dataset(&target.target.dataset).await.operation("create dataset")?;
@@ -112,9 +134,20 @@ async fn plan(
     let load_id = load_id(job, window.as_ref(), last.as_ref(), &mapping);
     report.load_id = Some(load_id.clone());
     let caster = caster.for_load(&load_id, report.started_at);
-    let memory_budget = runner.options.writer_bytes();
+    let profile = SharedProfile::new(target.arrow_schema(), job.profile());
+    let mut memory_budget = runner.options.writer_bytes();
+    let quarantine = if caster.quarantines() {
+        // Most values fit, so the smaller part is enough for the others.
+        let part = memory_budget / 8;
+        memory_budget -= part;
+        let planned = Quarantine::plan(&destination, job, &load_id, report.started_at, part).await;
+        Some(planned.operation("prepare quarantine")?)
+    } else {
+        None
+    };
     let request = LoadRequest { target, mode, load_id: load_id.clone(), memory_budget };
     let writer = destination.begin_load(request).await.operation("begin load")?;
+    let ledger = Mutex::new(caster.ledger());
     let pipeline = Arc::new(Pipeline {
         session,
         caster,
@@ -122,7 +155,10 @@ async fn plan(
         boundary,
         tracker: Arc::clone(tracker),
         batch_bytes: read_plan.batch_bytes,
-        rejects: Mutex::new(BTreeMap::new()),
+        profile,
+        quarantine,
+        max_rejects: job.max_rejects(),
+        ledger,
     });
     Ok(Some(Planned { pipeline, splits, window, last, load_id, mapping }))
 }
@@ -138,12 +174,38 @@ async fn begin(source: &dyn Source, job: &EtlJob) -> Result<(Box<dyn ReadSession
     }
 }
 
-/// Proposes the mapping of the job's columns; samples the source where text columns are undecided.
+/// Whether the job leaves the layout to advice and the table is still to be made.
+pub(super) async fn wants_advice(job: &EtlJob, destination: &dyn Destination) -> Result<bool> {
+    Ok(job.layout().wants_advice()
+        && destination.table(&job.target()).await.operation("read table")?.is_none())
+}
+
+/// The table that the job wants.
+pub(super) fn target_table(job: &EtlJob, mapping: &TableMapping, advise: bool) -> Result<TargetTable> {
+    let mut target = mapping.target_table(job.target());
+    target.layout = job.layout().resolve(advise.then_some(&mapping.advice))?;
+    if let Some(description) = &job.layout().description {
+        target.description = Some(description.clone());
+    }
+    Ok(target)
+}
+
+/// How much of the source is looked at before the mapping.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sampling {
+    /// Rows at most.
+    pub(super) rows: usize,
+    /// The layout follows what the values look like.
+    pub(super) advise: bool,
+}
+
+/// Proposes the mapping of the job's columns; samples the source where text columns are undecided, and where
+/// the layout follows what the values look like.
 pub(super) async fn map(
     session: &dyn ReadSession,
     job: &EtlJob,
     last: Option<&LoadRecord>,
-    sample_rows: usize,
+    sampling: Sampling,
     demotions: &mut Demotions,
 ) -> Result<TableMapping> {
     let chosen = session.table().project(job.columns())?;
@@ -151,7 +213,14 @@ pub(super) async fn map(
     // Columns that are gone need no pin, and what the job says wins over a pin.
     overrides.retain(|name, _| chosen.column(name).is_ok() && !job.overrides().contains_key(name));
     let pinned: Vec<String> = overrides.keys().cloned().collect();
-    overrides.extend(job.overrides().iter().map(|(name, wanted)| (name.clone(), wanted.clone())));
+    for (name, wanted) in job.overrides() {
+        let pin = last.and_then(|last| last.pinned.get(name));
+        overrides.insert(name.clone(), with_pin(wanted, pin, job.on_reject()));
+    }
+    if job.on_reject() == RejectPolicy::Text {
+        overrides.retain(|name, _| job.overrides().contains_key(name));
+    }
+    keep_needed_columns(&mut overrides, job, &chosen);
     overrides.extend(demotions.overrides());
     let undecided = chosen.columns.iter().any(|column| {
         let settled = overrides.get(&column.name).is_some_and(|o| o.drop || o.data_type.is_some());
@@ -159,10 +228,13 @@ pub(super) async fn map(
     });
     // A later load keeps the types of the first one, so it needs no sample.
     let detect_types = job.detects_types() && undecided && last.is_none();
-    let sample =
-        if detect_types { Some(session.sample(sample_rows).await.operation("sample")?) } else { None };
-    let rejects_become_null = job.on_reject() == RejectPolicy::Null;
-    let options = MapperOptions { detect_types, rejects_become_null, ..MapperOptions::default() };
+    let sample = if detect_types || sampling.advise {
+        Some(session.sample(sampling.rows).await.operation("sample")?)
+    } else {
+        None
+    };
+    let (on_reject, on_round) = (job.on_reject(), job.on_round());
+    let options = MapperOptions { detect_types, on_reject, on_round, ..MapperOptions::default() };
     let mapper = SchemaMapper::new(options).with_overrides(overrides).with_added(job.added().clone());
     let mut mapping = mapper.map(&chosen, sample.as_ref()).operation("map")?;
     for column in mapping.columns.iter_mut().filter(|column| pinned.contains(&column.source_name)) {
@@ -170,6 +242,43 @@ pub(super) async fn map(
     }
     demotions.mark(&mut mapping);
     Ok(mapping)
+}
+
+/// What the job says of a column, and the type that earlier loads found where the job gives none.
+fn with_pin(wanted: &ColumnOverride, pin: Option<&ColumnOverride>, of_job: RejectPolicy) -> ColumnOverride {
+    let mut wanted = wanted.clone();
+    let text = wanted.on_reject.unwrap_or(of_job) == RejectPolicy::Text;
+    if let Some(pin) = pin.filter(|_| wanted.data_type.is_none() && wanted.format.is_none() && !text) {
+        wanted.data_type.clone_from(&pin.data_type);
+        wanted.format.clone_from(&pin.format);
+        if wanted.null_tokens.is_empty() {
+            wanted.null_tokens.clone_from(&pin.null_tokens);
+        }
+    }
+    wanted
+}
+
+/// Values by which rows are found again cannot become NULL.
+fn keep_needed_columns(overrides: &mut Overrides, job: &EtlJob, table: &TableSchema) {
+    if !job.on_reject().makes_null() {
+        return;
+    }
+    let strategy = job.strategy();
+    for name in strategy.key().iter().map(String::as_str).chain(strategy.cursor()) {
+        if table.column(name).is_ok() {
+            overrides.entry(name.to_owned()).or_default().on_reject.get_or_insert(RejectPolicy::Fail);
+        }
+    }
+}
+
+/// The columns by which people find a row at the source.
+fn row_key<'a>(job: &'a EtlJob, table: &'a TableSchema) -> &'a [String] {
+    match job.strategy() {
+        LoadStrategy::Merge { key, .. } => key,
+        _ if !table.primary_key.is_empty() => &table.primary_key,
+        LoadStrategy::Append { cursor, .. } => std::slice::from_ref(cursor),
+        LoadStrategy::Replace { .. } => &[],
+    }
 }
 
 /// Keys and cursor by the names that the target gives them.
@@ -258,13 +367,14 @@ async fn load(
     planned: Planned,
     tracker: &Tracker,
     report: &mut RunReport,
-) -> Result<Option<(Box<dyn LoadWriter>, LoadRecord)>> {
+) -> Result<Option<(Box<dyn LoadWriter>, LoadRecord, Option<Quarantine>)>> {
     let Planned { pipeline, splits, window, last, load_id, mapping } = planned;
     let moved = pipeline::run(&pipeline, splits, runner.options.parallelism, &runner.cancel).await;
     let Some(pipeline) = Arc::into_inner(pipeline) else {
         return Err(moved.err().unwrap_or_else(|| Error::internal("a task of the pipeline outlived it")));
     };
-    let Pipeline { session, writer, boundary, rejects, caster, .. } = pipeline;
+    let Pipeline { session, writer, boundary, profile, ledger, quarantine, .. } = pipeline;
+    let ledger = ledger.into_inner().unwrap_or_else(PoisonError::into_inner);
     // The end of a session may still tell that something read before was wrong.
     let moved = match moved {
         Ok(()) => session.close().await.operation("end read session"),
@@ -272,26 +382,30 @@ async fn load(
     };
     let rows = tracker.rows_written.load(Ordering::Relaxed);
     let checked = moved.and_then(|()| check_not_emptied(job, rows, last.as_ref()));
+    let checked = checked.and_then(|()| pipeline::check_share(&ledger, job.max_rejects(), rows));
+    let failed = checked.is_err();
+    report.cast(ledger, failed);
     if let Err(error) = checked {
-        abort(writer, job).await;
+        abort_both(writer, quarantine, job).await;
         return Err(error);
     }
-    for (column, nulled) in caster.null_tokens() {
-        let text = format!("{nulled} values that stand for none became NULL");
-        report.warnings.push((Some(column.to_owned()), Warning::new("W_NULL_TOKEN", text)));
-    }
-    for reject in rejects.into_inner().unwrap_or_else(PoisonError::into_inner).into_values() {
-        let text = format!("{} values did not fit and became NULL", reject.rejected);
-        report.warnings.push((Some(reject.column.clone()), Warning::new("W_REJECTED", text)));
-        report.rejects.push(reject);
-    }
+    report.profile = profile.finish().operation("profile")?;
     let boundary = boundary.map(Boundary::into_rows).unwrap_or_default();
     let record = record(job, load_id, rows, window, boundary, last.as_ref(), &mapping);
     if nothing_new(job, &record, last.as_ref()) {
-        abort(writer, job).await;
+        abort_both(writer, quarantine, job).await;
         return Ok(None);
     }
-    Ok(Some((writer, record)))
+    Ok(Some((writer, record, quarantine)))
+}
+
+async fn abort_both(writer: Box<dyn LoadWriter>, quarantine: Option<Quarantine>, job: &EtlJob) {
+    if let Some(quarantine) = quarantine
+        && let Err(error) = quarantine.abort().await
+    {
+        tracing::warn!(job = job.name(), %error, "staged values of the quarantine could not be dropped");
+    }
+    abort(writer, job).await;
 }
 
 async fn abort(writer: Box<dyn LoadWriter>, job: &EtlJob) {
@@ -300,19 +414,40 @@ async fn abort(writer: Box<dyn LoadWriter>, job: &EtlJob) {
     }
 }
 
-/// An empty source must not silently empty a target that had rows.
+/// Rows of the last load below which no default ratio is asked for: small tables may well halve.
+const JUDGED_ROWS: u64 = 1_000;
+/// Share of the last load's rows that a `replace` must bring unless the job says otherwise.
+const MIN_RATIO: f64 = 0.5;
+
+/// A source that is empty, or has lost much, must not silently take the target with it.
 fn check_not_emptied(job: &EtlJob, rows: u64, last: Option<&LoadRecord>) -> Result<()> {
-    match (job.strategy(), last) {
-        (LoadStrategy::Replace { allow_empty: false }, Some(last)) if rows == 0 && last.rows > 0 => {
+    let (LoadStrategy::Replace { allow_empty, min_ratio }, Some(last)) = (job.strategy(), last) else {
+        return Ok(());
+    };
+    if rows == 0 && last.rows > 0 {
+        return if *allow_empty {
+            Ok(())
+        } else {
             Err(Error::data(format!(
                 "source table {} is empty, and the last load brought {} rows: nothing was replaced",
                 job.source_table(),
                 last.rows
             ))
             .hint("set `load.allow_empty` if the target is to become empty"))
-        }
-        _ => Ok(()),
+        };
     }
+    let default = if last.rows >= JUDGED_ROWS { MIN_RATIO } else { 0.0 };
+    let ratio = min_ratio.unwrap_or(default);
+    if (rows as f64) < last.rows as f64 * ratio {
+        return Err(Error::data(format!(
+            "source table {} has shrunk to {rows} rows, and the last load brought {}: nothing was replaced",
+            job.source_table(),
+            last.rows
+        ))
+        .with("min_ratio", ratio)
+        .hint("if that is right, set `load.min_ratio` lower (0 switches the check off) and run again"));
+    }
+    Ok(())
 }
 
 fn nothing_new(job: &EtlJob, record: &LoadRecord, last: Option<&LoadRecord>) -> bool {

@@ -3,7 +3,7 @@
 use arrow_schema::{DataType, Fields, IntervalUnit, TimeUnit};
 
 use super::bigquery::{BigQueryType, Mode, RecordField};
-use super::cast::{possible_types, recipe_for};
+use super::cast::{RoundPolicy, possible_types, recipe_for};
 use super::mapping::{Alternative, ColumnMapping, Confidence, Lossless, Warning};
 use super::names::target_names;
 use super::recipe::Recipe;
@@ -52,6 +52,8 @@ pub(super) fn by_catalog(column: &ColumnSchema, target_name: String) -> Result<C
         null_tokens: Vec::new(),
         evidence: None,
         semantic: None,
+        on_reject: None,
+        on_round: RoundPolicy::default(),
     })
 }
 

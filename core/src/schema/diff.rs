@@ -3,9 +3,9 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::advice::LayoutAdvice;
 use super::bigquery::{BigQueryType, Mode};
 use super::ddl;
+use super::evolve::{Widening, widening};
 use super::mapping::TableMapping;
 use super::target::{TargetColumn, TargetRef, TargetTable};
 
@@ -161,7 +161,7 @@ fn added(table: &str, column: &TargetColumn) -> MappingChange {
         from: None,
         to: Some(ddl::column_type(&column.data_type, column.mode)),
         in_place: true,
-        ddl: Some(format!("ALTER TABLE {table} ADD COLUMN {};", ddl::definition(&nullable))),
+        ddl: Some(ddl::add_column(table, &nullable)),
         reason: reason.to_owned(),
     }
 }
@@ -174,13 +174,9 @@ fn removed(table: &str, column: &TargetColumn) -> MappingChange {
         from: Some(ddl::column_type(&column.data_type, column.mode)),
         to: None,
         in_place: true,
-        ddl: required.then(|| alter(table, &column.name, "DROP NOT NULL")),
+        ddl: required.then(|| ddl::alter_column(table, &column.name, "DROP NOT NULL")),
         reason: "the column stays with the values it has; new rows get NULL".to_owned(),
     }
-}
-
-fn alter(table: &str, column: &str, action: &str) -> String {
-    format!("ALTER TABLE {table} ALTER COLUMN {} {action};", ddl::name(column))
 }
 
 fn changed(table: &str, old: &Side, new: &Side, changes: &mut Vec<MappingChange>) {
@@ -205,17 +201,17 @@ fn changed(table: &str, old: &Side, new: &Side, changes: &mut Vec<MappingChange>
             false => retype(&was.data_type, &is.data_type),
         };
         match verdict {
-            Ok(true) => {
-                let ddl = alter(table, &is.name, &format!("SET DATA TYPE {to}"));
-                push(ChangeKind::Type, from, to, Some(ddl), true, "a wider type; every value stays");
+            Ok(Some(reason)) => {
+                let ddl = ddl::alter_column(table, &is.name, &format!("SET DATA TYPE {to}"));
+                push(ChangeKind::Type, from, to, Some(ddl), true, reason);
             }
-            Ok(false) => push(ChangeKind::Type, from, to, None, true, "fields are added through the API"),
+            Ok(None) => push(ChangeKind::Type, from, to, None, true, "fields are added through the API"),
             Err(reason) => push(ChangeKind::Type, from, to, None, false, reason),
         }
     }
     match (was.mode, is.mode) {
         (Mode::Required, Mode::Nullable) => {
-            let ddl = alter(table, &is.name, "DROP NOT NULL");
+            let ddl = ddl::alter_column(table, &is.name, "DROP NOT NULL");
             push(
                 ChangeKind::Mode,
                 "REQUIRED".into(),
@@ -234,7 +230,8 @@ fn changed(table: &str, old: &Side, new: &Side, changes: &mut Vec<MappingChange>
     if was.description != is.description {
         let (from, to) =
             (was.description.clone().unwrap_or_default(), is.description.clone().unwrap_or_default());
-        let ddl = alter(table, &is.name, &format!("SET OPTIONS (description={})", ddl::text(&to)));
+        let ddl =
+            ddl::alter_column(table, &is.name, &format!("SET OPTIONS (description={})", ddl::text(&to)));
         push(ChangeKind::Description, from, to, Some(ddl), true, "for people only");
     }
     if old.reading != new.reading && !retyped {
@@ -243,39 +240,19 @@ fn changed(table: &str, old: &Side, new: &Side, changes: &mut Vec<MappingChange>
     }
 }
 
-/// Whether a column's type can be changed in place: `true` by `SET DATA TYPE`, `false` by the API only.
-fn retype(from: &BigQueryType, to: &BigQueryType) -> Result<bool, &'static str> {
-    use BigQueryType::{BigNumeric, Float64, Int64, Numeric, Record};
-    match (from, to) {
-        // 19 digits are what 64 bits need.
-        (Int64, Numeric(_) | BigNumeric(_)) if room(to, 19, 0) => Ok(true),
-        (Int64 | Numeric(_), Float64) => Ok(true),
-        (Numeric(_), Numeric(_) | BigNumeric(_)) | (BigNumeric(_), BigNumeric(_)) => {
-            let (precision, scale) = from.precision_scale().unwrap_or((38, 9));
-            if room(to, precision - scale, scale) {
-                Ok(true)
-            } else {
-                Err("a decimal cannot get fewer digits")
-            }
-        }
-        (Record(old), Record(new)) => {
-            let kept = old.iter().all(|field| new.iter().any(|other| other == field));
-            let optional = new.iter().all(|field| field.mode != Mode::Required || old.contains(field));
-            if kept && optional { Ok(false) } else { Err("fields of a record can be added, not changed") }
-        }
-        _ => Err("BigQuery widens INT64 and NUMERIC only; this needs a new column or a new table"),
+/// Whether a column's type can be changed in place; `Some` with the reason where `SET DATA TYPE` does it, `None`
+/// where only the API does.
+fn retype(from: &BigQueryType, to: &BigQueryType) -> Result<Option<&'static str>, &'static str> {
+    if let (BigQueryType::Record(old), BigQueryType::Record(new)) = (from, to) {
+        let kept = old.iter().all(|field| new.iter().any(|other| other == field));
+        let optional = new.iter().all(|field| field.mode != Mode::Required || old.contains(field));
+        return if kept && optional { Ok(None) } else { Err("fields of a record can be added, not changed") };
     }
-}
-
-/// Whether a decimal has room for this many digits before and after the point.
-fn room(data_type: &BigQueryType, integer_digits: u8, scale: u8) -> bool {
-    let (own, own_scale) = match data_type {
-        // Without parameters, the type's own limits, which are not those of one precision.
-        BigQueryType::Numeric(None) => (29, 9),
-        BigQueryType::BigNumeric(None) => (38, 38),
-        other => other.precision_scale().map_or((0, 0), |(p, s)| (p - s, s)),
-    };
-    own >= integer_digits && own_scale >= scale
+    match widening(from, to) {
+        Widening::Exact => Ok(Some("a wider type; every value stays")),
+        Widening::Rounds => Ok(Some("BigQuery allows it, but rounds values of more than 53 bits")),
+        Widening::No(why) => Err(why),
+    }
 }
 
 /// Rewrites the table; `None` where a value has no cast.
@@ -295,11 +272,8 @@ fn rebuild(before: &[Side], after: &[Side], mut table: TargetTable) -> Option<St
             column.mode = Mode::Nullable;
         }
     }
-    let create = ddl::create_table(&table, None::<&LayoutAdvice>).replacen(
-        "CREATE TABLE IF NOT EXISTS",
-        "CREATE OR REPLACE TABLE",
-        1,
-    );
+    let create =
+        ddl::create_table(&table).replacen("CREATE TABLE IF NOT EXISTS", "CREATE OR REPLACE TABLE", 1);
     let create = create.trim_end_matches(';');
     Some(format!("{create}\nAS SELECT\n{}\nFROM {};", values.join(",\n"), ddl::path(&table.target)))
 }
@@ -321,7 +295,7 @@ fn cast(old: &TargetColumn, new: &TargetColumn) -> Option<String> {
         (Json | Record(_), String) => Some(format!("TO_JSON_STRING({name})")),
         (Record(_), Json) => Some(format!("TO_JSON({name})")),
         (String, Json) => Some(format!("PARSE_JSON({name})")),
-        (from, to) if retype(from, to) == Ok(true) => Some(format!("CAST({name} AS {to})")),
+        (from, to) if widening(from, to) == Widening::Exact => Some(format!("CAST({name} AS {to})")),
         (
             Int64 | Bool | Date | DateTime | Time | Timestamp | Float64 | Numeric(_) | BigNumeric(_)
             | Interval,

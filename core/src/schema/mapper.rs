@@ -1,7 +1,5 @@
 //! Proposes BigQuery types for the columns of a source table.
 
-use std::collections::BTreeMap;
-
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray as _;
 use arrow_schema::DataType;
@@ -9,7 +7,7 @@ use arrow_schema::DataType;
 use super::added::{AddedColumns, AddedMapping};
 use super::advice::LayoutAdvice;
 use super::bigquery::{BigQueryType, Mode};
-use super::cast::{possible_types, recipe_for};
+use super::cast::{RejectPolicy, RoundPolicy, possible_types, recipe_for};
 use super::catalog::{by_catalog, name_preview_type, wider};
 use super::detect::{Candidate, Detection, detect};
 use super::mapping::{
@@ -17,6 +15,7 @@ use super::mapping::{
 };
 use super::names::target_names_beside;
 use super::recipe::Recipe;
+use super::rejects;
 use super::systems::look_up_type;
 use super::table::{ColumnSchema, TableSchema};
 use crate::error::{Error, ErrorKind, Result};
@@ -42,9 +41,12 @@ pub struct MapperOptions {
     pub keep_comments: bool,
     /// Evidence shows up to three values of the sample. Default: true; false for data that nobody may see.
     pub show_values: bool,
-    /// Values that do not fit become NULL, so that a column whose values are checked cannot be REQUIRED.
-    /// Default: false.
-    pub rejects_become_null: bool,
+    /// What happens to values that do not fit, for columns whose override says nothing. Where they become
+    /// NULL, a column whose values are checked cannot be REQUIRED. Default: `fail`.
+    pub on_reject: RejectPolicy,
+    /// What happens to values with more digits than their type keeps, for columns whose override says
+    /// nothing. Default: `refuse`.
+    pub on_round: RoundPolicy,
 }
 
 impl Default for MapperOptions {
@@ -55,7 +57,8 @@ impl Default for MapperOptions {
             alternatives: 3,
             keep_comments: true,
             show_values: true,
-            rejects_become_null: false,
+            on_reject: RejectPolicy::Fail,
+            on_round: RoundPolicy::Refuse,
         }
     }
 }
@@ -224,16 +227,10 @@ impl SchemaMapper {
             mapped.description = Some(with_source_name(mapped.description.as_deref(), &column.name));
         }
         if let Some(detection) = &detection {
-            self.apply_detection(&mut mapped, detection);
+            self.apply_detection(&mut mapped, detection, wanted.data_type.is_none());
         }
         if wanted.data_type.is_some() || wanted.format.is_some() {
             apply_override(&mut mapped, column, wanted, detection.as_ref())?;
-        }
-        if self.options.rejects_become_null
-            && mapped.mode == Mode::Required
-            && mapped.lossless == Lossless::Conditional
-        {
-            mapped.mode = Mode::Nullable;
         }
         if !wanted.null_tokens.is_empty() {
             apply_null_tokens(&mut mapped, wanted)?;
@@ -241,6 +238,8 @@ impl SchemaMapper {
         if let Some(mode) = wanted.mode {
             mapped.mode = check_mode(mode, &mapped)?;
         }
+        mapped.on_round = wanted.on_round.unwrap_or(self.options.on_round);
+        rejects::apply(&mut mapped, column, wanted, self.options.on_reject)?;
         if let Some(description) = &wanted.description {
             mapped.description = Some(check_description(description)?);
         }
@@ -278,8 +277,9 @@ impl SchemaMapper {
         Some(detection)
     }
 
-    /// Text stays text unless proven: applied at high confidence without counter-example, else offered.
-    fn apply_detection(&self, mapped: &mut ColumnMapping, detection: &Detection) {
+    /// Text stays text unless proven: applied at high confidence without counter-example, unless the job has
+    /// decided; else offered.
+    fn apply_detection(&self, mapped: &mut ColumnMapping, detection: &Detection, undecided: bool) {
         mapped.warnings.extend(detection.vetoes.iter().cloned());
         let offers = detection.candidates.iter().map(alternative);
         mapped.alternatives = offers.take(self.options.alternatives).collect();
@@ -303,7 +303,7 @@ impl SchemaMapper {
             mapped.alternatives.insert(0, alternative(other));
             mapped.reason =
                 format!("text kept; it reads as {} and as {}", other.bigquery_type, number.bigquery_type);
-        } else if proven && self.options.apply_detected {
+        } else if proven && self.options.apply_detected && undecided {
             apply_candidate(mapped, best);
         } else if best.score >= 0.7 {
             mapped.reason = format!("text kept; {} is offered ({:.2})", best.bigquery_type, best.score);
@@ -487,22 +487,4 @@ fn check_mode(mode: Mode, mapped: &ColumnMapping) -> Result<Mode> {
         }));
     }
     Ok(mode)
-}
-
-/// Overrides that keep what detection chose in an earlier load, for [`LoadRecord::pinned`]
-/// (crate::connector::LoadRecord::pinned).
-pub(crate) fn pins(mapping: &TableMapping) -> Overrides {
-    let mut pins = BTreeMap::new();
-    for column in &mapping.columns {
-        if column.warnings.iter().any(|warning| warning.code == "W_INFERRED") && !column.overridden {
-            let pin = ColumnOverride {
-                data_type: Some(column.bigquery_type.to_string()),
-                format: column.recipe.format(),
-                null_tokens: column.null_tokens.clone(),
-                ..ColumnOverride::default()
-            };
-            pins.insert(column.source_name.clone(), pin);
-        }
-    }
-    pins
 }

@@ -132,7 +132,6 @@ fn numbered(plain: Vec<String>, mut taken: HashSet<String>) -> Vec<String> {
 /// # Errors
 /// `type_mapping`, with the nearest possible name.
 pub fn check_target_name(name: &str) -> Result<()> {
-    let lower = name.to_lowercase();
     let reason = if name.is_empty() {
         "it is empty"
     } else if name.chars().count() > MAX_CHARS {
@@ -141,13 +140,20 @@ pub fn check_target_name(name: &str) -> Result<()> {
         "only letters, digits and `_` are possible"
     } else if name.starts_with(char::is_numeric) {
         "it begins with a digit"
-    } else if lower.starts_with("__root__") || RESERVED.iter().any(|prefix| lower.starts_with(prefix)) {
+    } else if is_reserved_name(name) {
         "BigQuery keeps this beginning for itself"
     } else {
         return Ok(());
     };
     let text = format!("`{name}` cannot be the name of a column: {reason}");
     Err(Error::new(ErrorKind::TypeMapping, text).hint(format!("possible is `{}`", target_name(name))))
+}
+
+/// Whether BigQuery keeps names of columns that begin like this one for itself, in any case.
+#[must_use]
+pub fn is_reserved_name(name: &str) -> bool {
+    let lower = name.to_lowercase();
+    lower.starts_with("__root__") || RESERVED.iter().any(|prefix| lower.starts_with(prefix))
 }
 
 /// Combining marks that NFC leaves, for example Indic vowel signs: part of the letter before them.

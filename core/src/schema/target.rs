@@ -8,8 +8,8 @@ use arrow_schema::{Field, Schema, SchemaRef};
 use serde_json::{Value, json};
 
 use super::bigquery::{BigQueryType, Mode, target_field};
-use crate::connector::{OnSchemaChange, PrepareOutcome};
-use crate::error::{Error, ErrorKind, Result};
+use super::layout::TableLayout;
+use crate::error::{Error, Result};
 
 /// A table of a destination.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,21 +101,17 @@ pub struct TargetTable {
     pub columns: Vec<TargetColumn>,
     /// Its description.
     pub description: Option<String>,
-}
-
-/// How an existing column differs from the wanted one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ColumnChange {
-    /// The wanted column is not there; it can be added.
-    Add(TargetColumn),
-    /// The existing column is REQUIRED and need not be.
-    Relax(String),
-    /// Cannot be changed in place; the text says why.
-    Impossible(String, String),
+    /// How it is laid out and kept. Of a table that exists, how it is.
+    pub layout: TableLayout,
 }
 
 impl TargetTable {
+    /// A table without a description and without wishes for its layout.
+    #[must_use]
+    pub fn new(target: TargetRef, columns: Vec<TargetColumn>) -> Self {
+        Self { target, columns, description: None, layout: TableLayout::default() }
+    }
+
     /// Arrow schema of the batches that a load into this table takes.
     #[must_use]
     pub fn arrow_schema(&self) -> SchemaRef {
@@ -126,117 +122,5 @@ impl TargetTable {
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&TargetColumn> {
         self.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name))
-    }
-
-    /// What would have to change in `existing` so that it can take rows of this table. Columns that only
-    /// `existing` has are no difference, unless they are REQUIRED.
-    #[must_use]
-    pub fn changes_from(&self, existing: &Self) -> Vec<ColumnChange> {
-        let mut changes = Vec::new();
-        for wanted in &self.columns {
-            match existing.column(&wanted.name) {
-                None => changes.push(ColumnChange::Add(TargetColumn {
-                    // Existing rows have no value for it.
-                    mode: if wanted.mode == Mode::Required { Mode::Nullable } else { wanted.mode },
-                    ..wanted.clone()
-                })),
-                Some(there) if !takes(&there.data_type, &wanted.data_type) => {
-                    changes.push(ColumnChange::Impossible(
-                        wanted.name.clone(),
-                        format!("it is {} and the job brings {}", there.data_type, wanted.data_type),
-                    ));
-                }
-                Some(there) if (there.mode == Mode::Repeated) != (wanted.mode == Mode::Repeated) => {
-                    changes.push(ColumnChange::Impossible(
-                        wanted.name.clone(),
-                        format!("it is {} and the job brings {}", there.mode.as_str(), wanted.mode.as_str()),
-                    ));
-                }
-                Some(there) if there.mode == Mode::Required && wanted.mode == Mode::Nullable => {
-                    changes.push(ColumnChange::Relax(there.name.clone()));
-                }
-                Some(_) => {}
-            }
-        }
-        for there in &existing.columns {
-            if there.mode == Mode::Required && self.column(&there.name).is_none() {
-                changes.push(ColumnChange::Relax(there.name.clone()));
-            }
-        }
-        changes
-    }
-
-    /// What `existing` becomes so that it takes rows of this table, under a policy.
-    ///
-    /// # Errors
-    /// `schema_changed` where that is impossible or not allowed.
-    pub fn evolve(&self, existing: &Self, policy: OnSchemaChange) -> Result<(PrepareOutcome, Self)> {
-        let changes = self.changes_from(existing);
-        let refused: Vec<ColumnChange> = changes
-            .iter()
-            .filter(|change| {
-                policy == OnSchemaChange::Freeze || matches!(change, ColumnChange::Impossible(..))
-            })
-            .cloned()
-            .collect();
-        if !refused.is_empty() {
-            return Err(self.schema_changed(&refused));
-        }
-        let mut evolved = existing.clone();
-        let mut outcome = PrepareOutcome::default();
-        for change in changes {
-            match change {
-                ColumnChange::Add(column) => {
-                    outcome.added.push(column.name.clone());
-                    evolved.columns.push(column);
-                }
-                ColumnChange::Relax(name) => {
-                    for column in evolved.columns.iter_mut().filter(|column| column.name == name) {
-                        column.mode = Mode::Nullable;
-                    }
-                    outcome.relaxed.push(name);
-                }
-                ColumnChange::Impossible(..) => {}
-            }
-        }
-        Ok((outcome, evolved))
-    }
-
-    /// The error for changes that are impossible or not allowed.
-    #[must_use]
-    pub fn schema_changed(&self, changes: &[ColumnChange]) -> Error {
-        let texts: Vec<String> = changes
-            .iter()
-            .map(|change| match change {
-                ColumnChange::Add(column) => format!("column `{}` is missing", column.name),
-                ColumnChange::Relax(name) => {
-                    format!("column `{name}` is REQUIRED and the job may bring NULL")
-                }
-                ColumnChange::Impossible(name, why) => format!("column `{name}`: {why}"),
-            })
-            .collect();
-        Error::new(
-            ErrorKind::SchemaChanged,
-            format!("table {} cannot take the rows of this job: {}", self.target, texts.join("; ")),
-        )
-        .with("target", &self.target)
-        .hint("change the job's overrides, load into a new table, or set mapping.on_schema_change to \"evolve\"")
-    }
-}
-
-/// Whether a column of type `there` can hold every value of type `wanted` as it is.
-fn takes(there: &BigQueryType, wanted: &BigQueryType) -> bool {
-    if there == wanted {
-        return true;
-    }
-    match (there, wanted) {
-        (BigQueryType::Numeric(_), BigQueryType::Numeric(_))
-        | (BigQueryType::BigNumeric(_), BigQueryType::BigNumeric(_)) => {
-            match (there.precision_scale(), wanted.precision_scale()) {
-                (Some((p, s)), Some((wp, ws))) => s >= ws && p - s >= wp.saturating_sub(ws),
-                _ => false,
-            }
-        }
-        _ => false,
     }
 }

@@ -36,7 +36,7 @@ pub fn column(name: &str, data_type: &str, mode: Mode) -> TargetColumn {
 }
 
 pub fn table_of(columns: Vec<TargetColumn>) -> TargetTable {
-    TargetTable { target: TargetRef::new("raw", "orders"), columns, description: None }
+    TargetTable::new(TargetRef::new("raw", "orders"), columns)
 }
 
 /// `id INT64 REQUIRED, note STRING`.

@@ -18,6 +18,8 @@ mod lake;
 mod own;
 mod own_server;
 mod read;
+mod redshift;
+mod redshift_stand_in;
 mod standby;
 mod support;
 mod types;

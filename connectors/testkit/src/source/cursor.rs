@@ -18,8 +18,12 @@ pub(super) fn add(cases: &mut Cases) {
         cases.add("source::cursor_is_unsupported", cursor_is_unsupported);
         return;
     }
-    let kinds = cases.subject().source.as_ref().map(|fixture| fixture.facts().kinds).unwrap_or_default();
-    for kind in kinds.into_iter().filter(|kind| kind.is_cursor()) {
+    let Some(facts) = cases.subject().source.as_ref().map(|fixture| fixture.facts()) else { return };
+    if !facts.text_cursors {
+        cases.add("source::cursor_of_text_is_unsupported", cursor_is_unsupported);
+    }
+    let serves = |kind: &Kind| kind.is_cursor() && (facts.text_cursors || *kind != Kind::Text);
+    for kind in facts.kinds.iter().copied().filter(serves) {
         let name = kind.name();
         cases.add(&format!("source::cursor_summary_{name}"), move |ctx| summary(ctx, kind));
         cases.add(&format!("source::cursor_windows_{name}"), move |ctx| windows(ctx, kind));

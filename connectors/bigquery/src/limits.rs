@@ -1,0 +1,221 @@
+//! What BigQuery's limits say about a table, before anything is asked of BigQuery. Pure.
+
+use std::collections::BTreeMap;
+
+use transload_core::schema::{BigQueryType, RecordField, TargetTable, is_reserved_name};
+use transload_core::{Error, ErrorKind, Result};
+
+/// Columns of a table, fields of records included.
+const MAX_COLUMNS: usize = 10_000;
+/// Records inside records.
+const MAX_DEPTH: usize = 15;
+/// Characters of a column's name.
+const MAX_NAME: usize = 300;
+/// Characters of the description of a column and of a table.
+const MAX_COLUMN_DESCRIPTION: usize = 1_024;
+const MAX_TABLE_DESCRIPTION: usize = 16_384;
+/// Labels of a table, and characters of a label's name and value.
+const MAX_LABELS: usize = 64;
+const MAX_LABEL: usize = 63;
+
+/// Characters that no name of a column may have.
+const FORBIDDEN: &str = "!\"$()*,./;?@[\\]^`{}~";
+
+/// Checks names, sizes and layout of a table.
+///
+/// # Errors
+/// `type_mapping`, naming what is too much and what is possible.
+pub(crate) fn check_table(target: &TargetTable) -> Result<()> {
+    let refuse = |text: String, hint: &str| {
+        Err(Error::new(ErrorKind::TypeMapping, format!("table {} cannot be made: {text}", target.target))
+            .with("target", &target.target)
+            .hint(hint.to_owned()))
+    };
+    if target.columns.is_empty() {
+        return refuse("it has no columns".to_owned(), "load at least one column");
+    }
+    let leaves: usize = target.columns.iter().map(|column| column.data_type.leaves()).sum();
+    if leaves > MAX_COLUMNS {
+        let text = format!("it has {leaves} columns and fields, and BigQuery takes {MAX_COLUMNS}");
+        return refuse(text, "load fewer columns, or map records to JSON");
+    }
+    let names = target.columns.iter().map(|column| column.name.as_str());
+    check_names(names, "column").or_else(|why| refuse(why, "give it another name with an override"))?;
+    for column in &target.columns {
+        if let Err(why) = check_record(&column.data_type, 0) {
+            return refuse(format!("in column `{}` {why}", column.name), "map the column to JSON");
+        }
+        let length = column.description.as_deref().map_or(0, |text| text.chars().count());
+        if length > MAX_COLUMN_DESCRIPTION {
+            let text = format!("the description of column `{}` has {length} characters", column.name);
+            return refuse(text, &format!("BigQuery takes {MAX_COLUMN_DESCRIPTION}"));
+        }
+    }
+    if target.description.as_deref().is_some_and(|text| text.chars().count() > MAX_TABLE_DESCRIPTION) {
+        return refuse(
+            "its description is too long".to_owned(),
+            &format!("BigQuery takes {MAX_TABLE_DESCRIPTION} characters"),
+        );
+    }
+    if let Err(why) = check_labels(&target.layout.labels) {
+        return refuse(why, "labels have lower-case letters, digits, `_` and `-`, up to 63 of them");
+    }
+    target.layout.check(target)
+}
+
+/// Names of the columns of a table or the fields of a record.
+fn check_names<'a>(names: impl Iterator<Item = &'a str>, what: &str) -> std::result::Result<(), String> {
+    let mut seen = std::collections::HashSet::new();
+    for name in names {
+        let why = if name.is_empty() {
+            "it is empty".to_owned()
+        } else if name.chars().count() > MAX_NAME {
+            format!("it has more than {MAX_NAME} characters")
+        } else if let Some(bad) = name.chars().find(|c| FORBIDDEN.contains(*c) || c.is_control()) {
+            format!("{bad:?} is not possible")
+        } else if is_reserved_name(name) {
+            "BigQuery keeps this beginning for itself".to_owned()
+        } else if !seen.insert(name.to_lowercase()) {
+            "it is there twice, and BigQuery knows no case in names".to_owned()
+        } else {
+            continue;
+        };
+        return Err(format!("{what} `{name}` has a name that BigQuery does not take: {why}"));
+    }
+    Ok(())
+}
+
+fn check_record(data_type: &BigQueryType, depth: usize) -> std::result::Result<(), String> {
+    let BigQueryType::Record(fields) = data_type else { return Ok(()) };
+    if depth == MAX_DEPTH {
+        return Err(format!("records are nested deeper than {MAX_DEPTH} levels"));
+    }
+    if fields.is_empty() {
+        return Err("a record has no fields".to_owned());
+    }
+    check_names(fields.iter().map(|field| field.name.as_str()), "field")?;
+    fields.iter().try_for_each(|RecordField { data_type, .. }| check_record(data_type, depth + 1))
+}
+
+/// Labels of tables and datasets.
+pub(crate) fn check_labels(labels: &BTreeMap<String, String>) -> std::result::Result<(), String> {
+    if labels.len() > MAX_LABELS {
+        return Err(format!("{} labels are more than {MAX_LABELS}", labels.len()));
+    }
+    let fine = |text: &str| {
+        text.chars().count() <= MAX_LABEL
+            && text
+                .chars()
+                .all(|c| matches!(c, '_' | '-') || c.is_numeric() || c.is_alphabetic() && !c.is_uppercase())
+    };
+    for (name, value) in labels {
+        if !fine(name) || !name.starts_with(|c: char| c.is_alphabetic()) {
+            return Err(format!("`{name}` is not the name of a label"));
+        }
+        if !fine(value) {
+            return Err(format!("label `{name}` cannot have the value `{value}`"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use transload_core::schema::{Mode, TargetColumn, TargetRef};
+
+    fn table(columns: &[(&str, BigQueryType)]) -> TargetTable {
+        let column = |(name, data_type): &(&str, BigQueryType)| TargetColumn {
+            name: (*name).to_owned(),
+            data_type: data_type.clone(),
+            mode: Mode::Nullable,
+            description: None,
+        };
+        TargetTable::new(TargetRef::new("d", "t"), columns.iter().map(column).collect())
+    }
+
+    fn record(name: &str, inner: BigQueryType) -> BigQueryType {
+        BigQueryType::Record(vec![RecordField { name: name.into(), data_type: inner, mode: Mode::Nullable }])
+    }
+
+    fn refused(table: &TargetTable, part: &str) {
+        let error = check_table(table).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TypeMapping);
+        assert!(error.to_string().contains(part) && error.hint_text().is_some(), "{error}");
+    }
+
+    #[test]
+    fn names() {
+        for name in ["id", "Größe", "a b", "2nd", "a&b=c", "_private", "select", &"x".repeat(300)] {
+            check_table(&table(&[(name, BigQueryType::Int64)])).unwrap();
+        }
+        for name in [
+            "",
+            "a.b",
+            "a`b",
+            "a\nb",
+            "a;b",
+            "(x)",
+            "a/b",
+            "_PARTITIONTIME",
+            "_table_x",
+            "__root__",
+            "_field_a",
+            "_CHANGE_TYPE",
+            &"x".repeat(301),
+        ] {
+            refused(&table(&[(name, BigQueryType::Int64)]), "name that BigQuery does not take");
+            refused(&table(&[("r", record(name, BigQueryType::Int64))]), "name that BigQuery does not take");
+        }
+        refused(&table(&[("Id", BigQueryType::Int64), ("ID", BigQueryType::Int64)]), "there twice");
+        refused(&table(&[]), "no columns");
+    }
+
+    #[test]
+    fn sizes() {
+        let names: Vec<String> = (0..10_001).map(|i| format!("c{i}")).collect();
+        let columns: Vec<(&str, BigQueryType)> =
+            names.iter().map(|name| (name.as_str(), BigQueryType::Int64)).collect();
+        check_table(&table(&columns[..10_000])).unwrap();
+        refused(&table(&columns), "10001 columns and fields");
+        // A record counts beside its fields.
+        let mut nested = columns[..9_999].to_vec();
+        nested.push(("r", record("x", BigQueryType::Int64)));
+        refused(&table(&nested), "10001 columns and fields");
+
+        let deep = |levels: usize| (0..levels).fold(BigQueryType::Int64, |inner, _| record("x", inner));
+        check_table(&table(&[("r", deep(15))])).unwrap();
+        refused(&table(&[("r", deep(16))]), "deeper than 15");
+        refused(&table(&[("r", BigQueryType::Record(Vec::new()))]), "no fields");
+    }
+
+    #[test]
+    fn descriptions_and_labels() {
+        let mut wide = table(&[("a", BigQueryType::Int64)]);
+        wide.columns[0].description = Some("é".repeat(1024));
+        wide.description = Some("é".repeat(16_384));
+        check_table(&wide).unwrap();
+        wide.columns[0].description = Some("é".repeat(1025));
+        refused(&wide, "1025 characters");
+        wide.columns[0].description = None;
+        wide.description = Some("é".repeat(16_385));
+        refused(&wide, "description is too long");
+
+        for (name, value, fine) in [
+            ("team", "data-eng_1", true),
+            ("größe", "", true),
+            ("Team", "x", false),
+            ("1team", "x", false),
+            ("", "x", false),
+            ("team", "Has Space", false),
+            (&"x".repeat(64), "x", false),
+        ] {
+            let mut labelled = table(&[("a", BigQueryType::Int64)]);
+            labelled.layout.labels = [(name.to_owned(), value.to_owned())].into();
+            assert_eq!(check_table(&labelled).is_ok(), fine, "{name}={value}");
+        }
+        let mut many = table(&[("a", BigQueryType::Int64)]);
+        many.layout.labels = (0..65).map(|i| (format!("l{i}"), String::new())).collect();
+        refused(&many, "65 labels");
+    }
+}

@@ -1,0 +1,394 @@
+//! The table manager on the BigQuery emulator: every option there and back, evolution under each policy, drift,
+//! and others who change a table at the same time. The emulator's own REST interface tells what is there.
+//!
+//! What the emulator accepts and BigQuery refuses (other types by PATCH, REQUIRED columns added, partitions by a
+//! column that cannot have them) proves nothing here; those refusals are ours and are tested without a server, in
+//! `core/src/schema/check.rs` and `src/limits.rs`. Nor does it add fields to records or give decimals more digits:
+//! the requests for those are tested in `src/evolve.rs`.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use transload_bigquery::BigQuery;
+use transload_core::connector::{Connector as _, Credentialed, Destination, OnSchemaChange, PrepareOutcome};
+use transload_core::schema::{Fit, LayoutDocument, Mode, TargetColumn, TargetRef, TargetTable};
+use transload_core::{Connection, ErrorKind};
+use transload_testkit::need_env;
+
+const URL: &str = "TRANSLOAD_TEST_BIGQUERY_URL";
+const PROJECT: &str = "TRANSLOAD_TEST_BIGQUERY_PROJECT";
+
+/// A dataset of its own for one test.
+struct Place {
+    dataset: String,
+    destination: Arc<dyn Destination>,
+    http: reqwest::Client,
+}
+
+fn connection() -> Connection {
+    Connection::new("w", "bigquery")
+        .option("endpoint", need_env(URL).unwrap())
+        .option("project", need_env(PROJECT).unwrap())
+}
+
+async fn open(connection: Connection) -> Arc<dyn Destination> {
+    BigQuery.destination(Credentialed { connection, secret: None }).await.unwrap()
+}
+
+impl Place {
+    async fn new(name: &str) -> Self {
+        Self::with(name, connection()).await
+    }
+
+    async fn with(name: &str, connection: Connection) -> Self {
+        let dataset = format!("table_{name}_{}", std::process::id());
+        let destination = open(connection).await;
+        let place = Self { dataset, destination, http: reqwest::Client::new() };
+        place.http.delete(place.url("?deleteContents=true")).send().await.unwrap();
+        place.destination.ensure_dataset(&place.dataset).await.unwrap();
+        place
+    }
+
+    fn url(&self, rest: &str) -> String {
+        let (base, project) = (need_env(URL).unwrap(), need_env(PROJECT).unwrap());
+        format!("{base}/bigquery/v2/projects/{project}/datasets/{}{rest}", self.dataset)
+    }
+
+    async fn raw(&self, rest: &str) -> Value {
+        self.http.get(self.url(rest)).send().await.unwrap().json().await.unwrap()
+    }
+
+    async fn patch(&self, table: &str, body: Value) {
+        let answer = self.http.patch(self.url(&format!("/tables/{table}"))).json(&body).send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    }
+
+    async fn query(&self, sql: &str) -> Value {
+        let (base, project) = (need_env(URL).unwrap(), need_env(PROJECT).unwrap());
+        let sql = sql.replace("{t}", &format!("`{}`.`t`", self.dataset));
+        let url = format!("{base}/bigquery/v2/projects/{project}/queries");
+        let body = json!({"query": sql, "useLegacySql": false});
+        let answer = self.http.post(url).json(&body).send().await.unwrap();
+        let page: Value = answer.json().await.unwrap();
+        assert_eq!(page["jobComplete"], true, "{sql}: {page}");
+        page["rows"].clone()
+    }
+
+    /// Table `t` with columns as `name TYPE MODE` and a layout.
+    fn table(&self, columns: &str, layout: Value) -> TargetTable {
+        let column = |text: &str| {
+            let (name, rest) = text.trim().split_once(' ').unwrap();
+            let (data_type, mode) = match rest.rsplit_once(' ') {
+                Some((data_type, "REQUIRED")) => (data_type, Mode::Required),
+                Some((data_type, "REPEATED")) => (data_type, Mode::Repeated),
+                _ => (rest, Mode::Nullable),
+            };
+            TargetColumn {
+                name: name.to_owned(),
+                data_type: data_type.parse().unwrap(),
+                mode,
+                description: None,
+            }
+        };
+        let columns = columns.split(';').map(column).collect();
+        let mut table = TargetTable::new(TargetRef::new(&self.dataset, "t"), columns);
+        let document: LayoutDocument = serde_json::from_value(layout).unwrap();
+        table.layout = document.resolve(None).unwrap();
+        table.description = document.description;
+        table
+    }
+
+    async fn prepare(&self, table: &TargetTable, policy: OnSchemaChange) -> PrepareOutcome {
+        self.destination.prepare(table, policy).await.unwrap()
+    }
+
+    async fn refused(&self, table: &TargetTable, policy: OnSchemaChange) -> String {
+        let before = self.raw("/tables/t").await;
+        let error = self.destination.prepare(table, policy).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::SchemaChanged, "{error}");
+        assert!(error.hint_text().is_some());
+        let after = self.raw("/tables/t").await;
+        assert_eq!(
+            (&before["schema"], &before["etag"]),
+            (&after["schema"], &after["etag"]),
+            "nothing may change"
+        );
+        error.to_string()
+    }
+
+    /// Names, types and modes of the columns, as the server tells them.
+    async fn columns(&self) -> Vec<String> {
+        let table = self.raw("/tables/t").await;
+        let fields = table["schema"]["fields"].as_array().unwrap().clone();
+        let text = |field: &Value| {
+            let word = |name: &str| field[name].as_str().unwrap_or("NULLABLE").to_owned();
+            format!("{} {} {}", word("name"), word("type"), word("mode"))
+        };
+        fields.iter().map(text).collect()
+    }
+
+    async fn drop(self) {
+        self.http.delete(self.url("?deleteContents=true")).send().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn every_option_comes_back() {
+    let place = Place::new("options").await;
+    for (name, layout) in [
+        ("day", json!({"partition_by": {"column": "at"}, "cluster_by": ["what", "id"]})),
+        (
+            "hour",
+            json!({"partition_by": {"column": "at", "granularity": "HOUR"}, "partition_expires_after": "36h",
+                   "require_partition_filter": true}),
+        ),
+        ("month", json!({"partition_by": {"column": "day", "granularity": "MONTH"}})),
+        ("year", json!({"partition_by": {"column": "local", "granularity": "YEAR"}})),
+        ("arrival", json!({"partition_by": {"ingestion_time": "DAY"}})),
+        (
+            "range",
+            json!({"partition_by": {"column": "id", "range": {"start": -5, "end": 1000, "interval": 10}}}),
+        ),
+        ("labels", json!({"labels": {"team": "data", "tier": ""}, "description": "all 'the' orders\n`x`"})),
+        ("plain", json!({"cluster_by": []})),
+    ] {
+        let mut table = place.table(
+            "id INT64 REQUIRED; at TIMESTAMP; day DATE; local DATETIME; what STRING; tags STRING REPEATED; \
+             price NUMERIC(12,2); r RECORD<a INT64 REQUIRED, b RECORD<c DATE REPEATED>> REPEATED",
+            layout.clone(),
+        );
+        table.target.table = name.to_owned();
+        table.columns[0].description = Some("the \"number\"".to_owned());
+        let outcome = place.prepare(&table, OnSchemaChange::Evolve).await;
+        assert!(outcome.created);
+        let there = place.destination.table(&table.target).await.unwrap().unwrap();
+        assert_eq!(there.columns, table.columns, "{layout}");
+        assert_eq!(there.description, table.description, "{layout}");
+        let mut expected = table.layout.clone();
+        // No wish is answered with what is there.
+        expected.cluster_by = expected.cluster_by.filter(|columns| !columns.is_empty());
+        let mut seen = there.layout.clone();
+        seen.require_partition_filter = seen.require_partition_filter.filter(|required| *required);
+        assert_eq!(seen, expected, "{layout}");
+        // The same table wants nothing under any policy.
+        for policy in [OnSchemaChange::Freeze, OnSchemaChange::Evolve, OnSchemaChange::EvolveColumnsOnly] {
+            assert_eq!(place.prepare(&table, policy).await, PrepareOutcome::default(), "{layout}");
+        }
+        assert!(place.destination.validate(&table).await.unwrap().fits(), "{layout}");
+    }
+    place.drop().await;
+}
+
+#[tokio::test]
+async fn a_life_ends_at_its_time() {
+    let place = Place::new("life").await;
+    let table = place.table("id INT64", json!({"expires_after": "48h"}));
+    place.prepare(&table, OnSchemaChange::Evolve).await;
+    let there = place.raw("/tables/t").await;
+    let millis = |field: &str| there[field].as_str().unwrap().parse::<i64>().unwrap();
+    let life = millis("expirationTime") - millis("creationTime");
+    assert!((life - 48 * 3_600_000).abs() < 60_000, "{life}");
+    // A life is given when a table is made and is no difference afterwards.
+    let longer = place.table("id INT64", json!({"expires_after": "96h"}));
+    assert_eq!(place.prepare(&longer, OnSchemaChange::Freeze).await, PrepareOutcome::default());
+    place.drop().await;
+}
+
+#[tokio::test]
+async fn datasets_are_made_with_their_options() {
+    let options = connection()
+        .option("location", "EU")
+        .option("dataset_labels", json!({"team": "data"}))
+        .option("tables_expire_after", "72h");
+    let place = Place::with("dataset", options).await;
+    let dataset = place.raw("").await;
+    assert_eq!(dataset["location"], "EU", "{dataset}");
+    assert_eq!(dataset["labels"]["team"], "data", "{dataset}");
+    assert_eq!(dataset["defaultTableExpirationMs"], "259200000", "{dataset}");
+    place.destination.ensure_dataset(&place.dataset).await.unwrap();
+    place.drop().await;
+}
+
+#[tokio::test]
+async fn columns_evolve_in_place_and_rows_stay() {
+    let place = Place::new("evolve").await;
+    let first = place.table("id INT64 REQUIRED; n INT64; what STRING", json!({}));
+    place.prepare(&first, OnSchemaChange::Evolve).await;
+    place.query("INSERT INTO {t} (id, n, what) VALUES (1, 7, 'a')").await;
+    let wanted =
+        place.table("id INT64; n NUMERIC; what STRING; added DATE REQUIRED; tags STRING REPEATED", json!({}));
+    assert!(
+        place.refused(&wanted, OnSchemaChange::Freeze).await.contains("column `n` is INT64 and must become")
+    );
+    let check = place.destination.validate(&wanted).await.unwrap();
+    assert!(check.in_place() && !check.fits());
+    let fits: Vec<Fit> = check.columns.iter().map(|column| column.fit).collect();
+    assert_eq!(fits, [Fit::InPlace, Fit::InPlace, Fit::Matches, Fit::InPlace, Fit::InPlace]);
+    let outcome = place.prepare(&wanted, OnSchemaChange::EvolveColumnsOnly).await;
+    assert_eq!(outcome.added, ["added", "tags"]);
+    assert_eq!(outcome.relaxed, ["id"]);
+    assert_eq!(outcome.widened, ["n"]);
+    assert_eq!(
+        place.columns().await,
+        [
+            "id INTEGER NULLABLE",
+            "n NUMERIC NULLABLE",
+            "what STRING NULLABLE",
+            "added DATE NULLABLE",
+            "tags STRING REPEATED"
+        ]
+    );
+    place.query("INSERT INTO {t} (id, n) VALUES (NULL, 7.5)").await;
+    let rows = place.query("SELECT CAST(n AS STRING) FROM {t} ORDER BY n").await;
+    let cell = |row: usize| rows[row]["f"][0]["v"].as_str().unwrap().parse::<f64>().unwrap();
+    assert_eq!((cell(0), cell(1)), (7.0, 7.5));
+    assert!(place.destination.validate(&wanted).await.unwrap().fits());
+    assert_eq!(place.prepare(&wanted, OnSchemaChange::Evolve).await, PrepareOutcome::default());
+    place.drop().await;
+}
+
+#[tokio::test]
+async fn offered_statements_do_what_evolving_does() {
+    let place = Place::new("ddl").await;
+    let first =
+        place.table("id INT64 REQUIRED; n INT64; day DATE", json!({"partition_by": {"column": "day"}}));
+    place.query(&transload_core::schema::ddl::create_table(&first)).await;
+    assert!(place.destination.validate(&first).await.unwrap().fits(), "the statement makes the table");
+    let wanted =
+        place.table("id INT64; n BIGNUMERIC; day DATE; added STRING", json!({"description": "it's"}));
+    let check = place.destination.validate(&wanted).await.unwrap();
+    let columns = check.columns.iter().flat_map(|column| column.ddl.clone());
+    for statement in columns.chain(check.options.iter().filter_map(|option| option.ddl.clone())) {
+        place.query(&statement).await;
+    }
+    let check = place.destination.validate(&wanted).await.unwrap();
+    assert!(check.fits(), "{}", check.to_json());
+    place.drop().await;
+}
+
+#[tokio::test]
+async fn doubles_are_made_only_where_no_value_changes() {
+    let place = Place::new("doubles").await;
+    place.prepare(&place.table("id INT64; n INT64", json!({})), OnSchemaChange::Evolve).await;
+    place
+        .query("INSERT INTO {t} (id, n) VALUES (1, 9007199254740992), (2, NULL), (3, 9007199254740993)")
+        .await;
+    let wanted = place.table("id INT64; n FLOAT64; more STRING", json!({}));
+    let text = place.refused(&wanted, OnSchemaChange::Evolve).await;
+    assert!(text.contains("1 of its values would be rounded"), "{text}");
+    place.query("DELETE FROM {t} WHERE id = 3").await;
+    let outcome = place.prepare(&wanted, OnSchemaChange::Evolve).await;
+    assert_eq!((outcome.widened, outcome.added), (vec!["n".to_owned()], vec!["more".to_owned()]));
+    assert_eq!(place.columns().await[1], "n FLOAT NULLABLE");
+    place.drop().await;
+}
+
+#[tokio::test]
+async fn options_follow_the_job_as_its_policy_lets_them() {
+    let place = Place::new("policy").await;
+    let first = place.table(
+        "id INT64; day DATE; what STRING",
+        json!({"partition_by": {"column": "day"}, "cluster_by": ["id"], "labels": {"team": "old", "other": "x"}}),
+    );
+    place.prepare(&first, OnSchemaChange::Evolve).await;
+    let mut wanted = place.table(
+        "id INT64; day DATE; what STRING; more INT64",
+        json!({"partition_by": {"column": "day"}, "cluster_by": ["what", "id"], "labels": {"team": "new"},
+               "require_partition_filter": true, "description": "orders"}),
+    );
+    wanted.columns[2].description = Some("what it is".to_owned());
+    let text = place.refused(&wanted, OnSchemaChange::Freeze).await;
+    assert!(text.contains("clustered by what, id") && !text.contains("label"), "{text}");
+
+    let outcome = place.prepare(&wanted, OnSchemaChange::EvolveColumnsOnly).await;
+    assert_eq!((outcome.added, outcome.options), (vec!["more".to_owned()], Vec::<String>::new()));
+    let there = place.raw("/tables/t").await;
+    assert_eq!((&there["labels"]["team"], &there["clustering"]["fields"]), (&json!("old"), &json!(["id"])));
+
+    let outcome = place.prepare(&wanted, OnSchemaChange::Evolve).await;
+    assert_eq!(outcome.options.len(), 5, "{:?}", outcome.options);
+    let there = place.raw("/tables/t").await;
+    assert_eq!(there["labels"], json!({"team": "new", "other": "x"}));
+    assert_eq!(there["clustering"]["fields"], json!(["what", "id"]));
+    assert_eq!((&there["requirePartitionFilter"], &there["description"]), (&json!(true), &json!("orders")));
+    assert_eq!(there["schema"]["fields"][2]["description"], "what it is");
+
+    // What cannot be changed in place is refused, or left alone where the policy is about columns.
+    let moved =
+        place.table("id INT64; day DATE", json!({"partition_by": {"column": "day", "granularity": "MONTH"}}));
+    let text = place.refused(&moved, OnSchemaChange::Evolve).await;
+    assert!(text.contains("partitioned by day by DAY"), "{text}");
+    assert_eq!(place.prepare(&moved, OnSchemaChange::EvolveColumnsOnly).await, PrepareOutcome::default());
+    let bare = place.table("id INT64; day DATE", json!({"cluster_by": []}));
+    place.prepare(&bare, OnSchemaChange::Evolve).await;
+    assert_eq!(place.raw("/tables/t").await["clustering"], Value::Null);
+    place.drop().await;
+}
+
+#[tokio::test]
+async fn drift_is_seen_and_left_alone() {
+    let place = Place::new("drift").await;
+    let table = place.table("id INT64; what STRING", json!({}));
+    place.prepare(&table, OnSchemaChange::Evolve).await;
+    // A person adds a column, a description and a label.
+    place.query("ALTER TABLE {t} ADD COLUMN by_hand STRING").await;
+    place.patch("t", json!({"description": "mine", "labels": {"mine": "yes"}})).await;
+    let mut again = table.clone();
+    again.description = Some("from the source".to_owned());
+    let check = place.destination.validate(&again).await.unwrap();
+    assert!(check.fits(), "{}", check.to_json());
+    assert_eq!(check.columns[2].fit, Fit::NotLoaded);
+    assert_eq!(place.prepare(&again, OnSchemaChange::Evolve).await, PrepareOutcome::default());
+    // A person drops a column: it comes back.
+    place.query("ALTER TABLE {t} DROP COLUMN what").await;
+    assert!(place.refused(&table, OnSchemaChange::Freeze).await.contains("`what` is missing"));
+    assert_eq!(place.prepare(&table, OnSchemaChange::Evolve).await.added, ["what"]);
+    // A person changes its type: nothing to be done in place.
+    place.query("ALTER TABLE {t} DROP COLUMN what").await;
+    place.query("ALTER TABLE {t} ADD COLUMN what DATE").await;
+    let text = place.refused(&table, OnSchemaChange::Evolve).await;
+    assert!(text.contains("it is DATE and the job brings STRING"), "{text}");
+    place.drop().await;
+}
+
+#[tokio::test]
+async fn two_who_evolve_at_once_both_get_their_columns() {
+    let place = Place::new("two").await;
+    place.prepare(&place.table("id INT64", json!({})), OnSchemaChange::Evolve).await;
+    let tables: Vec<TargetTable> = (0..4)
+        .map(|i| place.table(&format!("id INT64; c{i} STRING"), json!({"labels": {format!("l{i}"): "x"}})))
+        .collect();
+    let all = futures::future::join_all(
+        tables.iter().map(|table| place.destination.prepare(table, OnSchemaChange::Evolve)),
+    );
+    for outcome in all.await {
+        assert_eq!(outcome.unwrap().added.len(), 1);
+    }
+    let mut columns = place.columns().await;
+    columns.sort();
+    assert_eq!(
+        columns,
+        [
+            "c0 STRING NULLABLE",
+            "c1 STRING NULLABLE",
+            "c2 STRING NULLABLE",
+            "c3 STRING NULLABLE",
+            "id INTEGER NULLABLE"
+        ]
+    );
+    assert_eq!(place.raw("/tables/t").await["labels"].as_object().unwrap().len(), 4);
+    place.drop().await;
+}
+
+#[tokio::test]
+async fn views_take_no_rows() {
+    let place = Place::new("views").await;
+    let view = format!("CREATE VIEW `{}`.`t` AS SELECT 1 AS id", place.dataset);
+    place.query(&view).await;
+    let table = place.table("id INT64", json!({}));
+    let error = place.destination.prepare(&table, OnSchemaChange::Evolve).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    let check = place.destination.validate(&table).await.unwrap();
+    assert!(!check.in_place() && check.problems[0].contains("but a view"), "{}", check.to_json());
+    place.drop().await;
+}

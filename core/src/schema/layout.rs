@@ -1,0 +1,548 @@
+//! How a target table is laid out and kept: partitions, clusters, labels, expiration.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::SignedDuration;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::advice::{Granularity, LayoutAdvice, Partitioning};
+use super::bigquery::{BigQueryType, Mode};
+use super::target::{TargetColumn, TargetTable};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Columns that a table may be clustered by.
+pub(super) const MAX_CLUSTERING: usize = 4;
+
+/// Partitions that a table may have.
+pub(super) const MAX_PARTITIONS: u64 = 10_000;
+
+/// The word that takes the mapping's advice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Advised {
+    /// As the mapping advises, when the table is created; a table that exists stays as it is.
+    Advised,
+}
+
+/// Integers from `start` to below `end`, `interval` of them in a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IntegerRange {
+    /// The first value.
+    pub start: i64,
+    /// The first value that is too high.
+    pub end: i64,
+    /// How many integers a partition holds.
+    pub interval: i64,
+}
+
+/// By what a table is partitioned: by a column, or by the time at which rows arrive.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PartitionSpec {
+    /// Name of a column at the destination.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<String>,
+    /// How long a partition of a DATE, DATETIME or TIMESTAMP column is. Default: `DAY`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub granularity: Option<Granularity>,
+    /// The partitions of an INT64 column.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub range: Option<IntegerRange>,
+    /// In place of a column: by the time at which rows arrive, in partitions of this length.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ingestion_time: Option<Granularity>,
+}
+
+/// `"advised"`, or by what the table is partitioned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "`partition_by` is neither \"advised\" nor an object with a `column`")]
+pub enum PartitionDocument {
+    /// As the mapping advises.
+    Advised(Advised),
+    /// By this.
+    Given(PartitionSpec),
+}
+
+/// `"advised"`, or names of columns at the destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "`cluster_by` is neither \"advised\" nor a list of columns")]
+pub enum ClusterDocument {
+    /// As the mapping advises.
+    Advised(Advised),
+    /// By these columns, in this order; an empty list for none.
+    Given(Vec<String>),
+}
+
+/// How a job wants its table, as JSON. What is left out is not looked at in a table that exists.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct LayoutDocument {
+    /// By what the table is partitioned: a column and a granularity or range, `ingestion_time`, or
+    /// `"advised"`. A table that exists cannot be partitioned in another way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition_by: Option<PartitionDocument>,
+    /// Up to four columns by which rows are kept together, most important first, or `"advised"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster_by: Option<ClusterDocument>,
+    /// Whether queries must name the partitions that they read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub require_partition_filter: Option<bool>,
+    /// Partitions are deleted this long after their time, for example `"90d"`. Only for a new table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition_expires_after: Option<String>,
+    /// The table is deleted this long after it is created, for example `"30d"`. Only for a new table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_after: Option<String>,
+    /// Labels that the table gets beside those that it has.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// The table's description. Default: the comment of the source table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+/// By what a table is partitioned.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PartitionBy {
+    /// By the time in a column.
+    Time(Partitioning),
+    /// By the time at which rows arrive.
+    IngestionTime(Granularity),
+    /// By the integers of a column.
+    Range(String, IntegerRange),
+}
+
+/// How a table is laid out and kept. `None` and an empty list of labels: no wish.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TableLayout {
+    /// By what it is partitioned.
+    pub partition_by: Option<PartitionBy>,
+    /// By which columns it is clustered.
+    pub cluster_by: Option<Vec<String>>,
+    /// Whether queries must name the partitions that they read.
+    pub require_partition_filter: Option<bool>,
+    /// How long after its time a partition is deleted.
+    pub partition_expires_after: Option<SignedDuration>,
+    /// How long after its creation the table is deleted.
+    pub expires_after: Option<SignedDuration>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What a dataset gets when it is created.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DatasetOptions {
+    /// Where it is, for example `EU`.
+    pub location: Option<String>,
+    /// Its description.
+    pub description: Option<String>,
+    /// How long after their creation its tables are deleted, unless they say otherwise.
+    pub tables_expire_after: Option<SignedDuration>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl LayoutDocument {
+    /// Whether something in it waits for the mapping's advice.
+    #[must_use]
+    pub fn wants_advice(&self) -> bool {
+        matches!(self.partition_by, Some(PartitionDocument::Advised(_)))
+            || matches!(self.cluster_by, Some(ClusterDocument::Advised(_)))
+    }
+
+    /// Checks everything that needs no mapping.
+    ///
+    /// # Errors
+    /// `config`, naming the field.
+    pub fn check(&self) -> Result<()> {
+        self.resolve(None).map(|_| ())
+    }
+
+    /// The layout. `advice` is that of the mapping; `None` where the table exists, because advice is for new
+    /// tables only.
+    ///
+    /// # Errors
+    /// `config` for fields that contradict each other and for texts that are no durations.
+    pub fn resolve(&self, advice: Option<&LayoutAdvice>) -> Result<TableLayout> {
+        let partition_by = match &self.partition_by {
+            None => None,
+            Some(PartitionDocument::Given(spec)) => Some(spec.resolve()?),
+            Some(PartitionDocument::Advised(_)) => advice.and_then(LayoutAdvice::partition_by),
+        };
+        let cluster_by = match &self.cluster_by {
+            None => None,
+            Some(ClusterDocument::Given(columns)) => Some(columns.clone()),
+            Some(ClusterDocument::Advised(_)) => {
+                advice.map(|advice| advice.clustering.iter().map(|advised| advised.column.clone()).collect())
+            }
+        };
+        Ok(TableLayout {
+            partition_by,
+            cluster_by,
+            require_partition_filter: self.require_partition_filter,
+            partition_expires_after: life(
+                "partition_expires_after",
+                self.partition_expires_after.as_deref(),
+            )?,
+            expires_after: life("expires_after", self.expires_after.as_deref())?,
+            labels: self.labels.clone(),
+        })
+    }
+}
+
+impl PartitionSpec {
+    fn resolve(&self) -> Result<PartitionBy> {
+        let wrong = |text: &str| {
+            Err(Error::config(format!("`partition_by` {text}")).with("field", "partition_by").hint(
+                "write {\"column\": \"created_at\", \"granularity\": \"DAY\"}, {\"column\": \"id\", \"range\": \
+                 {\"start\": 0, \"end\": 1000000, \"interval\": 1000}} or {\"ingestion_time\": \"DAY\"}",
+            ))
+        };
+        match (&self.column, self.granularity, self.range, self.ingestion_time) {
+            (Some(column), granularity, None, None) => Ok(PartitionBy::Time(Partitioning {
+                column: column.clone(),
+                granularity: granularity.unwrap_or(Granularity::Day),
+            })),
+            (Some(column), None, Some(range), None) => Ok(PartitionBy::Range(column.clone(), range)),
+            (Some(_), Some(_), Some(_), _) => wrong("has both a granularity and a range"),
+            (None, None, None, Some(granularity)) => Ok(PartitionBy::IngestionTime(granularity)),
+            (_, _, _, Some(_)) => wrong("has `ingestion_time` beside something else"),
+            (None, ..) => wrong("names no column"),
+        }
+    }
+}
+
+/// Reads a duration such as `15m` or `2d`. Days are allowed beside jiff's units and count 24 hours.
+pub(crate) fn duration(text: &str) -> Option<SignedDuration> {
+    if let Some(days) = text.trim().strip_suffix('d').and_then(|days| days.trim().parse::<i64>().ok()) {
+        let hours = days.checked_mul(24)?;
+        return SignedDuration::try_from_hours(hours);
+    }
+    text.parse().ok()
+}
+
+/// Reads how long something lives, for example `30d`.
+///
+/// # Errors
+/// `config` for another text and for less than an hour.
+pub fn life(field: &str, text: Option<&str>) -> Result<Option<SignedDuration>> {
+    let Some(text) = text else { return Ok(None) };
+    match duration(text) {
+        // Shorter lives end before a load does.
+        Some(life) if life >= SignedDuration::from_hours(1) => Ok(Some(life)),
+        Some(_) => Err(Error::config(format!("`{field}` is shorter than an hour")).with("field", field)),
+        None => Err(Error::config(format!("`{field}`: `{text}` is not a duration"))
+            .with("field", field)
+            .hint("write for example \"12h\" or \"30d\"")),
+    }
+}
+
+impl PartitionBy {
+    /// The column, unless rows are partitioned by their time of arrival.
+    #[must_use]
+    pub fn column(&self) -> Option<&str> {
+        match self {
+            Self::Time(Partitioning { column, .. }) | Self::Range(column, _) => Some(column),
+            Self::IngestionTime(_) => None,
+        }
+    }
+
+    fn check(&self, table: &TargetTable) -> Result<()> {
+        let Some(name) = self.column() else { return Ok(()) };
+        let fits = |column: &&TargetColumn| {
+            use BigQueryType::{Date, DateTime, Int64, Timestamp};
+            column.mode != Mode::Repeated
+                && match self {
+                    Self::Range(..) => column.data_type == Int64,
+                    _ => matches!(column.data_type, Date | DateTime | Timestamp),
+                }
+        };
+        let Some(column) = table.column(name).filter(fits) else {
+            let possible: Vec<&str> =
+                table.columns.iter().filter(fits).map(|column| column.name.as_str()).collect();
+            let what = table.column(name).map_or_else(
+                || "there is no such column".to_owned(),
+                |column| format!("it is {} {}", column.mode.as_str(), column.data_type),
+            );
+            let hint = match (possible.is_empty(), self) {
+                (false, _) => format!("possible columns: {}", possible.join(", ")),
+                (true, Self::Range(..)) => "the table has no INT64 column".to_owned(),
+                (true, _) => "the table has no DATE, DATETIME or TIMESTAMP column".to_owned(),
+            };
+            return Err(impossible(table, format!("it cannot be partitioned by `{name}`: {what}"))
+                .with("column", name)
+                .hint(hint));
+        };
+        match self {
+            Self::Time(Partitioning { granularity: Granularity::Hour, .. })
+                if column.data_type == BigQueryType::Date =>
+            {
+                Err(impossible(table, format!("DATE column `{name}` has no hours to be partitioned by"))
+                    .with("column", name)
+                    .hint("possible: DAY, MONTH, YEAR"))
+            }
+            Self::Range(_, range) => range.check(table),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl IntegerRange {
+    fn check(self, table: &TargetTable) -> Result<()> {
+        let Self { start, end, interval } = self;
+        if interval < 1 || end <= start {
+            return Err(impossible(table, "the range of its partitions is empty".to_owned())
+                .hint("`end` must be above `start`, and `interval` at least 1"));
+        }
+        let count = self.partitions();
+        if count > MAX_PARTITIONS {
+            let least = start.abs_diff(end).div_ceil(MAX_PARTITIONS);
+            return Err(impossible(
+                table,
+                format!(
+                    "integers from {start} to {end} by {interval} are {count} partitions of {MAX_PARTITIONS}"
+                ),
+            )
+            .hint(format!("an `interval` of {least} or more fits")));
+        }
+        Ok(())
+    }
+
+    /// How many partitions it has.
+    #[must_use]
+    pub fn partitions(self) -> u64 {
+        self.start.abs_diff(self.end).div_ceil(self.interval.unsigned_abs().max(1))
+    }
+}
+
+impl fmt::Display for PartitionBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Time(Partitioning { column, granularity }) => write!(f, "{column} by {granularity}"),
+            Self::IngestionTime(granularity) => write!(f, "time of arrival by {granularity}"),
+            Self::Range(column, IntegerRange { start, end, interval }) => {
+                write!(f, "{column} from {start} to {end} by {interval}")
+            }
+        }
+    }
+}
+
+fn impossible(table: &TargetTable, text: String) -> Error {
+    Error::new(ErrorKind::TypeMapping, format!("table {} cannot be made: {text}", table.target))
+        .with("target", &table.target)
+}
+
+impl TableLayout {
+    /// Names of the wishes in it, as a job document spells them.
+    #[must_use]
+    pub fn wishes(&self) -> Vec<&'static str> {
+        [
+            (self.partition_by.is_some(), "partition_by"),
+            (self.cluster_by.as_ref().is_some_and(|columns| !columns.is_empty()), "cluster_by"),
+            (self.require_partition_filter == Some(true), "require_partition_filter"),
+            (self.partition_expires_after.is_some(), "partition_expires_after"),
+            (self.expires_after.is_some(), "expires_after"),
+            (!self.labels.is_empty(), "labels"),
+        ]
+        .into_iter()
+        .filter_map(|(wished, name)| wished.then_some(name))
+        .collect()
+    }
+
+    /// For destinations that cannot lay tables out: refuses every wish.
+    ///
+    /// # Errors
+    /// `unsupported`, naming the fields.
+    pub fn refuse(&self, destination: &str) -> Result<()> {
+        let wishes = self.wishes();
+        if wishes.is_empty() {
+            return Ok(());
+        }
+        Err(Error::unsupported(format!("{destination} has no {}", wishes.join(", ")))
+            .hint("leave these fields out of `destination`, or load into a destination that has them"))
+    }
+
+    /// Checks the layout against the columns of its table.
+    ///
+    /// # Errors
+    /// `type_mapping` for what BigQuery cannot do, naming what is possible.
+    pub fn check(&self, table: &TargetTable) -> Result<()> {
+        if let Some(partition_by) = &self.partition_by {
+            partition_by.check(table)?;
+        }
+        if self.partition_by.is_none()
+            && (self.require_partition_filter == Some(true) || self.partition_expires_after.is_some())
+        {
+            return Err(impossible(table, "it has options of partitions but no `partition_by`".to_owned())
+                .hint(
+                    "add `partition_by`, or drop `require_partition_filter` and `partition_expires_after`",
+                ));
+        }
+        if matches!(self.partition_by, Some(PartitionBy::Range(..))) && self.partition_expires_after.is_some()
+        {
+            return Err(impossible(table, "partitions of integers cannot expire".to_owned())
+                .hint("drop `partition_expires_after`"));
+        }
+        self.check_clustering(table)
+    }
+
+    fn check_clustering(&self, table: &TargetTable) -> Result<()> {
+        let columns = self.cluster_by.as_deref().unwrap_or_default();
+        if columns.len() > MAX_CLUSTERING {
+            let text = format!("it is to be clustered by {} columns of {MAX_CLUSTERING}", columns.len());
+            return Err(impossible(table, text).hint("keep the columns that most queries filter by"));
+        }
+        for (index, name) in columns.iter().enumerate() {
+            let column = table.column(name);
+            let why = match column {
+                None => "there is no such column".to_owned(),
+                Some(column) if !can_cluster(column) => {
+                    format!("it is {} {}", column.mode.as_str(), column.data_type)
+                }
+                Some(_) if columns[..index].iter().any(|other| other.eq_ignore_ascii_case(name)) => {
+                    "it is named twice".to_owned()
+                }
+                Some(_) => continue,
+            };
+            let possible: Vec<&str> = table
+                .columns
+                .iter()
+                .filter(|column| can_cluster(column))
+                .map(|column| column.name.as_str())
+                .collect();
+            return Err(impossible(table, format!("it cannot be clustered by `{name}`: {why}"))
+                .with("column", name)
+                .hint(format!("possible columns: {}", possible.join(", "))));
+        }
+        Ok(())
+    }
+}
+
+/// Types that BigQuery clusters by, at the top level.
+pub(super) fn can_cluster(column: &TargetColumn) -> bool {
+    use BigQueryType::{Bytes, Float64, Interval, Json, Record, Time};
+    column.mode != Mode::Repeated
+        && !matches!(column.data_type, Float64 | Bytes | Time | Json | Interval | Record(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::TargetRef;
+    use serde_json::{Value, json};
+
+    fn document(value: Value) -> Result<LayoutDocument> {
+        crate::document::parse("layout", value)
+    }
+
+    fn table() -> TargetTable {
+        let columns = [
+            ("id", "INT64", Mode::Required),
+            ("day", "DATE", Mode::Nullable),
+            ("at", "TIMESTAMP", Mode::Nullable),
+            ("days", "DATE", Mode::Repeated),
+            ("x", "FLOAT64", Mode::Nullable),
+            ("a", "STRING", Mode::Nullable),
+            ("b", "STRING", Mode::Nullable),
+            ("c", "STRING", Mode::Nullable),
+        ];
+        TargetTable::new(
+            TargetRef::new("d", "t"),
+            columns
+                .iter()
+                .map(|(name, data_type, mode)| TargetColumn {
+                    name: (*name).to_owned(),
+                    data_type: data_type.parse().unwrap(),
+                    mode: *mode,
+                    description: None,
+                })
+                .collect(),
+        )
+    }
+
+    fn verdict(value: Value) -> String {
+        let layout = document(value).and_then(|document| document.resolve(Some(&LayoutAdvice::default())));
+        match layout.and_then(|layout| layout.check(&table()).map(|()| layout)) {
+            Ok(layout) => layout.wishes().join(","),
+            Err(error) => {
+                assert!(matches!(error.kind(), ErrorKind::Config | ErrorKind::TypeMapping), "{error}");
+                error.to_string()
+            }
+        }
+    }
+
+    #[test]
+    fn what_bigquery_takes() {
+        for (value, wishes) in [
+            (json!({}), ""),
+            (json!({"partition_by": {"column": "DAY"}}), "partition_by"),
+            (json!({"partition_by": {"column": "at", "granularity": "HOUR"}}), "partition_by"),
+            (
+                json!({"partition_by": {"ingestion_time": "MONTH"}, "partition_expires_after": "90d"}),
+                "partition_by,partition_expires_after",
+            ),
+            (
+                json!({"partition_by": {"column": "id", "range": {"start": 0, "end": 100000, "interval": 10}}}),
+                "partition_by",
+            ),
+            (json!({"partition_by": "advised", "cluster_by": "advised"}), ""),
+            (
+                json!({"cluster_by": ["a", "b", "c", "id"], "labels": {"team": "x"}, "expires_after": "2h"}),
+                "cluster_by,expires_after,labels",
+            ),
+        ] {
+            assert_eq!(verdict(value.clone()), wishes, "{value}");
+        }
+    }
+
+    #[test]
+    fn what_it_does_not_take_says_what_is_possible() {
+        for (value, part) in [
+            (json!({"partition_by": {"column": "nope"}}), "possible columns: day, at"),
+            (json!({"partition_by": {"column": "days"}}), "it is REPEATED DATE"),
+            (json!({"partition_by": {"column": "day", "granularity": "HOUR"}}), "possible: DAY, MONTH, YEAR"),
+            (
+                json!({"partition_by": {"column": "at", "range": {"start": 0, "end": 9, "interval": 1}}}),
+                "possible columns: id",
+            ),
+            (
+                json!({"partition_by": {"column": "id", "range": {"start": 0, "end": 100_001, "interval": 10}}}),
+                "an `interval` of 11 or more fits",
+            ),
+            (
+                json!({"partition_by": {"column": "id", "range": {"start": 5, "end": 5, "interval": 1}}}),
+                "empty",
+            ),
+            (json!({"partition_by": {"granularity": "DAY"}}), "names no column"),
+            (json!({"partition_by": {"column": "at", "ingestion_time": "DAY"}}), "beside something else"),
+            (json!({"partition_by": {"colunm": "at"}}), "did you mean `column`?"),
+            (json!({"partition_by": "advized"}), "partition_by"),
+            (json!({"require_partition_filter": true}), "no `partition_by`"),
+            (json!({"cluster_by": ["a", "b", "c", "id", "day"]}), "5 columns of 4"),
+            (json!({"cluster_by": ["x"]}), "it is NULLABLE FLOAT64"),
+            (json!({"cluster_by": ["a", "A"]}), "named twice"),
+            (json!({"expires_after": "soon"}), "not a duration"),
+            (json!({"expires_after": "5m"}), "shorter than an hour"),
+            (
+                json!({"partition_by": {"column": "id", "range": {"start": 0, "end": 9, "interval": 1}},
+                    "partition_expires_after": "1d"}),
+                "cannot expire",
+            ),
+        ] {
+            let text = verdict(value.clone());
+            assert!(text.contains(part), "{value}: {text}");
+        }
+    }
+
+    #[test]
+    fn the_largest_ranges_are_counted() {
+        let range = IntegerRange { start: i64::MIN, end: i64::MAX, interval: 1 };
+        assert_eq!(range.partitions(), u64::MAX);
+        assert!(range.check(&table()).is_err());
+        assert!(duration("999999999999999999d").is_none());
+    }
+}
