@@ -172,7 +172,8 @@ fn prepare(
 fn withdraw(folders: &TableFolders) -> Result<bool> {
     let _lock = folders.lock()?;
     let loads = folders.loads()?;
-    let untouched = |load: &PathBuf| load.ends_with(CREATED_LOAD) && !load.join(LOAD_FILE).exists();
+    let untouched =
+        |load: &std::path::PathBuf| load.ends_with(CREATED_LOAD) && !load.join(LOAD_FILE).exists();
     if loads.is_empty() || !loads.iter().all(untouched) {
         return Ok(false);
     }

@@ -137,7 +137,7 @@ impl Runner {
         let mut demotions = Demotions::default();
         let mut retries = 0;
         let outcome = loop {
-            let outcome = run::run(self, job, &tracker, &mut report, &mut demotions).await;
+            let outcome = Box::pin(run::run(self, job, &tracker, &mut report, &mut demotions)).await;
             match outcome {
                 Err(error) if demotions.demote(job, &error).await => {
                     report.begin_again(job);
