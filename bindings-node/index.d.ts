@@ -281,6 +281,8 @@ export interface ColumnOverride {
   type?: string;
   /** How text is read, for example `%Y%m%d` for a DATE, or `,.` for a number like 1,234.5. */
   format?: string;
+  /** Texts that stand for no value and become NULL, for example `["NA", "-"]`. */
+  null_tokens?: string[];
   mode?: "NULLABLE" | "REQUIRED";
   /** Name at the destination. */
   name?: string;
@@ -302,12 +304,30 @@ export interface Warning {
 
 /** What the values of a sample said about one type. */
 export interface Evidence {
-  /** Values looked at, without NULL. */
+  /** Rows of the sample. */
+  sampled: number;
+  /** Values looked at, without NULL and texts that stand for none. */
   values: number;
   /** Distinct ones among them. */
   distinct: number;
   /** Distinct ones that fit the type. */
   matched: number;
+  /** `matched` of `distinct`, 0 to 1. */
+  share: number;
+  /** Rows with blanks around their value, which are trimmed. */
+  padded: number;
+  /** Why another reading cannot be ruled out. */
+  ambiguity:
+    | "date_order"
+    | "century"
+    | "grouping"
+    | "number_or_time"
+    | "number_or_boolean"
+    | "one_polarity"
+    | "constant"
+    | null;
+  /** Texts that become NULL with this type, with their rows. */
+  null_tokens: { text: string; rows: number }[];
   counter_examples: string[];
   examples: string[];
 }
@@ -351,6 +371,12 @@ export interface ColumnMapping {
   on_reject?: RejectPolicy;
   /** What happens to values with more digits than the type keeps; `refuse` where it is missing. */
   on_round?: "refuse" | "round";
+  /** Texts that become NULL, such as `NA` in a column of numbers. */
+  null_tokens: string[];
+  /** What the sample said about the type, where it was found in a sample. */
+  evidence: Evidence | null;
+  /** What the texts of a STRING column are, where that was recognised, for example `uuid` or `email`. */
+  semantic: string | null;
 }
 
 /** What fills a column that the source does not have. */
@@ -383,6 +409,15 @@ export interface Partitioning {
 /** How to lay a table out; advice only. */
 export interface LayoutAdvice {
   partitioning: (Partitioning & { partitions: number; reason: string; warnings: Warning[] }) | null;
+  /** By which ranges of an integer key to partition, where no time will do. */
+  range_partitioning?: {
+    column: string;
+    start: number;
+    end: number;
+    interval: number;
+    partitions: number;
+    reason: string;
+  };
   /** At most four columns, in this order. */
   clustering: { column: string; reason: string }[];
   /** Why something is not advised. */

@@ -39,6 +39,21 @@ def test_types_hidden_in_text_are_looked_for_when_wished():
     assert (without["bigquery_type"], without["alternatives"]) == ("STRING", [])
 
 
+def test_the_evidence_for_a_detected_type_is_kept():
+    ages = pa.table({"age": [str(n) for n in range(100)] + ["NA", " 7 "], "id": ["a@example.com"] * 102})
+    mapping = SchemaMapper().map(ages)
+    age = mapping.column("age")
+    assert (age["bigquery_type"], age["null_tokens"]) == ("INT64", ["NA"])
+    evidence = age["evidence"]
+    assert (evidence["sampled"], evidence["matched"], evidence["share"], evidence["padded"]) == (102, 100, 1.0, 1)
+    assert evidence["null_tokens"] == [{"text": "NA", "rows": 1}]
+    assert evidence["examples"]
+    assert mapping.column("id")["semantic"] == "email"
+    assert not SchemaMapper(show_values=False).map(ages).column("age")["evidence"]["examples"]
+    wished = SchemaMapper(overrides={"age": {"type": "INT64", "null_tokens": ["NA", "-"]}}).map(ages)
+    assert wished.column("age")["null_tokens"] == ["NA", "-"]
+
+
 def test_source_types_travel_as_metadata():
     field = pa.field("m", pa.decimal128(19, 2), metadata={"transload.source_type": "money"})
     assert SchemaMapper().map(pa.schema([field])).columns[0]["source_type"] == "money"

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use arrow_array::RecordBatch;
+use arrow_array::{RecordBatch, UInt64Array};
 use futures::Stream;
 
 use crate::error::Result;
@@ -38,6 +38,20 @@ pub fn split_by_bytes(batch: &RecordBatch, bytes: usize) -> impl Iterator<Item =
     let pieces = batch_bytes(batch).div_ceil(bytes.max(1)).max(1);
     let step = rows.div_ceil(pieces).max(1);
     (0..rows.max(1)).step_by(step).map(move |start| batch.slice(start, step.min(rows - start)))
+}
+
+/// At most `rows` rows of a batch, at even distances from its first to its last.
+///
+/// # Errors
+/// `internal` if Arrow cannot take the rows.
+pub fn spread(batch: &RecordBatch, rows: usize) -> Result<RecordBatch> {
+    let found = batch.num_rows();
+    if found <= rows {
+        return Ok(batch.clone());
+    }
+    let at = |place: usize| place * found.saturating_sub(1) / rows.saturating_sub(1).max(1);
+    let chosen: UInt64Array = (0..rows).map(|place| u64::try_from(at(place)).ok()).collect();
+    Ok(arrow_select::take::take_record_batch(batch, &chosen)?)
 }
 
 #[cfg(test)]

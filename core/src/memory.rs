@@ -14,7 +14,7 @@ use futures::stream;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::batch::{BatchStream, SAMPLE_BYTES, split_by_bytes};
+use crate::batch::{BatchStream, SAMPLE_BYTES, batch_bytes, split_by_bytes, spread};
 use crate::connection::Connection;
 use crate::connector::{
     Capability, Category, Connector, Credentialed, CursorFilter, CursorSummary, Descriptor, Destination,
@@ -177,7 +177,7 @@ impl Source for OpenMemory {
             wanted
                 .map(|(_, stored)| TableInfo {
                     rows_estimate: u64::try_from(stored.batch.num_rows()).ok(),
-                    bytes: u64::try_from(crate::batch::batch_bytes(&stored.batch)).ok(),
+                    bytes: u64::try_from(batch_bytes(&stored.batch)).ok(),
                     ..TableInfo::new(stored.table.table.clone(), TableKind::Table)
                 })
                 .collect()
@@ -242,9 +242,15 @@ impl ReadSession for MemorySession {
     }
 
     async fn sample(&self, rows: usize) -> Result<RecordBatch> {
-        let head = self.0.batch.slice(0, rows.min(self.0.batch.num_rows()));
-        let piece = split_by_bytes(&head, SAMPLE_BYTES).next();
-        Ok(piece.unwrap_or(head))
+        let sample = spread(&self.0.batch, rows)?;
+        // Wide rows: fewer of them, but still from everywhere.
+        let (bytes, found) = (batch_bytes(&sample), sample.num_rows());
+        if bytes <= SAMPLE_BYTES {
+            return Ok(sample);
+        }
+        let sample = spread(&sample, found / bytes.div_ceil(SAMPLE_BYTES))?;
+        let piece = split_by_bytes(&sample, SAMPLE_BYTES).next();
+        Ok(piece.unwrap_or(sample))
     }
 
     async fn splits(&self, plan: &ReadPlan) -> Result<Vec<Split>> {
@@ -308,6 +314,15 @@ impl Destination for OpenMemory {
                 Ok(PrepareOutcome { created: true, ..PrepareOutcome::default() })
             }
         })
+    }
+
+    async fn withdraw(&self, target: &TargetRef) -> Result<bool> {
+        Ok(self.with_store(|store| {
+            let untouched = |stored: &&StoredTable| {
+                stored.loads.is_empty() && !stored.loading && stored.batch.num_rows() == 0
+            };
+            store.get(target).filter(untouched).is_some() && store.remove(target).is_some()
+        }))
     }
 
     async fn last_load(&self, target: &TargetRef, job: &str) -> Result<Option<LoadRecord>> {
@@ -391,7 +406,7 @@ impl LoadWriter for MemoryWriter {
             let incoming = widen(&incoming, &full)?;
             let rows = u64::try_from(incoming.num_rows()).unwrap_or(u64::MAX);
             let mut outcome = LoadOutcome { inserted: rows, ..LoadOutcome::default() };
-            outcome.bytes = u64::try_from(crate::batch::batch_bytes(&incoming)).unwrap_or(u64::MAX);
+            outcome.bytes = u64::try_from(batch_bytes(&incoming)).unwrap_or(u64::MAX);
             stored.batch = match &self.request.mode {
                 WriteMode::Replace => {
                     stored.loads.clear();

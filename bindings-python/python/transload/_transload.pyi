@@ -213,7 +213,7 @@ class SchemaMapper:
         show_values: bool = True,
     ) -> Self:
         """`overrides`: by the column's name at the source, what to change of its proposal: `type`,
-        `format`, `mode`, `name`, `description`, `drop`. `detect_types`: look for types hidden in text, in
+        `format`, `null_tokens`, `mode`, `name`, `description`, `drop`. `detect_types`: look for types hidden in text, in
         at most `sample_rows` rows. `added`: by their name at the destination, columns that the source does
         not have, for example `{"_loaded_at": {"value": "loaded_at"}, "_load_id": {"value": "load_id"},
         "region": {"value": {"constant": "eu"}}}`. `show_values`: evidence may show values of the sample.

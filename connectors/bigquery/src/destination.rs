@@ -158,6 +158,19 @@ impl Destination for BigQueryDestination {
         Box::pin(evolve::prepare(&self.client, target, policy)).await.operation("prepare")
     }
 
+    /// BigQuery has no condition for a deletion: rows that somebody else adds between the look and the deletion
+    /// are lost with the table, which this run has created moments before.
+    async fn withdraw(&self, target: &TargetRef) -> Result<bool> {
+        sql::check_target(target)?;
+        let found = self.client.table(&target.dataset, &target.table).await.operation("withdraw table")?;
+        let Some(table) = found else { return Ok(true) };
+        if table.num_rows.unwrap_or(0) > 0 || table.streaming_buffer.is_some() {
+            return Ok(false);
+        }
+        self.client.delete_table(&target.dataset, &target.table).await.operation("withdraw table")?;
+        Ok(true)
+    }
+
     async fn last_load(&self, target: &TargetRef, job: &str) -> Result<Option<LoadRecord>> {
         sql::check_target(target)?;
         let operation = "read last load";

@@ -168,6 +168,21 @@ fn prepare(
     Ok(outcome)
 }
 
+/// Moves the folder of a table without any load away at once, then removes it.
+fn withdraw(folders: &TableFolders) -> Result<bool> {
+    let _lock = folders.lock()?;
+    let loads = folders.loads()?;
+    let untouched =
+        |load: &std::path::PathBuf| load.ends_with(CREATED_LOAD) && !load.join(LOAD_FILE).exists();
+    if loads.is_empty() || !loads.iter().all(untouched) {
+        return Ok(false);
+    }
+    create_folder(&folders.trash())?;
+    rename(&folders.live, &folders.trash().join(format!("withdrawn-{}", token())))?;
+    folders.clean();
+    Ok(true)
+}
+
 /// Writes `_schema.json` so that a reader sees the old one or the new one.
 pub(crate) fn write_schema(folder: &Path, table: &TargetTable, durable: bool) -> Result<()> {
     let path = folder.join(SCHEMA_FILE);
@@ -209,6 +224,11 @@ impl Destination for DatasetDestination {
         let (folders, target, config) =
             (self.folders(&target.target)?, target.clone(), Arc::clone(&self.config));
         blocking(move || prepare(&folders, &target, policy, &config)).await
+    }
+
+    async fn withdraw(&self, target: &TargetRef) -> Result<bool> {
+        let folders = self.folders(target)?;
+        blocking(move || withdraw(&folders)).await
     }
 
     async fn last_load(&self, target: &TargetRef, job: &str) -> Result<Option<LoadRecord>> {

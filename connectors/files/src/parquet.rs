@@ -9,10 +9,11 @@ use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+    RowSelection, RowSelector,
 };
 use parquet::basic::{Compression, LogicalType, Type as PhysicalType};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::ColumnChunkMetaData;
+use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::schema::types::Type;
 use transload_core::batch::BATCH_ROWS;
 use transload_core::schema::{ColumnSchema, Extension, TableRef, TableSchema};
@@ -95,6 +96,38 @@ impl ParquetTable {
         schema: SchemaRef,
         batch_bytes: usize,
     ) -> Result<ParquetReader> {
+        self.read_selected(path, groups, fields, schema, batch_bytes, None)
+    }
+
+    /// Up to `rows` rows of one row group, from many places of it.
+    pub(crate) fn sample(
+        &self,
+        path: &Path,
+        group: usize,
+        fields: &[usize],
+        schema: SchemaRef,
+        (rows, batch_bytes): (usize, usize),
+    ) -> Result<ParquetReader> {
+        let held = self.metadata.metadata().row_groups().get(group).map_or(0, RowGroupMetaData::num_rows);
+        let held = usize::try_from(held).unwrap_or(0);
+        let parts = rows.clamp(1, SAMPLE_PARTS);
+        let (step, take) = (held / parts, rows / parts);
+        let selection = (take > 0 && take < step).then(|| {
+            let part = || [RowSelector::select(take), RowSelector::skip(step - take)];
+            RowSelection::from((0..parts).flat_map(|_| part()).collect::<Vec<_>>())
+        });
+        self.read_selected(path, vec![group], fields, schema, batch_bytes, selection)
+    }
+
+    fn read_selected(
+        &self,
+        path: &Path,
+        groups: Vec<usize>,
+        fields: &[usize],
+        schema: SchemaRef,
+        batch_bytes: usize,
+        selection: Option<RowSelection>,
+    ) -> Result<ParquetReader> {
         let file = File::open(path).map_err(|error| io_error("open", path, error))?;
         let count = self.metadata.metadata().num_row_groups();
         if let Some(group) = groups.iter().find(|group| **group >= count) {
@@ -103,12 +136,14 @@ impl ParquetTable {
         }
         let batch_rows = self.batch_rows(&groups, fields, batch_bytes);
         let mask = ProjectionMask::roots(self.metadata.parquet_schema(), fields.iter().copied());
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
+        let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
             .with_projection(mask)
             .with_row_groups(groups)
-            .with_batch_size(batch_rows)
-            .build()
-            .map_err(|error| parquet_error(path, error))?;
+            .with_batch_size(batch_rows);
+        if let Some(selection) = selection {
+            builder = builder.with_row_selection(selection);
+        }
+        let reader = builder.build().map_err(|error| parquet_error(path, error))?;
         // The reader keeps the file's order: find each wished field in it.
         let mut sorted = fields.to_vec();
         sorted.sort_unstable();
@@ -142,6 +177,9 @@ impl ParquetTable {
 
 /// Rows of a batch where the file does not tell how large its values are.
 const BLIND_ROWS: usize = 4096;
+
+/// Places of a row group that a sample comes from.
+const SAMPLE_PARTS: usize = 32;
 
 /// What a column chunk takes in memory, if the file tells: pages hold repeated values only once.
 fn decoded_bytes(column: &ColumnChunkMetaData) -> Option<i64> {

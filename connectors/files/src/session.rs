@@ -185,7 +185,8 @@ fn parquet_sample(
     for (number, group) in chosen.iter().enumerate() {
         let mut share = left.div_ceil(chosen.len() - number);
         let mut bytes = 0;
-        for batch in parquet.read(&file.path, vec![*group], fields, Arc::clone(schema), SAMPLE_BATCH)? {
+        let bounds = (share, SAMPLE_BATCH);
+        for batch in parquet.sample(&file.path, *group, fields, Arc::clone(schema), bounds)? {
             let batch = batch?;
             let take = batch.num_rows().min(share);
             bytes += batch_bytes(&batch);

@@ -3,7 +3,7 @@
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use transload_core::batch::{BATCH_BYTES, BATCH_ROWS, BatchStream};
+use transload_core::batch::{BATCH_BYTES, BATCH_ROWS, BatchStream, SAMPLE_BYTES, spread};
 use transload_core::connector::{CursorSummary, ReadPlan, ReadSession, Split};
 use transload_core::schema::TableSchema;
 use transload_core::{Error, Result};
@@ -17,6 +17,9 @@ use crate::select::{batch_bytes_of, collect_sample, sample_plan, summary};
 
 /// Fewer pages than this are not worth a second connection (8 MiB).
 const PAGES_WORTH_A_SPLIT: u64 = 1024;
+
+/// Bytes of a page, as nearly every server is built.
+const PAGE_BYTES: usize = 8192;
 
 pub(crate) struct PostgresSession {
     connect: Connect,
@@ -96,11 +99,13 @@ impl ReadSession for PostgresSession {
 
     async fn sample(&self, rows: usize) -> Result<RecordBatch> {
         for share in [self.sample_share(rows), None] {
-            let (sample, full) =
-                collect_sample(self.read_sample(rows, share).await?, &self.described, rows).await?;
+            // What a share of the pages brings more than wanted is thinned out, not cut off at the end.
+            let limit = if share.is_some() { rows.saturating_mul(4) } else { rows };
+            let reading = self.read_sample(limit, share.as_deref()).await?;
+            let (sample, full) = collect_sample(reading, &self.described, rows / 2).await?;
             // A share of the pages may hold too few rows; then the first ones do.
             if share.is_none() || full {
-                return Ok(sample);
+                return spread(&sample, rows);
             }
         }
         Err(Error::internal("no way to sample was left"))
@@ -139,18 +144,25 @@ impl ReadSession for PostgresSession {
 }
 
 impl PostgresSession {
-    /// Percent of the pages in which about twice `rows` rows are expected, for tables worth it.
-    fn sample_share(&self, rows: usize) -> Option<f64> {
+    /// How a table is sampled that has more rows than wanted: by pages, or, where there are few pages, by rows.
+    /// About half more than wanted, or what the bytes of a sample hold.
+    fn sample_share(&self, rows: usize) -> Option<String> {
         let estimate = self.described.table.rows_estimate.filter(|estimate| *estimate > 0)?;
-        let share = rows as f64 * 2.0 / estimate as f64 * 100.0;
-        (self.described.pages > PAGES_WORTH_A_SPLIT / 8 && share < 25.0).then_some(share.max(0.01))
+        let pages = self.described.pages;
+        let page_rows = estimate as f64 / pages.max(1) as f64;
+        let affordable = (SAMPLE_BYTES / PAGE_BYTES) as f64 * page_rows;
+        let percent = (rows as f64 * 1.5).min(affordable) / estimate as f64 * 100.0;
+        if pages == 0 || percent >= 75.0 {
+            return None;
+        }
+        let method = if pages > PAGES_WORTH_A_SPLIT { "SYSTEM" } else { "BERNOULLI" };
+        Some(format!(" TABLESAMPLE {method} ({:.4})", percent.max(0.001)))
     }
 
     /// Up to `rows` rows: of a share of the pages, spread over the table, or the first ones.
-    async fn read_sample(&self, rows: usize, share: Option<f64>) -> Result<BatchStream> {
+    async fn read_sample(&self, rows: usize, share: Option<&str>) -> Result<BatchStream> {
         let plan = sample_plan(rows);
-        let sampled = share.map(|share| format!(" TABLESAMPLE SYSTEM ({share:.4})")).unwrap_or_default();
-        let sql = self.copy_sql(&plan, &Pages::ALL, &sampled)?;
+        let sql = self.copy_sql(&plan, &Pages::ALL, share.unwrap_or_default())?;
         let lease = Lease::Own(self.own.lock().await);
         self.stream(&sql, self.decoder(&plan)?, lease).await
     }

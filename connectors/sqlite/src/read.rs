@@ -126,7 +126,8 @@ impl Reader {
         }
     }
 
-    /// Up to `rows` rows: from thirds of the row numbers of a large table, else the first.
+    /// Up to `rows` rows: from equal parts of the row numbers, so that they are spread over the table; the first
+    /// rows where these parts hold too few, and where there are no row numbers.
     pub(crate) fn sample(&self, connection: &Connection, rows: usize) -> Result<RecordBatch> {
         let (fields, schema) = self.fields(&[])?;
         let collect = |queries: &[Query]| -> Result<(Vec<RecordBatch>, bool)> {
@@ -142,7 +143,8 @@ impl Reader {
                 self.run(connection, query, &fields, &schema, share / 2, &mut sink)?;
                 enough |= bytes >= share;
             }
-            enough |= batches.iter().map(RecordBatch::num_rows).sum::<usize>() >= rows;
+            // A thousand from everywhere tell more than ten thousand from the start.
+            enough |= batches.iter().map(RecordBatch::num_rows).sum::<usize>() >= rows.min(1000);
             Ok((batches, enough))
         };
         let (mut batches, enough) = collect(&self.sample_queries(connection, &fields, rows)?)?;
@@ -163,19 +165,21 @@ impl Reader {
         let (Some(lo), Some(hi)) = range else { return Ok(Vec::new()) };
         let (lo, span) = (i128::from(lo), i128::from(hi) - i128::from(lo));
         let rows = i64::try_from(rows).unwrap_or(i64::MAX);
-        if span < i128::from(rows) * 10 {
+        if span < i128::from(rows) {
             return Ok(Vec::new());
         }
-        let edge =
-            |third: i128| i64::try_from(lo + span * third / 3 + i128::from(third == 3)).unwrap_or(i64::MAX);
-        let part = |third: i64| {
-            let share = rows / 3 + i64::from(third < rows % 3);
-            let third = i128::from(third);
+        let parts = rows.min(SAMPLE_PARTS);
+        let edge = |part: i64| {
+            let past = lo + span * i128::from(part) / i128::from(parts) + i128::from(part == parts);
+            i64::try_from(past).unwrap_or(i64::MAX)
+        };
+        let part = |part: i64| {
+            let share = rows / parts + i64::from(part < rows % parts);
             let tail = format!(" WHERE t.{rowid} >= ?1 AND t.{rowid} < ?2 LIMIT ?3");
-            let values = [edge(third), edge(third + 1), share].map(Value::Integer).to_vec();
+            let values = [edge(part), edge(part + 1), share].map(Value::Integer).to_vec();
             Ok(Query { sql: query::select(&self.table, fields, &tail)?, values })
         };
-        (0..3).map(part).collect()
+        (0..parts).map(part).collect()
     }
 
     /// Lowest and highest value of a cursor column.
@@ -222,6 +226,9 @@ impl Reader {
         CursorValue::from_array(&column.finish(), 0)
     }
 }
+
+/// Places of a table that a sample comes from; each costs a step down the tree.
+const SAMPLE_PARTS: i64 = 32;
 
 fn wide(rows: usize) -> u64 {
     u64::try_from(rows).unwrap_or(u64::MAX)

@@ -124,6 +124,10 @@ impl Destination for FaultyDestination {
         self.inner.prepare(target, policy).await
     }
 
+    async fn withdraw(&self, target: &TargetRef) -> Result<bool> {
+        self.inner.withdraw(target).await
+    }
+
     async fn last_load(&self, target: &TargetRef, job: &str) -> Result<Option<LoadRecord>> {
         self.inner.last_load(target, job).await
     }

@@ -296,6 +296,17 @@ pub trait Destination: Send + Sync + fmt::Debug {
     /// `schema_changed` where the existing table cannot take the rows; the error names each column.
     async fn prepare(&self, target: &TargetTable, policy: OnSchemaChange) -> Result<PrepareOutcome>;
 
+    /// Takes back a table that [`Self::prepare`] created in this run, so that it can be created with other
+    /// types. A table that holds a row or a load by now is left alone. `true` if the table is gone; by default
+    /// every table is left alone.
+    ///
+    /// # Errors
+    /// `permission` and so on.
+    async fn withdraw(&self, target: &TargetRef) -> Result<bool> {
+        let _ = target;
+        Ok(false)
+    }
+
     /// The newest committed load of this job into this table, or `None`. `job` is
     /// [`EtlJob::identity`](crate::EtlJob::identity).
     ///

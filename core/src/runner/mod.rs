@@ -1,6 +1,7 @@
 //! Running jobs: plan, read, cast, load, commit, report.
 
 mod boundary;
+mod demotion;
 mod options;
 mod pipeline;
 mod progress;
@@ -26,6 +27,7 @@ use crate::connector::{Destination, Registry, Source};
 use crate::error::{Error, Result};
 use crate::job::EtlJob;
 use crate::schema::{TableCheck, TableMapping, TargetTable};
+use demotion::Demotions;
 use progress::{ProgressCallback, Tracker};
 
 /// Runs jobs. Holds the registry and the connections that jobs name; cheap to clone.
@@ -132,10 +134,17 @@ impl Runner {
     pub async fn run(&self, job: &EtlJob) -> RunReport {
         let tracker = Arc::new(Tracker::new(job.name(), self.progress.clone()));
         let mut report = RunReport::begin(job);
+        let mut demotions = Demotions::default();
+        let mut retries = 0;
         let outcome = loop {
-            let outcome = run::run(self, job, &tracker, &mut report).await;
+            let outcome = Box::pin(run::run(self, job, &tracker, &mut report, &mut demotions)).await;
             match outcome {
-                Err(error) if error.is_retryable() && report.attempts <= self.options.retries => {
+                Err(error) if demotions.demote(job, &error).await => {
+                    report.begin_again(job);
+                    tracker.begin_again();
+                }
+                Err(error) if error.is_retryable() && retries < self.options.retries => {
+                    retries += 1;
                     let pause = retry_pause(report.attempts);
                     tracing::warn!(job = job.name(), attempt = report.attempts, ?pause, %error, "the run begins again");
                     tokio::select! {
@@ -188,8 +197,9 @@ impl Runner {
         let last = destination.last_load(&job.target(), &job.identity()).await?;
         let advise = run::wants_advice(job, destination.as_ref()).await?;
         let session = source.begin(&job.source_table()).await?;
-        let sample_rows = self.options.sample_rows;
-        let mapping = run::map(session.as_ref(), job, last.as_ref(), sample_rows, advise).await?;
+        let sampling = run::Sampling { rows: self.options.sample_rows, advise };
+        let mut none = Demotions::default();
+        let mapping = run::map(session.as_ref(), job, last.as_ref(), sampling, &mut none).await?;
         session.close().await?;
         let target = run::target_table(job, &mapping, advise)?;
         Ok((mapping, target, destination))
@@ -210,3 +220,6 @@ fn retry_pause(attempt: u32) -> Duration {
     let share = RandomState::new().hash_one(attempt) % 1000;
     bound.mul_f64(share as f64 / 1000.0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::Runner;
 use super::boundary::Boundary;
+use super::demotion::Demotions;
 use super::pipeline::{self, Pipeline};
 use super::progress::{Phase, Tracker};
 use super::quarantine::Quarantine;
@@ -31,11 +32,12 @@ pub(super) async fn run(
     job: &EtlJob,
     tracker: &Arc<Tracker>,
     report: &mut RunReport,
+    demotions: &mut Demotions,
 ) -> Result<()> {
     let planned = tokio::select! {
         biased;
         () = runner.cancel.cancelled() => return Err(Error::cancelled()),
-        planned = plan(runner, job, tracker, report) => planned?,
+        planned = plan(runner, job, tracker, report, demotions) => planned?,
     };
     let Some(planned) = planned else { return Ok(()) };
     tracker.phase(Phase::Load);
@@ -81,6 +83,7 @@ async fn plan(
     job: &EtlJob,
     tracker: &Arc<Tracker>,
     report: &mut RunReport,
+    demotions: &mut Demotions,
 ) -> Result<Option<Planned>> {
     let (source, destination) = runner.open(job).await.operation("connect")?;
 
@@ -91,7 +94,8 @@ async fn plan(
 
     tracker.phase(Phase::Map);
     let advise = wants_advice(job, destination.as_ref()).await?;
-    let mapping = map(session.as_ref(), job, last.as_ref(), runner.options.sample_rows, advise).await?;
+    let sampling = Sampling { rows: runner.options.sample_rows, advise };
+    let mapping = map(session.as_ref(), job, last.as_ref(), sampling, demotions).await?;
     report.mapping_hash = Some(mapping.hash());
     if let Some(approved) = job.approved_hash() {
         mapping.check_approved(approved).operation("map")?;
@@ -105,7 +109,8 @@ async fn plan(
     let mode = write_mode(job.strategy(), &table, &mapping)?;
     let decision = decision(session.as_ref(), job, &table, settled.as_ref(), last.as_ref()).await?;
     destination.ensure_dataset(&target.target.dataset).await.operation("create dataset")?;
-    destination.prepare(&target, job.on_schema_change()).await.operation("prepare table")?;
+    let prepared = destination.prepare(&target, job.on_schema_change()).await.operation("prepare table")?;
+    demotions.prepared(&destination, &target.target, &prepared);
     let (window, filter) = match decision {
         None => (None, None),
         Some(Decision { window, filter, warnings }) => {
@@ -185,14 +190,23 @@ pub(super) fn target_table(job: &EtlJob, mapping: &TableMapping, advise: bool) -
     Ok(target)
 }
 
+/// How much of the source is looked at before the mapping.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sampling {
+    /// Rows at most.
+    pub(super) rows: usize,
+    /// The layout follows what the values look like.
+    pub(super) advise: bool,
+}
+
 /// Proposes the mapping of the job's columns; samples the source where text columns are undecided, and where
 /// the layout follows what the values look like.
 pub(super) async fn map(
     session: &dyn ReadSession,
     job: &EtlJob,
     last: Option<&LoadRecord>,
-    sample_rows: usize,
-    advise: bool,
+    sampling: Sampling,
+    demotions: &mut Demotions,
 ) -> Result<TableMapping> {
     let chosen = session.table().project(job.columns())?;
     let mut overrides: Overrides = last.map(|last| last.pinned.clone()).unwrap_or_default();
@@ -207,14 +221,15 @@ pub(super) async fn map(
         overrides.retain(|name, _| job.overrides().contains_key(name));
     }
     keep_needed_columns(&mut overrides, job, &chosen);
+    overrides.extend(demotions.overrides());
     let undecided = chosen.columns.iter().any(|column| {
         let settled = overrides.get(&column.name).is_some_and(|o| o.drop || o.data_type.is_some());
         column.data_type == DataType::Utf8 && column.extension.is_none() && !settled
     });
     // A later load keeps the types of the first one, so it needs no sample.
     let detect_types = job.detects_types() && undecided && last.is_none();
-    let sample = if detect_types || advise {
-        Some(session.sample(sample_rows).await.operation("sample")?)
+    let sample = if detect_types || sampling.advise {
+        Some(session.sample(sampling.rows).await.operation("sample")?)
     } else {
         None
     };
@@ -225,6 +240,7 @@ pub(super) async fn map(
     for column in mapping.columns.iter_mut().filter(|column| pinned.contains(&column.source_name)) {
         "as in earlier loads of this job".clone_into(&mut column.reason);
     }
+    demotions.mark(&mut mapping);
     Ok(mapping)
 }
 

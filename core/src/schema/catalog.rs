@@ -50,11 +50,11 @@ pub(super) fn by_catalog(column: &ColumnSchema, target_name: String) -> Result<C
         alternatives: Vec::new(),
         description: None,
         overridden: false,
-        on_reject: None,
-        on_round: RoundPolicy::default(),
         null_tokens: Vec::new(),
         evidence: None,
         semantic: None,
+        on_reject: None,
+        on_round: RoundPolicy::default(),
     })
 }
 

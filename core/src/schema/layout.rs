@@ -171,9 +171,7 @@ impl LayoutDocument {
         let partition_by = match &self.partition_by {
             None => None,
             Some(PartitionDocument::Given(spec)) => Some(spec.resolve()?),
-            Some(PartitionDocument::Advised(_)) => advice
-                .and_then(|advice| advice.partitioning.as_ref())
-                .map(|advised| PartitionBy::Time(advised.partitioning.clone())),
+            Some(PartitionDocument::Advised(_)) => advice.and_then(LayoutAdvice::partition_by),
         };
         let cluster_by = match &self.cluster_by {
             None => None,

@@ -1,7 +1,5 @@
 //! Proposes BigQuery types for the columns of a source table.
 
-use std::collections::BTreeMap;
-
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray as _;
 use arrow_schema::DataType;
@@ -229,7 +227,7 @@ impl SchemaMapper {
             mapped.description = Some(with_source_name(mapped.description.as_deref(), &column.name));
         }
         if let Some(detection) = &detection {
-            self.apply_detection(&mut mapped, detection);
+            self.apply_detection(&mut mapped, detection, wanted.data_type.is_none());
         }
         if wanted.data_type.is_some() || wanted.format.is_some() {
             apply_override(&mut mapped, column, wanted, detection.as_ref())?;
@@ -279,8 +277,9 @@ impl SchemaMapper {
         Some(detection)
     }
 
-    /// Text stays text unless proven: applied at high confidence without counter-example, else offered.
-    fn apply_detection(&self, mapped: &mut ColumnMapping, detection: &Detection) {
+    /// Text stays text unless proven: applied at high confidence without counter-example, unless the job has
+    /// decided; else offered.
+    fn apply_detection(&self, mapped: &mut ColumnMapping, detection: &Detection, undecided: bool) {
         mapped.warnings.extend(detection.vetoes.iter().cloned());
         let offers = detection.candidates.iter().map(alternative);
         mapped.alternatives = offers.take(self.options.alternatives).collect();
@@ -304,7 +303,7 @@ impl SchemaMapper {
             mapped.alternatives.insert(0, alternative(other));
             mapped.reason =
                 format!("text kept; it reads as {} and as {}", other.bigquery_type, number.bigquery_type);
-        } else if proven && self.options.apply_detected {
+        } else if proven && self.options.apply_detected && undecided {
             apply_candidate(mapped, best);
         } else if best.score >= 0.7 {
             mapped.reason = format!("text kept; {} is offered ({:.2})", best.bigquery_type, best.score);
@@ -488,22 +487,4 @@ fn check_mode(mode: Mode, mapped: &ColumnMapping) -> Result<Mode> {
         }));
     }
     Ok(mode)
-}
-
-/// Overrides that keep what detection chose in an earlier load, for [`LoadRecord::pinned`]
-/// (crate::connector::LoadRecord::pinned).
-pub(crate) fn pins(mapping: &TableMapping) -> Overrides {
-    let mut pins = BTreeMap::new();
-    for column in &mapping.columns {
-        if column.warnings.iter().any(|warning| warning.code == "W_INFERRED") && !column.overridden {
-            let pin = ColumnOverride {
-                data_type: Some(column.bigquery_type.to_string()),
-                format: column.recipe.format(),
-                null_tokens: column.null_tokens.clone(),
-                ..ColumnOverride::default()
-            };
-            pins.insert(column.source_name.clone(), pin);
-        }
-    }
-    pins
 }

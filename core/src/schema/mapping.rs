@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::added::{AddedMapping, AddedValue};
-use super::advice::{LayoutAdvice, Partitioning};
+use super::advice::{LayoutAdvice, Partitioning, RangeAdvice};
 use super::bigquery::{BigQueryType, Mode};
 use super::cast::{RejectPolicy, RoundPolicy};
 use super::ddl;
 use super::diff::MappingDiff;
-use super::layout::PartitionBy;
+use super::evidence::Evidence;
+use super::layout::IntegerRange;
 use super::recipe::Recipe;
 use super::table::TableRef;
 use super::target::{TargetColumn, TargetRef, TargetTable};
@@ -101,66 +102,6 @@ impl fmt::Display for Warning {
     }
 }
 
-/// What the values of a sample said about one type.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Evidence {
-    /// Rows of the sample.
-    #[serde(default)]
-    pub sampled: usize,
-    /// Values looked at, without NULL and null tokens.
-    pub values: usize,
-    /// Distinct ones among them.
-    pub distinct: usize,
-    /// Distinct ones that fit the type.
-    pub matched: usize,
-    /// `matched` of `distinct`, 0 to 1.
-    #[serde(default)]
-    pub share: f64,
-    /// Rows with blanks around their value, which are trimmed.
-    #[serde(default)]
-    pub padded: usize,
-    /// Why another reading cannot be ruled out.
-    #[serde(default)]
-    pub ambiguity: Option<Ambiguity>,
-    /// Texts that stand for no value and become NULL with this type, with their rows.
-    #[serde(default)]
-    pub null_tokens: Vec<NullToken>,
-    /// Up to three that do not fit. Empty where values may not be shown.
-    pub counter_examples: Vec<String>,
-    /// Up to three that do.
-    pub examples: Vec<String>,
-}
-
-/// Why more than one reading of the values is possible.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Ambiguity {
-    /// No value shows whether the day or the month comes first.
-    DateOrder,
-    /// Years of two digits.
-    Century,
-    /// A comma or point may separate thousands or begin the fraction.
-    Grouping,
-    /// Digits that are a number as well as a date or an instant.
-    NumberOrTime,
-    /// 0 and 1 may be numbers.
-    NumberOrBoolean,
-    /// Only one of the two words of a boolean occurs.
-    OnePolarity,
-    /// There is one value only.
-    Constant,
-}
-
-/// A text that stands for no value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NullToken {
-    /// The text, without blanks around it.
-    pub text: String,
-    /// Rows of the sample that have it.
-    pub rows: usize,
-}
-
 /// Another type that the column could get.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Alternative {
@@ -211,13 +152,6 @@ pub struct ColumnMapping {
     pub description: Option<String>,
     /// The type was set by the job.
     pub overridden: bool,
-    /// What happens to values that do not fit; `None` where nobody chose, which is
-    /// [`RejectPolicy::Fail`] in a run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on_reject: Option<RejectPolicy>,
-    /// What happens to values with more digits than the type keeps.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub on_round: RoundPolicy,
     /// Texts that become NULL, such as `NA` in a column of numbers. Compared after trimming, as they are spelt.
     #[serde(default)]
     pub null_tokens: Vec<String>,
@@ -227,6 +161,13 @@ pub struct ColumnMapping {
     /// What the texts of a STRING column are where that was recognised, for example `uuid` or `email`.
     #[serde(default)]
     pub semantic: Option<String>,
+    /// What happens to values that do not fit; `None` where nobody chose, which is
+    /// [`RejectPolicy::Fail`] in a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_reject: Option<RejectPolicy>,
+    /// What happens to values with more digits than the type keeps.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_round: RoundPolicy,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -236,12 +177,8 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 impl ColumnMapping {
     /// What of it counts for [`TableMapping::hash`], in a form that never changes.
     fn identity(&self) -> String {
-        let nulls = match self.null_tokens.as_slice() {
-            [] => String::new(),
-            tokens => format!(" nulls {tokens:?}"),
-        };
         let mut identity = format!(
-            "column {:?} {:?} {} {} {} {:?} {}{nulls}",
+            "column {:?} {:?} {} {} {} {:?} {}",
             self.source_name,
             self.target_name,
             self.bigquery_type,
@@ -255,6 +192,9 @@ impl ColumnMapping {
         }
         if self.on_round == RoundPolicy::Round {
             identity.push_str(" on_round round");
+        }
+        if !self.null_tokens.is_empty() {
+            identity.push_str(&format!(" null_tokens {:?}", self.null_tokens));
         }
         identity
     }
@@ -398,11 +338,7 @@ impl TableMapping {
     pub fn to_ddl(&self, target: &TargetRef, advised: bool) -> String {
         let mut table = self.target_table(target.clone());
         if advised {
-            table.layout.partition_by = self
-                .advice
-                .partitioning
-                .as_ref()
-                .map(|advice| PartitionBy::Time(advice.partitioning.clone()));
+            table.layout.partition_by = self.advice.partition_by();
             table.layout.cluster_by =
                 Some(self.advice.clustering.iter().map(|advice| advice.column.clone()).collect());
         }
@@ -423,6 +359,13 @@ impl TableMapping {
             for warning in &advised.warnings {
                 text.push_str(&format!("    warning {warning}\n"));
             }
+        }
+        if let Some(advised) = &self.advice.range_partitioning {
+            let RangeAdvice { column, range, reason, .. } = advised;
+            let IntegerRange { start, end, interval } = range;
+            text.push_str(&format!(
+                "advice: partition by {column} ({start} to {end} by {interval}): {reason}\n"
+            ));
         }
         for advised in &self.advice.clustering {
             text.push_str(&format!("advice: cluster by {}: {}\n", advised.column, advised.reason));
@@ -524,3 +467,21 @@ pub struct ColumnOverride {
 
 /// Overrides by the column's name at the source.
 pub type Overrides = BTreeMap<String, ColumnOverride>;
+
+/// Overrides that keep what detection chose in an earlier load, for [`LoadRecord::pinned`]
+/// (crate::connector::LoadRecord::pinned).
+pub(crate) fn pins(mapping: &TableMapping) -> Overrides {
+    let mut pins = BTreeMap::new();
+    for column in &mapping.columns {
+        if column.warnings.iter().any(|warning| warning.code == "W_INFERRED") && !column.overridden {
+            let pin = ColumnOverride {
+                data_type: Some(column.bigquery_type.to_string()),
+                format: column.recipe.format(),
+                null_tokens: column.null_tokens.clone(),
+                ..ColumnOverride::default()
+            };
+            pins.insert(column.source_name.clone(), pin);
+        }
+    }
+    pins
+}

@@ -13,6 +13,7 @@ mod cursor;
 pub mod ddl;
 mod detect;
 mod diff;
+mod evidence;
 mod evolve;
 mod layout;
 mod mapper;
@@ -26,7 +27,7 @@ mod target;
 
 pub use added::{AddedColumn, AddedColumns, AddedMapping, AddedValue};
 pub use advice::{
-    ClusterAdvice, Granularity, LayoutAdvice, PartitionAdvice, Partitioning, check_partitioning,
+    ClusterAdvice, Granularity, LayoutAdvice, PartitionAdvice, Partitioning, RangeAdvice, check_partitioning,
 };
 pub use bigquery::{BigQueryType, Mode, RecordField};
 pub use cast::{
@@ -37,6 +38,7 @@ pub use check::{ColumnCheck, Fit, OptionCheck, TableCheck};
 pub use cursor::{CursorStep, CursorValue, Nanos};
 pub use detect::{Candidate, Detection, detect};
 pub use diff::{ChangeKind, MappingChange, MappingDiff};
+pub use evidence::{Ambiguity, Evidence, NullToken};
 pub use evolve::{ColumnChange, Evolvable, LayoutChange, Widening, widening};
 pub use jiff::SignedDuration;
 pub(crate) use layout::duration;
@@ -44,11 +46,10 @@ pub use layout::{
     Advised, ClusterDocument, DatasetOptions, IntegerRange, LayoutDocument, PartitionBy, PartitionDocument,
     PartitionSpec, TableLayout, life,
 };
-pub(crate) use mapper::pins;
 pub use mapper::{MapperOptions, SchemaMapper};
+pub(crate) use mapping::pins;
 pub use mapping::{
-    Alternative, Ambiguity, ColumnMapping, ColumnOverride, Confidence, Evidence, Lossless, NullToken,
-    Overrides, TableMapping, Warning,
+    Alternative, ColumnMapping, ColumnOverride, Confidence, Lossless, Overrides, TableMapping, Warning,
 };
 pub use names::{check_target_name, is_reserved_name, target_name, target_names};
 pub use recipe::Recipe;

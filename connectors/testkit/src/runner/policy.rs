@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use transload_core::connector::Capability;
 use transload_core::schema::{RejectPolicy, TargetTable};
-use transload_core::{ErrorKind, EtlJob};
+use transload_core::{ErrorKind, EtlJob, RunnerOptions};
 
 use super::{Orders, Set, fail, holds, succeed, target_table};
 use crate::cell::{Cell, Row};
@@ -21,6 +21,7 @@ pub(super) fn add(set: &mut Set<'_>, capability: Capability, _cursor: bool) {
     set.add("all_types", all_types);
     set.add("a_value_that_does_not_fit_fails_the_run", does_not_fit);
     set.add("a_value_that_does_not_fit_becomes_null", becomes_null);
+    set.add("a_type_of_the_sample_that_does_not_hold_becomes_text", demoted);
     set.add("chosen_columns", chosen_columns);
     set.add("missing_table_makes_no_target", missing_table);
     set.add("impossible_override", impossible_override);
@@ -121,6 +122,21 @@ async fn becomes_null(pair: Arc<Pair>) -> Done {
     let row = |n: i32, what: Cell| vec![orders.id.nth(n), orders.at.nth(n), what];
     let expected = [row(1, Cell::Int(7)), row(2, Cell::Null), row(3, Cell::Null), row(4, Cell::Int(-8))];
     holds(&pair, "with NULLs", &expected).await
+}
+
+/// The sample sees integers only; a value behind it is none. Nobody has asked for integers, so the table of the
+/// first load holds text.
+async fn demoted(pair: Arc<Pair>) -> Done {
+    let mut orders = Orders::new(&pair, "demoted")?;
+    let what = |n: i32| if n == 305 { "soon".to_owned() } else { n.to_string() };
+    let rows: Vec<Row> = (0..500).map(|n| orders.row(n, n, &what(n))).collect();
+    orders.put(&pair, rows.clone()).await?;
+    let runner = pair.runner()?.options(RunnerOptions::default().sample_rows(40));
+    let report = succeed(&runner, &orders.job(&pair)?.replace().build()?).await?;
+    // A source that samples by chance may have seen the value.
+    let demoted = report.warnings.iter().filter(|(_, warning)| warning.code == "W_DEMOTED").count();
+    equal("demoted columns", &demoted, &usize::try_from(report.attempts - 1).unwrap_or(0))?;
+    holds(&pair, "the column as text", &rows).await
 }
 
 async fn chosen_columns(pair: Arc<Pair>) -> Done {

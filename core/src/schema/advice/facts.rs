@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use arrow_array::cast::AsArray as _;
-use arrow_array::types::{Date32Type, TimestampMicrosecondType};
+use arrow_array::types::{Date32Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, RecordBatch};
 
 use crate::schema::bigquery::{BigQueryType, Mode};
@@ -32,6 +32,8 @@ pub(super) struct ColumnFacts {
     pub(super) distinct: usize,
     /// Days since 1970 of every value of a date or time, ascending.
     pub(super) days: Vec<i64>,
+    /// Smallest and largest integer.
+    pub(super) integers: Option<(i64, i64)>,
 }
 
 impl Facts {
@@ -49,6 +51,7 @@ impl Facts {
                         nulls: array.logical_nulls().map_or(0, |nulls| nulls.null_count()),
                         distinct,
                         days: days(array, &column.bigquery_type),
+                        integers: integers(array),
                     };
                     (value_bytes(column, mean), Some(known))
                 }
@@ -62,6 +65,11 @@ impl Facts {
 
     pub(super) fn column(&self, source_name: &str) -> Option<&ColumnFacts> {
         self.columns.get(source_name)
+    }
+
+    /// Whether a time can partition; what no sample was seen of may.
+    pub(super) fn is_usable(&self, column: &ColumnMapping) -> bool {
+        self.column(&column.source_name).is_none_or(super::partition::is_usable)
     }
 
     /// Logical bytes of a row.
@@ -99,6 +107,12 @@ fn texts(array: &ArrayRef) -> (u64, usize) {
     let mean = bytes.checked_div(values.len()).unwrap_or_default();
     let distinct = values.into_iter().collect::<HashSet<_>>().len();
     (u64::try_from(mean).unwrap_or(TEXT), distinct)
+}
+
+fn integers(array: &ArrayRef) -> Option<(i64, i64)> {
+    let values =
+        || array.as_primitive_opt::<Int64Type>().into_iter().flat_map(|values| values.iter().flatten());
+    Some((values().min()?, values().max()?))
 }
 
 fn days(array: &ArrayRef, data_type: &BigQueryType) -> Vec<i64> {

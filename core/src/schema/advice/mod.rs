@@ -2,6 +2,7 @@
 
 mod facts;
 mod partition;
+mod range;
 
 #[cfg(test)]
 mod tests;
@@ -10,10 +11,11 @@ use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
 
 pub use partition::{Granularity, Partitioning, check_partitioning};
+pub use range::RangeAdvice;
 
 use self::facts::Facts;
 use super::bigquery::{BigQueryType, Mode};
-use super::layout::MAX_CLUSTERING;
+use super::layout::{MAX_CLUSTERING, PartitionBy};
 use super::mapping::{ColumnMapping, TableMapping, Warning};
 use super::table::TableSchema;
 
@@ -27,6 +29,9 @@ const WORTH_CLUSTERING: u64 = 64_000_000;
 pub struct LayoutAdvice {
     /// By which column to partition, if it is worth it.
     pub partitioning: Option<PartitionAdvice>,
+    /// By which ranges of a key to partition, where no time will do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range_partitioning: Option<RangeAdvice>,
     /// By which columns to cluster, in this order; at most four.
     pub clustering: Vec<ClusterAdvice>,
     /// Why something is not advised.
@@ -66,7 +71,13 @@ impl LayoutAdvice {
         let mut advice = Self { bytes_estimate: bytes, ..Self::default() };
         match partition::advise(mapping, table, &facts, bytes) {
             Ok(partitioning) => advice.partitioning = Some(partitioning),
-            Err(note) => advice.notes.push(note),
+            Err(note) => {
+                advice.notes.push(note);
+                match range::advise(mapping, table, &facts, bytes) {
+                    Ok(ranges) => advice.range_partitioning = Some(ranges),
+                    Err(note) => advice.notes.extend(note),
+                }
+            }
         }
         match bytes {
             Some(bytes) if bytes < WORTH_CLUSTERING => {
@@ -75,6 +86,16 @@ impl LayoutAdvice {
             _ => advice.clustering = clustering(mapping, table, &facts, advice.partitioning.as_ref()),
         }
         advice
+    }
+}
+
+impl LayoutAdvice {
+    /// By what a new table should be partitioned.
+    #[must_use]
+    pub fn partition_by(&self) -> Option<PartitionBy> {
+        let time = self.partitioning.as_ref().map(|advised| PartitionBy::Time(advised.partitioning.clone()));
+        let range = self.range_partitioning.as_ref();
+        time.or_else(|| range.map(|advised| PartitionBy::Range(advised.column.clone(), advised.range)))
     }
 }
 

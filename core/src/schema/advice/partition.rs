@@ -14,10 +14,10 @@ use crate::schema::mapping::{ColumnMapping, TableMapping, Warning};
 use crate::schema::table::TableSchema;
 
 /// Partitions that one job may touch.
-const MAX_PARTITIONS_PER_JOB: u64 = 4_000;
+pub(super) const MAX_PARTITIONS_PER_JOB: u64 = 4_000;
 
 /// A partition below this costs more than it saves.
-const WORTH_PARTITIONING: u64 = 1_000_000_000;
+pub(super) const WORTH_PARTITIONING: u64 = 1_000_000_000;
 
 /// 1960-01-01 and 2159-12-31 as days since 1970: values outside share one partition.
 const FIRST_DAY: i64 = -3_653;
@@ -143,7 +143,7 @@ fn many(partitions: u64) -> Option<Warning> {
     })
 }
 
-fn can_partition(column: &ColumnMapping) -> bool {
+pub(super) fn can_partition(column: &ColumnMapping) -> bool {
     use BigQueryType::{Date, DateTime, Timestamp};
     column.mode != Mode::Repeated && matches!(column.bigquery_type, Date | DateTime | Timestamp)
 }
@@ -196,7 +196,7 @@ pub(super) fn advise(
 }
 
 /// Nearly always filled, and with days that get a partition of their own.
-fn is_usable(facts: &ColumnFacts) -> bool {
+pub(super) fn is_usable(facts: &ColumnFacts) -> bool {
     let inside = facts.days.iter().filter(|day| (FIRST_DAY..=LAST_DAY).contains(*day)).count();
     facts.nulls * 20 < facts.rows && inside * 1000 >= facts.days.len() * 999
 }

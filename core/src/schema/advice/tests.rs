@@ -4,7 +4,7 @@ use arrow_array::{ArrayRef, Date32Array, Int64Array, RecordBatch, StringArray, T
 use arrow_schema::{DataType, TimeUnit};
 
 use super::*;
-use crate::schema::{ColumnSchema, SchemaMapper, TableRef};
+use crate::schema::{ColumnSchema, SchemaMapper, TableMapping, TableRef};
 
 const DAY: i64 = 86_400_000_000;
 
@@ -156,4 +156,43 @@ fn words_of_names() {
     ] {
         assert_eq!(words(name), expected);
     }
+}
+
+#[test]
+fn ranges_of_a_dense_key_where_no_time_is() {
+    let made = |rows: u64, step: i64, with_day: bool| {
+        let mut columns = vec![ColumnSchema::new("id", "bigint", DataType::Int64).required()];
+        let mut arrays: Vec<ArrayRef> =
+            vec![Arc::new(Int64Array::from_iter_values((0..1000).map(|n| 1 + n * step)))];
+        if with_day {
+            columns.push(ColumnSchema::new("day", "date", DataType::Date32));
+            arrays.push(Arc::new(Date32Array::from_iter_values((0..1000).map(|n| 19_000 + n))));
+        }
+        let mut table = TableSchema::new(TableRef::new("public", "t"), columns);
+        table.primary_key = vec!["id".to_owned()];
+        table.rows_estimate = Some(rows);
+        let sample = RecordBatch::try_new(table.arrow_schema(), arrays).unwrap();
+        SchemaMapper::default().map(&table, Some(&sample)).unwrap()
+    };
+    // 8 GB in a billion keys of eight bytes: eight partitions wished, of which a round number of keys makes five.
+    let mapping = made(1_000_000_000, 1_000_000, false);
+    let advised = mapping.advice.range_partitioning.clone().unwrap();
+    assert_eq!((advised.column.as_str(), advised.range.interval), ("id", 200_000_000));
+    assert_eq!((advised.range.start, advised.range.end, advised.partitions), (0, 2_000_000_000, 10));
+    assert!(advised.reason.contains("keys to come"), "{}", advised.reason);
+    let ddl = mapping.to_ddl(&crate::schema::TargetRef::new("d", "t"), true);
+    assert!(ddl.contains("RANGE_BUCKET(`id`, GENERATE_ARRAY(0, 2000000000, 200000000))"), "{ddl}");
+    assert_eq!(TableMapping::from_json(&mapping.to_json()).unwrap(), mapping);
+    // Never more than one job may touch, however large.
+    let huge = made(1_000_000_000_000_000, 1_000_000_000_000, false).advice.range_partitioning.unwrap();
+    assert!(huge.partitions <= 4_000, "{huge:?}");
+    // Sparse keys, a small table, and a table with a time.
+    for (mapping, why) in [
+        (made(1_000_000_000, 1_000_000_000, false), "leave most partitions empty"),
+        (made(1_000, 1, false), "is little for partitions"),
+    ] {
+        assert_eq!(mapping.advice.range_partitioning, None);
+        assert!(mapping.advice.notes.iter().any(|note| note.contains(why)), "{:?}", mapping.advice.notes);
+    }
+    assert_eq!(made(1_000_000_000, 1_000_000, true).advice.range_partitioning, None);
 }

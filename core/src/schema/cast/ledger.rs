@@ -20,8 +20,9 @@ pub struct Counts {
     pub converted: u64,
     /// Changed to a value near by, which only [`RoundPolicy::Round`](super::RoundPolicy::Round) allows.
     pub rounded: u64,
-    /// Text that stands for no value in a column of another type, empty or a null token of the mapping: NULL
-    /// at the destination. Of a record: a field of it.
+    /// Empty or blank text in a column of another type, and text that stands for no value there (see
+    /// [`ColumnMapping::null_tokens`](crate::schema::ColumnMapping)), which is NULL at the destination. Of a record: a
+    /// field of it.
     pub blank: u64,
     /// Did not fit and became NULL. Of a record that stays, a field of it; of an array, all of it.
     pub nulled: u64,

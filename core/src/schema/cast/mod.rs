@@ -97,12 +97,14 @@ struct ColumnCast {
     index: usize,
     required: bool,
     kernel: Kernel,
+    /// Texts that become NULL.
+    null_tokens: Vec<String>,
+    /// Its type was found in a sample.
+    inferred: bool,
     /// The kind of type stays, so values that fit are exact.
     same_kind: bool,
     policy: RejectPolicy,
     rounding: RoundPolicy,
-    /// Texts that become NULL.
-    null_tokens: Vec<String>,
 }
 
 impl Caster {
@@ -346,10 +348,14 @@ impl Caster {
             "value `{value}` of column `{}` does not fit {}: it {misfit}",
             column.source_name, column.target
         ));
-        self.at_row(error, batch, column, row).with("value", value).with("reason", misfit).hint(
+        let hint = if column.inferred {
+            "the type was found in a sample: override it with STRING to keep the text, correct the value at the \
+             source, or set on_reject, of the mapping or of this column, to \"null\" or \"quarantine\""
+        } else {
             "correct it at the source, override the type of the column (STRING takes every value), or set \
-             on_reject, of the mapping or of this column, to \"null\", \"quarantine\" or \"text\"",
-        )
+             on_reject, of the mapping or of this column, to \"null\", \"quarantine\" or \"text\""
+        };
+        self.at_row(error, batch, column, row).with("value", value).with("reason", misfit).hint(hint)
     }
 
     fn is_null(&self, batch: &RecordBatch, column: &ColumnCast, row: usize) -> Error {
@@ -395,6 +401,8 @@ impl ColumnCast {
             index,
             required: column.mode == Mode::Required,
             kernel,
+            null_tokens: column.null_tokens.clone(),
+            inferred: column.evidence.is_some(),
             same_kind: plan::same_kind(
                 &source.data_type,
                 source.extension,
@@ -403,7 +411,6 @@ impl ColumnCast {
             ),
             policy: column.on_reject.unwrap_or(policy),
             rounding: column.on_round,
-            null_tokens: column.null_tokens.clone(),
         })
     }
 
@@ -425,10 +432,10 @@ impl ColumnCast {
             DataType::Utf8View => source.as_string_view().iter().map(|text| Some(is_token(text))).collect(),
             _ => source.as_string::<i32>().iter().map(|text| Some(is_token(text))).collect(),
         };
-        if mask.true_count() == 0 {
-            return Ok(Arc::clone(source));
+        match mask.true_count() {
+            0 => Ok(Arc::clone(source)),
+            _ => Ok(arrow_select::nullif::nullif(source, &mask)?),
         }
-        Ok(arrow_select::nullif::nullif(source, &mask)?)
     }
 }
 

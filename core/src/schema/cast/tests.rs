@@ -34,11 +34,11 @@ fn mapped(name: &str, target: &BigQueryType, mode: Mode, recipe: Recipe) -> Colu
         alternatives: Vec::new(),
         description: None,
         overridden: false,
-        on_reject: None,
-        on_round: RoundPolicy::Refuse,
         null_tokens: Vec::new(),
         evidence: None,
         semantic: None,
+        on_reject: None,
+        on_round: RoundPolicy::Refuse,
     }
 }
 

@@ -7,7 +7,8 @@ use foldhash::fast::RandomState;
 use super::Candidate;
 use super::hints::Hints;
 use crate::schema::bigquery::BigQueryType;
-use crate::schema::mapping::{Ambiguity, Evidence, NullToken, Warning};
+use crate::schema::evidence::{Ambiguity, Evidence, NullToken};
+use crate::schema::mapping::Warning;
 use crate::schema::recipe::Recipe;
 
 /// Distinct values that are looked at; later ones are not.
@@ -86,7 +87,9 @@ pub(super) struct Column<'a> {
 
 impl<'a> Column<'a> {
     pub(super) fn collect(name: &str, values: impl Iterator<Item = Option<&'a str>>) -> Self {
-        let mut counts: HashMap<&'a str, usize, RandomState> = HashMap::default();
+        let expected = values.size_hint().0.min(MAX_DISTINCT);
+        let mut counts: HashMap<&'a str, usize, RandomState> =
+            HashMap::with_capacity_and_hasher(expected, RandomState::default());
         let (mut nulls, mut all_rows, mut padded) = (0, 0, 0);
         for value in values {
             let Some(whole) = value else {
@@ -133,9 +136,15 @@ impl<'a> Column<'a> {
         self.tokens.iter().filter(|token| !token.text.is_empty())
     }
 
-    /// Counts which values `fits` accepts.
+    /// How many values may not be of a form that is worth a closer look.
+    pub(super) fn patience(&self) -> Patience {
+        Patience(self.values.len() / 10)
+    }
+
+    /// Counts which values `fits` accepts. Ends where they are too few for a candidate.
     pub(super) fn tally(&self, mut fits: impl FnMut(&'a str) -> bool) -> Tally<'a> {
         let mut tally = Tally::default();
+        let mut patience = Patience(self.values.len() / 20);
         for value in &self.values {
             if fits(value.text) {
                 tally.matched += 1;
@@ -143,6 +152,9 @@ impl<'a> Column<'a> {
                 keep_smallest(&mut tally.examples, value.text);
             } else {
                 keep_smallest(&mut tally.counter_examples, value.text);
+                if patience.ends() {
+                    break;
+                }
             }
         }
         tally
@@ -284,6 +296,23 @@ fn keep_smallest<'a>(kept: &mut Vec<&'a str>, text: &'a str) {
 
 fn excerpt(text: &&str) -> String {
     text.chars().take(EXCERPT).collect()
+}
+
+/// Misses that a hypothesis survives; the one after them ends it, and the rest of the column need not be read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience(usize);
+
+impl Patience {
+    /// Counts a miss.
+    pub(super) fn ends(&mut self) -> bool {
+        match self.0.checked_sub(1) {
+            Some(left) => {
+                self.0 = left;
+                false
+            }
+            None => true,
+        }
+    }
 }
 
 /// Which values fit a type.

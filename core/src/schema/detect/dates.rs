@@ -1,11 +1,11 @@
 //! Dates, times of day, timestamps, and numbers that stand for them.
 
-use super::column::{Column, Draft, Value, is_zero_date};
+use super::column::{Column, Draft, is_zero_date};
 use super::shapes::{ClockShape, DateForm, DateShape, Offset, Order, Spelling, clock, date, date_and_clock};
 use super::{Findings, encoded};
 use crate::schema::bigquery::BigQueryType;
 use crate::schema::cast::parse::{Misfit, TimeFormat, Want};
-use crate::schema::mapping::Ambiguity;
+use crate::schema::evidence::Ambiguity;
 use crate::schema::recipe::Recipe;
 
 /// Share of the distinct values that must have a form before it is looked at closely.
@@ -175,9 +175,12 @@ const CONFLICT: &str = "some values show that the day comes first, others the mo
 
 fn dates(column: &Column<'_>, findings: &mut Findings) {
     let mut forms = Forms::default();
+    let mut patience = column.patience();
     for value in &column.values {
         if let Some(shape) = date(value.text) {
             forms.add(&shape);
+        } else if patience.ends() {
+            return;
         }
     }
     if !enough(forms.total, column) {
@@ -290,9 +293,11 @@ struct Instants {
 }
 
 impl Instants {
-    fn of(values: &[Value<'_>]) -> Self {
+    /// `None` where too many values are no instants.
+    fn of(column: &Column<'_>) -> Option<Self> {
         let mut found = Self::default();
-        for value in values {
+        let mut patience = column.patience();
+        for value in &column.values {
             if let Some((date, link, clock)) = date_and_clock(value.text) {
                 found.forms.add(&date);
                 found.clocks.add(&clock);
@@ -305,9 +310,11 @@ impl Instants {
                 if let Some(count) = found.links.get_mut(place) {
                     *count += 1;
                 }
+            } else if patience.ends() {
+                return None;
             }
         }
-        found
+        Some(found)
     }
 
     fn respelt(&self) -> bool {
@@ -327,7 +334,7 @@ impl Instants {
 }
 
 fn instants(column: &Column<'_>, findings: &mut Findings) {
-    let found = Instants::of(&column.values);
+    let Some(found) = Instants::of(column) else { return };
     let clocks = &found.clocks;
     if !enough(clocks.total, column) {
         return;
@@ -376,17 +383,19 @@ fn is_duration(text: &str) -> bool {
         Some(rest) => (true, rest),
         None => (false, text),
     };
-    let mut parts = rest.split(':');
-    let hours = parts.next().filter(|h| (1..=4).contains(&h.len()) && h.bytes().all(|b| b.is_ascii_digit()));
-    let rest: Vec<&str> = parts.collect();
-    let minutes = |part: &&str| part.len() >= 2 && part.as_bytes().iter().take(2).all(u8::is_ascii_digit);
-    let Some(hours) = hours.and_then(|hours| hours.parse::<u32>().ok()) else { return false };
-    (1..=2).contains(&rest.len()) && rest.iter().all(minutes) && (negative || hours > 23)
+    let Some((hours, rest)) = rest.split_once(':') else { return false };
+    let digits = hours.bytes().all(|byte| byte.is_ascii_digit()) && (1..=4).contains(&hours.len());
+    let minutes = |part: &str| part.len() >= 2 && part.bytes().take(2).all(|byte| byte.is_ascii_digit());
+    digits
+        && rest.split(':').count() <= 2
+        && rest.split(':').all(minutes)
+        && (negative || hours.parse::<u32>().is_ok_and(|hours| hours > 23))
 }
 
 fn times(column: &Column<'_>, findings: &mut Findings) {
     let mut clocks = Clocks::default();
     let mut durations = 0;
+    let mut patience = column.patience();
     for value in &column.values {
         if is_duration(value.text) {
             durations += 1;
@@ -394,6 +403,8 @@ fn times(column: &Column<'_>, findings: &mut Findings) {
             && shape.offset.is_none()
         {
             clocks.add(&shape);
+        } else if patience.ends() {
+            return;
         }
     }
     if !enough(clocks.total + durations, column) {

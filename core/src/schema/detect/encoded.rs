@@ -4,7 +4,7 @@ use super::Findings;
 use super::column::{Column, Draft};
 use crate::schema::bigquery::BigQueryType;
 use crate::schema::cast::parse;
-use crate::schema::mapping::Ambiguity;
+use crate::schema::evidence::Ambiguity;
 use crate::schema::recipe::Recipe;
 
 /// 1990 to 2049 in seconds since 1970: what a number must be to pass for an instant.

@@ -17,7 +17,8 @@ mod words;
 
 use self::column::Column;
 use super::bigquery::BigQueryType;
-use super::mapping::{Evidence, Warning};
+use super::evidence::Evidence;
+use super::mapping::Warning;
 use super::recipe::Recipe;
 
 /// What the text values of one column say about their type.

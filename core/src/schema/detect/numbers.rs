@@ -6,7 +6,7 @@ use super::column::{Column, Draft};
 use super::{Findings, separated};
 use crate::schema::bigquery::BigQueryType;
 use crate::schema::cast::parse::{self, Number, scan_number};
-use crate::schema::mapping::Ambiguity;
+use crate::schema::evidence::Ambiguity;
 use crate::schema::recipe::Recipe;
 
 /// Digits with which a double can be told from any other.
@@ -59,7 +59,9 @@ struct Shape {
 }
 
 impl Shape {
-    fn of(column: &Column<'_>) -> Self {
+    /// `None` where too many values are no numbers.
+    fn of(column: &Column<'_>) -> Option<Self> {
+        let mut patience = column.patience();
         let mut shape = Self {
             least_scale: usize::MAX,
             groups: true,
@@ -73,10 +75,11 @@ impl Shape {
             match scan_number(value.text.as_bytes()) {
                 Some(number) => shape.add(value.text, &number),
                 None if is_special(value.text) => shape.special += 1,
+                None if patience.ends() => return None,
                 None => {}
             }
         }
-        shape
+        (shape.numbers + shape.special > 0).then_some(shape)
     }
 
     fn add(&mut self, text: &str, number: &Number<'_>) {
@@ -150,12 +153,10 @@ fn is_special(text: &str) -> bool {
 }
 
 pub(super) fn recognise<'a>(column: &Column<'a>, findings: &mut Findings) {
-    let shape = Shape::of(column);
-    let numbers = shape.numbers + shape.special;
-    if numbers == 0 || (numbers as f64) < 0.9 * column.values.len() as f64 {
+    let Some(shape) = Shape::of(column) else {
         separated::recognise(column, findings);
         return;
-    }
+    };
     if shape.leading_zeros > 0 {
         findings.note(
             "W_CODE",

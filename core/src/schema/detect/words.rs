@@ -4,7 +4,7 @@ use super::Findings;
 use super::column::{Column, Draft};
 use crate::schema::bigquery::BigQueryType;
 use crate::schema::cast::parse::{self, Misfit};
-use crate::schema::mapping::Ambiguity;
+use crate::schema::evidence::Ambiguity;
 use crate::schema::recipe::Recipe;
 
 /// Pairs of words for true and false.
