@@ -6,8 +6,10 @@ mod connect;
 mod destination;
 mod encode;
 mod error;
+mod gcs;
 mod jobs;
 mod load;
+mod pending;
 mod prune;
 mod renew;
 mod retry;
@@ -24,7 +26,7 @@ use transload_core::connector::{
 };
 use transload_core::{Connection, Error, Result};
 
-pub use config::BigQueryConfig;
+pub use config::{BigQueryConfig, LoadMethod};
 
 /// Google BigQuery, type `bigquery`.
 #[derive(Debug, Clone, Copy, Default)]
