@@ -12,7 +12,7 @@ services := connectors/testkit/services
 run_dir = $(or $(TRANSLOAD_RUN_DIR),$(TRANSLOAD_CACHE)/services)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs check bench fuzz detection-report services-up services-down clean
+.PHONY: help demo test test-faults test-bigquery-live bench-bigquery lint docs check bench fuzz detection-report services-up services-down clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -22,6 +22,12 @@ demo: ## Move a small table, with no server and no account
 
 test: ## Run every test (Rust, Python, Node) against real servers
 	@scripts/test.sh
+
+test-faults: ## Run 200 seeded fault runs against the BigQuery emulator (takes long)
+	@scripts/faults.sh 200
+
+test-bigquery-live: ## Run the BigQuery tests against a real project (needs credentials)
+	@scripts/bigquery_live.sh
 
 check: lint docs ## Run lint and docs
 
@@ -38,6 +44,9 @@ docs: ## Build the API documentation; a warning is an error
 
 bench: ## Compare with other tools (takes long)
 	@benches/compare/run.sh
+
+bench-bigquery: ## Time PostgreSQL to the BigQuery emulator beside its two halves
+	@benches/bigquery/run.sh
 
 detection-report: ## Compare type detection with other tools on labelled columns
 	@benches/detection/run.sh

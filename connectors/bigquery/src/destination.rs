@@ -15,6 +15,7 @@ use transload_core::{Error, ErrorKind, Result, ResultExt as _};
 
 use crate::commit::records_of;
 use crate::connect::Client;
+use crate::gcs::Bucket;
 use crate::load::{Load, safe_id, staging_prefix};
 use crate::prune::Range;
 use crate::sql::{self, LOADS_TABLE};
@@ -73,7 +74,12 @@ impl BigQueryDestination {
 
     /// Deletes staging tables that earlier loads of the target left. A load that another process still
     /// runs loses its staging table and fails without effect: the newest run wins.
-    async fn clean_staging(&self, dataset: &str, prefix: &str) {
+    async fn clean_staging(&self, dataset: &str, prefix: &str, bucket: Option<&Bucket>) {
+        if let Some(bucket) = bucket
+            && let Err(error) = bucket.clean(prefix).await
+        {
+            tracing::warn!(%error, "old objects stay in the bucket until the next load");
+        }
         let names = match self.client.table_names(dataset, CLEAN_PAGES).await {
             Ok(names) => names,
             Err(error) => {
@@ -224,7 +230,9 @@ impl Destination for BigQueryDestination {
             self.ensure_loads_table(&target.dataset).await?;
             self.is_committed(&target, table.creation_time, &location, &request.load_id).await
         };
-        let (already, ()) = futures::join!(known, self.clean_staging(&staging_dataset, &prefix));
+        let bucket = Bucket::of(&self.client)?;
+        let clean = self.clean_staging(&staging_dataset, &prefix, bucket.as_ref());
+        let (already, ()) = futures::join!(known, clean);
         let already = already.operation(operation).with("target", &target)?;
         let nonce = format!("{:016x}", rand::random::<u64>());
         let staging = types::staging_columns(&request.target.columns, mode.is_merge());
@@ -241,6 +249,8 @@ impl Destination for BigQueryDestination {
             target,
             load_id: request.load_id,
             memory: request.memory_budget,
+            bucket,
+            objects: Mutex::default(),
             columns: request.target.columns,
         });
         Ok(Box::new(Writer::start(load, mode, already, claim)))

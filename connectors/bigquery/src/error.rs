@@ -1,7 +1,7 @@
 //! Classifies what BigQuery and the way to it answer: one table, from codes and not from texts.
 
 use google_cloud_bigquery_v2::model::ErrorProto;
-use google_cloud_gax::error::rpc::StatusDetails;
+use google_cloud_gax::error::rpc::{Code, StatusDetails};
 use serde::Deserialize;
 use transload_core::{Error, ErrorKind};
 use transload_google::transport_kind;
@@ -49,6 +49,39 @@ fn of_status(status: u16) -> (ErrorKind, bool) {
         500..=599 => (K::Unreachable, true),
         _ => (K::Data, false),
     }
+}
+
+/// Kind and retryability of a gRPC status. Source: the Storage API's page of errors and quotas.
+fn of_code(code: Code) -> (ErrorKind, bool) {
+    use ErrorKind as K;
+    match code {
+        Code::Unauthenticated => (K::Auth, false),
+        Code::PermissionDenied => (K::Permission, false),
+        Code::NotFound => (K::NotFound, false),
+        Code::AlreadyExists => (K::Conflict, false),
+        Code::Aborted => (K::Conflict, true),
+        Code::ResourceExhausted => (K::RateLimited, true),
+        Code::Unavailable | Code::Internal => (K::Unreachable, true),
+        Code::DeadlineExceeded => (K::Timeout, true),
+        Code::Cancelled => (K::Cancelled, false),
+        Code::Unimplemented => (K::Unsupported, false),
+        _ => (K::Data, false),
+    }
+}
+
+/// An error of Google's client for the Storage API, which speaks gRPC.
+pub(crate) fn of_storage(what: &str, error: google_cloud_gax::error::Error) -> Error {
+    // What ended the retries is what went wrong; there are no statuses of HTTP in gRPC.
+    let Some(answer) = error.status().filter(|_| error.http_status_code().is_none()) else {
+        return of_client(what, error);
+    };
+    let (kind, retryable) = of_code(answer.code);
+    let message = Answer(answer.message.clone());
+    Error::new(kind, what.to_owned())
+        .retryable(retryable)
+        .with("code", answer.code.name())
+        .hint(hint(kind))
+        .source_error(message)
 }
 
 fn hint(kind: ErrorKind) -> &'static str {

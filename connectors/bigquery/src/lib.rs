@@ -7,9 +7,11 @@ mod destination;
 mod encode;
 mod error;
 mod evolve;
+mod gcs;
 mod jobs;
 mod limits;
 mod load;
+mod pending;
 mod prune;
 mod renew;
 mod retry;
@@ -27,7 +29,7 @@ use transload_core::connector::{
 };
 use transload_core::{Connection, Error, Result};
 
-pub use config::BigQueryConfig;
+pub use config::{BigQueryConfig, LoadMethod};
 
 /// Google BigQuery, type `bigquery`.
 #[derive(Debug, Clone, Copy, Default)]

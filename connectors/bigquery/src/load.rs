@@ -1,7 +1,7 @@
 //! One load: its names, its staging table and its parts. The way from batches to staged rows.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arrow_array::RecordBatch;
@@ -16,6 +16,7 @@ use transload_core::{Error, ErrorKind, Result};
 use crate::connect::Client;
 use crate::encode::{PartFile, PartWriter};
 use crate::error::may_pass;
+use crate::gcs::Bucket;
 use crate::jobs::{ATTEMPTS, Submission, failure};
 use crate::upload::Sizes;
 use crate::{sql, types};
@@ -27,6 +28,8 @@ const UPLOADS: usize = 4;
 const FIRST_FILE: usize = 4 << 20;
 /// Encoded bytes of a row group. BigQuery reads row groups in parallel and advises 16 MiB or more.
 const ROW_GROUP: usize = 32 << 20;
+/// Files that one job may load.
+const URIS: usize = 10_000;
 /// BigQuery removes a staging table after this time, should nobody else do it.
 const STAGING_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -51,6 +54,10 @@ pub(crate) struct Load {
     pub(crate) nonce: String,
     /// The staging table exists.
     pub(crate) staged: AtomicBool,
+    /// Where files wait, if not in the requests of their load jobs.
+    pub(crate) bucket: Option<Bucket>,
+    /// Objects that this load wrote, or began to write.
+    pub(crate) objects: Mutex<Vec<String>>,
     /// Bytes that rows in flight may occupy.
     pub(crate) memory: usize,
 }
@@ -92,7 +99,7 @@ impl Load {
     }
 
     /// Creates the staging table unless that was done.
-    async fn ensure_staging(&self) -> Result<()> {
+    pub(crate) async fn ensure_staging(&self) -> Result<()> {
         if self.staged.load(Ordering::Acquire) {
             return Ok(());
         }
@@ -110,16 +117,22 @@ impl Load {
         Ok(())
     }
 
-    /// Deletes the staging table if there is one.
+    /// Deletes what was staged: objects, and the staging table if there is one.
     pub(crate) async fn drop_staging(&self) -> Result<()> {
+        let objects = std::mem::take(&mut *self.objects.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(bucket) = &self.bucket {
+            for object in &objects {
+                bucket.delete(object).await?;
+            }
+        }
         if self.staged.load(Ordering::Acquire) {
             self.client.delete_table(&self.staging_dataset, &self.staging_table).await?;
         }
         Ok(())
     }
 
-    fn load_job(&self, id: &str) -> Value {
-        json!({
+    fn load_job(&self, id: &str, uris: &[String]) -> Value {
+        let mut job = json!({
             "jobReference": {"projectId": self.client.project, "jobId": id, "location": self.location},
             "configuration": {
                 "labels": {"engine": "transload"},
@@ -137,7 +150,11 @@ impl Load {
                     "decimalTargetTypes": ["NUMERIC", "BIGNUMERIC"],
                 },
             },
-        })
+        });
+        if !uris.is_empty() {
+            job["configuration"]["load"]["sourceUris"] = json!(uris);
+        }
+        job
     }
 
     /// An eighth of the memory is for each of the uploads, a quarter for the row group being encoded, the rest
@@ -150,19 +167,42 @@ impl Load {
         (self.memory / 4).clamp(1 << 20, ROW_GROUP)
     }
 
-    /// Loads one file into the staging table. The attempt is part of the id, since an id is used up by a
-    /// job that failed.
-    async fn load_part(&self, number: u64, file: PartFile) -> Result<Totals> {
-        let what = "cannot load a Parquet file into the staging table";
+    /// Loads one file into the staging table, or puts it where one job will load all of them.
+    async fn stage(&self, number: u64, file: PartFile) -> Result<(Totals, Option<String>)> {
+        let totals = Totals { rows: file.rows, bytes: file.bytes, parts: 1 };
+        let Some(bucket) = &self.bucket else {
+            let name = number.to_string();
+            self.run_load(&name, file.rows, Source::File(&file)).await?;
+            return Ok((totals, None));
+        };
+        let object = bucket.object(&self.staging_table, number);
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner).push(object.clone());
+        bucket.put(&object, &file, self.sizes()).await?;
+        Ok((totals, Some(bucket.uri(&object))))
+    }
+
+    /// Loads files into the staging table. The attempt is part of the job's id, since an id is used up by a job
+    /// that failed.
+    async fn run_load(&self, name: &str, rows: u64, source: Source<'_>) -> Result<()> {
+        let what = "cannot load Parquet files into the staging table";
         let mut tries = self.client.retry.begin();
         let mut attempt = 1;
         loop {
-            let id = format!("tl_{}_{}_{number}_a{attempt}", safe_id(&self.load_id), self.nonce);
-            let job = self.load_job(&id);
-            let submission = Submission::Upload(&job, &file, self.sizes());
+            let id = format!("tl_{}_{}_{name}_a{attempt}", safe_id(&self.load_id), self.nonce);
+            let (job, submission);
+            match source {
+                Source::File(file) => {
+                    job = self.load_job(&id, &[]);
+                    submission = Submission::Upload(&job, file, self.sizes());
+                }
+                Source::Uris(uris) => {
+                    job = self.load_job(&id, uris);
+                    submission = Submission::Job(&job);
+                }
+            }
             self.client.submit(&id, &self.location, submission).await?;
             let done = self.client.wait(&id, &self.location).await?;
-            let Some(error) = failure(&done, what, &id) else { return checked(&done, &file, &id) };
+            let Some(error) = failure(&done, what, &id) else { return checked(&done, rows, &id) };
             let error = self.explained(error);
             if !may_pass(&error) || attempt >= ATTEMPTS {
                 return Err(error);
@@ -205,17 +245,26 @@ fn names_column(text: &str, column: &str) -> bool {
     })
 }
 
+/// What a load job reads.
+#[derive(Debug, Clone, Copy)]
+enum Source<'a> {
+    /// A file that is uploaded with it.
+    File(&'a PartFile),
+    /// Files in Cloud Storage.
+    Uris(&'a [String]),
+}
+
 /// Compares what BigQuery says it loaded with what was written.
-fn checked(done: &Job, file: &PartFile, id: &str) -> Result<Totals> {
+fn checked(done: &Job, written: u64, id: &str) -> Result<()> {
     let statistics = done.statistics.as_ref().and_then(|statistics| statistics.load.as_ref());
     let loaded = statistics.and_then(|load| load.output_rows).and_then(|rows| u64::try_from(rows).ok());
-    if loaded == Some(file.rows) {
-        return Ok(Totals { rows: file.rows, bytes: file.bytes, parts: 1 });
+    if loaded == Some(written) {
+        return Ok(());
     }
     let loaded = loaded.map_or_else(|| "no number of".to_owned(), |rows| rows.to_string());
     Err(Error::new(ErrorKind::Data, "BigQuery loaded another number of rows than were written")
         .with("job_id", id)
-        .with("written", file.rows)
+        .with("written", written)
         .with("loaded", loaded)
         .hint("nothing was committed; run the load again, and report this if it happens twice"))
 }
@@ -232,14 +281,14 @@ pub(crate) async fn pipeline(load: Arc<Load>, mut batches: mpsc::Receiver<Record
     let mut limit = FIRST_FILE.min(largest);
     let row_group = load.row_group();
     let mut uploads = JoinSet::new();
-    let mut totals = Totals::default();
+    let mut staged = Staged::default();
     let mut open: Option<PartWriter> = None;
     let mut number = 0;
     loop {
         let batch = tokio::select! {
             // A failed upload ends the load even while no rows come.
             Some(finished) = uploads.join_next(), if !uploads.is_empty() => {
-                add(&mut totals, finished)?;
+                staged.add(finished)?;
                 continue;
             }
             batch = batches.recv() => batch,
@@ -266,27 +315,48 @@ pub(crate) async fn pipeline(load: Arc<Load>, mut batches: mpsc::Receiver<Record
             // This is where back-pressure comes from: no more files than can be on their way.
             while uploads.len() >= UPLOADS {
                 let Some(finished) = uploads.join_next().await else { break };
-                add(&mut totals, finished)?;
+                staged.add(finished)?;
             }
             let load = Arc::clone(&load);
-            uploads.spawn(async move { load.load_part(number, file).await });
+            uploads.spawn(async move { load.stage(number, file).await });
         }
         if last {
             break;
         }
     }
     while let Some(finished) = uploads.join_next().await {
-        add(&mut totals, finished)?;
+        staged.add(finished)?;
     }
-    Ok(totals)
+    for (number, waiting) in staged.waiting.chunks(URIS).enumerate() {
+        let rows = waiting.iter().map(|(_, rows)| rows).sum();
+        let uris: Vec<String> = waiting.iter().map(|(uri, _)| uri.clone()).collect();
+        load.run_load(&format!("gs{number}"), rows, Source::Uris(&uris)).await?;
+    }
+    Ok(staged.totals)
 }
 
-fn add(totals: &mut Totals, finished: Result<Result<Totals>, tokio::task::JoinError>) -> Result<()> {
-    let part = finished.map_err(died)??;
-    totals.rows += part.rows;
-    totals.bytes += part.bytes;
-    totals.parts += part.parts;
-    Ok(())
+/// What is staged, or waits in Cloud Storage.
+#[derive(Debug, Default)]
+struct Staged {
+    totals: Totals,
+    /// Addresses of files and their rows.
+    waiting: Vec<(String, u64)>,
+}
+
+impl Staged {
+    fn add(
+        &mut self,
+        finished: Result<Result<(Totals, Option<String>)>, tokio::task::JoinError>,
+    ) -> Result<()> {
+        let (part, uri) = finished.map_err(died)??;
+        self.totals.rows += part.rows;
+        self.totals.bytes += part.bytes;
+        self.totals.parts += part.parts;
+        if let Some(uri) = uri {
+            self.waiting.push((uri, part.rows));
+        }
+        Ok(())
+    }
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
@@ -323,12 +393,11 @@ mod tests {
 
     #[test]
     fn a_wrong_number_of_loaded_rows_is_an_error() {
-        let file = || PartFile { path: "gone".into(), rows: 3, bytes: 9 };
         let done = |rows: Value| -> Job {
             crate::jobs::from_json(json!({"statistics": {"load": {"outputRows": rows}}})).unwrap()
         };
-        assert_eq!(checked(&done(json!("3")), &file(), "j").unwrap().rows, 3);
-        assert_eq!(checked(&done(json!("2")), &file(), "j").unwrap_err().kind(), ErrorKind::Data);
-        assert!(checked(&Job::new(), &file(), "j").is_err());
+        checked(&done(json!("3")), 3, "j").unwrap();
+        assert_eq!(checked(&done(json!("2")), 3, "j").unwrap_err().kind(), ErrorKind::Data);
+        assert!(checked(&Job::new(), 3, "j").is_err());
     }
 }

@@ -141,10 +141,6 @@ impl RetryPolicy for Retry {
             RetryResult::Permanent(error)
         }
     }
-
-    fn remaining_time(&self, state: &RetryState) -> Option<Duration> {
-        Some(self.0.deadline.saturating_sub(state.start.elapsed()))
-    }
 }
 
 impl BackoffPolicy for Retry {

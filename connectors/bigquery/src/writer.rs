@@ -12,11 +12,12 @@ use transload_core::connector::{LoadOutcome, LoadRecord, LoadWriter};
 use transload_core::{Error, ErrorKind, Result};
 
 use crate::commit::{self, Apply, Commit, RecordRow, State};
-use crate::encode;
+use crate::config::LoadMethod;
 use crate::jobs::{ATTEMPTS, Row, Submitted, failure};
 use crate::load::{self, Load, Totals, died, short_hash};
 use crate::prune::Range;
 use crate::sql::{self, LOADS_TABLE};
+use crate::{encode, error, pending};
 
 /// Batches between the readers and the encoder. Batches are near 16 MiB.
 const QUEUE: usize = 2;
@@ -83,7 +84,12 @@ impl Writer {
             (None, None)
         } else {
             let (sender, receiver) = mpsc::channel(QUEUE);
-            (Some(sender), Some(tokio::spawn(load::pipeline(Arc::clone(&load), receiver))))
+            let load = Arc::clone(&load);
+            let pipeline = match load.client.config.load_method {
+                LoadMethod::File => tokio::spawn(load::pipeline(load, receiver)),
+                LoadMethod::StorageWrite => tokio::spawn(pending::pipeline(load, receiver)),
+            };
+            (Some(sender), Some(pipeline))
         };
         Self {
             load,
@@ -280,6 +286,23 @@ impl Writer {
         }
     }
 
+    async fn stage_and_commit(&mut self, record: &LoadRecord) -> Result<LoadOutcome> {
+        let totals = self.stage_rest().await?;
+        let json = serde_json::to_string(record)
+            .map_err(|error| Error::internal("a load record could not be encoded").source_error(error))?;
+        let row = RecordRow {
+            load_id: &self.load.load_id,
+            table: &self.load.target.table,
+            table_created: self.load.created,
+            job: &record.job,
+            job_name: &record.job_name,
+            sequence: record.sequence,
+            json: &json,
+        };
+        let script = self.script(&totals, row);
+        Box::pin(self.run_commit(&script, totals, row)).await
+    }
+
     /// Deletes the staging table; if that fails, the next load or the expiration does it.
     async fn clean(&mut self) {
         self.finished = true;
@@ -320,22 +343,15 @@ impl LoadWriter for Writer {
             self.finished = true;
             return Ok(LoadOutcome { already_committed: true, ..LoadOutcome::default() });
         }
-        let totals = self.stage_rest().await?;
-        let json = serde_json::to_string(&record)
-            .map_err(|error| Error::internal("a load record could not be encoded").source_error(error))?;
-        let row = RecordRow {
-            load_id: &self.load.load_id,
-            table: &self.load.target.table,
-            table_created: self.load.created,
-            job: &record.job,
-            job_name: &record.job_name,
-            sequence: record.sequence,
-            json: &json,
-        };
-        let script = self.script(&totals, row);
-        let outcome = Box::pin(self.run_commit(&script, totals, row)).await?;
-        self.clean().await;
-        Ok(outcome)
+        let outcome = self.stage_and_commit(&record).await;
+        // A commit of unknown outcome may still need what is staged; the next load cleans it.
+        let unclear = matches!(&outcome, Err(error) if error::is_unclear(error));
+        if unclear {
+            self.finished = true;
+        } else {
+            self.clean().await;
+        }
+        outcome
     }
 
     async fn abort(mut self: Box<Self>) -> Result<()> {

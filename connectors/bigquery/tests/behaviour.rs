@@ -6,14 +6,16 @@ use arrow_schema::{DataType, TimeUnit};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use transload_bigquery::BigQuery;
-use transload_core::Connection;
 use transload_core::schema::{BigQueryType, CursorValue, Mode, Nanos, TargetTable};
+use transload_core::{Connection, Secret};
 use transload_testkit::{
     Cell, DestinationFacts, DestinationFixture, Done, Failure, Float, Row, Subject, need_env, run,
     table::all_target_types,
 };
 
 const URL: &str = "TRANSLOAD_TEST_BIGQUERY_URL";
+/// An access token for a real project.
+const TOKEN: &str = "TRANSLOAD_TEST_BIGQUERY_TOKEN";
 const PROJECT: &str = "TRANSLOAD_TEST_BIGQUERY_PROJECT";
 
 struct Emulator;
@@ -23,6 +25,11 @@ fn base() -> Done<String> {
 }
 
 async fn answer(request: reqwest::RequestBuilder) -> Done<(u16, Value)> {
+    // A real project: `make test-bigquery-live`.
+    let request = match std::env::var(TOKEN) {
+        Ok(token) => request.bearer_auth(token),
+        Err(_) => request,
+    };
     let response = request.send().await?;
     let status = response.status().as_u16();
     let text = response.text().await?;
@@ -155,8 +162,11 @@ impl DestinationFixture for Emulator {
 
 fn main() -> ExitCode {
     let connection = || {
-        let connection = Connection::new("bigquery", "bigquery").option("endpoint", need_env(URL)?);
-        Ok(connection.option("project", need_env(PROJECT)?))
+        let connection = Connection::new("bigquery", "bigquery").option("project", need_env(PROJECT)?);
+        Ok(match std::env::var(TOKEN) {
+            Ok(token) => connection.password(Secret::new(token)),
+            Err(_) => connection.option("endpoint", need_env(URL)?),
+        })
     };
     run(&[Subject::new("bigquery", BigQuery, connection).destination(Emulator)])
 }

@@ -3,7 +3,8 @@
 //! is tried until a run succeeds. After every attempt the target must hold the state before or after the round, and
 //! nothing between; after the round it must equal the source.
 //!
-//! `TRANSLOAD_FAULT_SEEDS=200` runs 200 seeds (`make test-faults`), `TRANSLOAD_FAULT_SEED=17` one of them.
+//! `make test-faults` runs 200 seeds. `TRANSLOAD_FAULT_SEEDS` says how many, `TRANSLOAD_FAULT_FIRST` from which on,
+//! `TRANSLOAD_FAULT_SEED=17` runs one of them and says what failed on the way.
 
 mod common;
 
@@ -20,17 +21,19 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use transload_core::{Connection, EtlJob, RunStatus};
 use transload_testkit::http::{FaultProxy, Harm, Reply};
+use transload_testkit::proxy::{Break, Proxy, after_bytes};
 use transload_testkit::{Done, Failure, need_env};
 
 /// A runner process gets its work here, as JSON.
 const CHILD: &str = "TRANSLOAD_FAULT_CHILD";
+const GRPC: &str = "TRANSLOAD_TEST_BIGQUERY_GRPC";
 /// Seeds of a normal test run.
 const SEEDS: u64 = 30;
 /// Seeds at work at the same time.
-const PARALLEL: usize = 3;
-const ROUNDS: u32 = 3;
+const PARALLEL: usize = 6;
+const ROUNDS: u32 = 2;
 /// Attempts of a round with faults; those after go well.
-const HARMED_ATTEMPTS: u32 = 4;
+const HARMED_ATTEMPTS: u32 = 3;
 
 /// Rows with how often they occur.
 type Rows = BTreeMap<(i64, i64, String), i64>;
@@ -52,6 +55,8 @@ struct Seed {
     strategy: &'static str,
     folder: tempfile::TempDir,
     proxy: FaultProxy,
+    /// For every sixth seed, which goes through the Storage Write API.
+    grpc: Option<Proxy>,
     next_id: i64,
     clock: i64,
     tally: Arc<Tally>,
@@ -69,6 +74,10 @@ impl Seed {
             strategy: ["append", "merge", "replace"][usize::try_from(number % 3)?],
             folder,
             proxy: FaultProxy::new(common::address()?).await?,
+            grpc: match number % 6 {
+                5 => Some(Proxy::new(need_env(GRPC)?.trim_start_matches("http://").parse()?).await?),
+                _ => None,
+            },
             next_id: 1,
             clock: 1,
             tally,
@@ -104,8 +113,7 @@ impl Seed {
             "job": self.job(),
             "endpoint": self.proxy.url(),
             "database": self.folder.path().join("shop.db"),
-            // Small enough to make several files.
-            "file_mib": 1,
+            "storage_endpoint": self.grpc.as_ref().map(|proxy| format!("http://127.0.0.1:{}", proxy.port())),
         })
     }
 
@@ -188,13 +196,31 @@ impl Seed {
         });
     }
 
+    /// Draws after how many bytes of answers the connections of the Storage Write API break.
+    fn break_grpc(&mut self) {
+        let Some(proxy) = &self.grpc else { return };
+        let random = std::sync::Mutex::new(StdRng::seed_from_u64(self.random.random()));
+        proxy.script(move || {
+            let bytes = random.lock().map_or(1000, |mut random| random.random_range(1..2000));
+            after_bytes(bytes, Break::Reset)
+        });
+    }
+
+    fn pass(&self) {
+        self.proxy.pass();
+        if let Some(proxy) = &self.grpc {
+            proxy.pass();
+        }
+    }
+
     /// One attempt of a round: true if a run succeeded.
     async fn attempt(&mut self, number: u32) -> Done<bool> {
         if number >= HARMED_ATTEMPTS {
-            self.proxy.pass();
+            self.pass();
             return self.here().await;
         }
         self.do_harm();
+        self.break_grpc();
         match self.random.random_range(0..4) {
             0 | 1 => self.here().await,
             2 => {
@@ -296,9 +322,13 @@ fn missing(all: &Rows, some: &Rows) -> i64 {
 async fn run(work: &Value) -> Done<Value> {
     let text = |name: &str| work[name].as_str().unwrap_or_default();
     let shop = Connection::new("shop", "sqlite").option("path", text("database"));
-    let warehouse = common::warehouse(text("endpoint"))?
-        .option("file_mib", work["file_mib"].clone())
-        .option("retry_seconds", 20);
+    let warehouse = common::warehouse(text("endpoint"))?.option("file_mib", 1).option("retry_seconds", 20);
+    let warehouse = match work["storage_endpoint"].as_str() {
+        Some(endpoint) => {
+            warehouse.option("storage_endpoint", endpoint).option("load_method", "storage_write")
+        }
+        None => warehouse,
+    };
     let job = EtlJob::from_json(work["job"].clone())?;
     Ok(common::runner([shop, warehouse]).run(&job).await.to_json())
 }
@@ -313,9 +343,9 @@ async fn seed(number: u64, tally: Arc<Tally>) -> Done {
         }
     }
     seed.tally.harmed.fetch_add(seed.proxy.harmed(), Ordering::Relaxed);
-    if outcome.is_ok() {
+    if outcome.is_ok() && number.is_multiple_of(5) {
         // One more run: nothing staged is left behind.
-        seed.proxy.pass();
+        seed.pass();
         seed.change()?;
         if !seed.here().await? {
             return Err(Failure::new(format!("seed {number}: the run after all faults failed")));
@@ -337,10 +367,13 @@ async fn all_seeds() -> Done {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let mut waiting: Vec<u64> = match number("TRANSLOAD_FAULT_SEED") {
         Some(seed) => vec![seed],
-        None => (0..number("TRANSLOAD_FAULT_SEEDS").unwrap_or(SEEDS)).rev().collect(),
+        None => {
+            let first = number("TRANSLOAD_FAULT_FIRST").unwrap_or(0);
+            (first..first + number("TRANSLOAD_FAULT_SEEDS").unwrap_or(SEEDS)).rev().collect()
+        }
     };
     let (count, tally) = (waiting.len(), Arc::new(Tally::default()));
-    let mut failures = Vec::new();
+    let (mut failures, mut done) = (Vec::new(), 0);
     let mut seeds = JoinSet::new();
     loop {
         while seeds.len() < PARALLEL
@@ -349,7 +382,7 @@ async fn all_seeds() -> Done {
             seeds.spawn(seed(number, Arc::clone(&tally)));
         }
         match seeds.join_next().await {
-            Some(Ok(Ok(()))) => {}
+            Some(Ok(Ok(()))) => done += 1,
             Some(Ok(Err(failure))) => failures.push(format!("{failure:?}")),
             Some(Err(error)) => failures.push(error.to_string()),
             None => break,
@@ -357,7 +390,7 @@ async fn all_seeds() -> Done {
     }
     let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     println!(
-        "{count} seeds, {} runs ({} killed, {} failed), {} requests harmed: lost/doubled = {}/{}",
+        "{done} of {count} seeds well, {} runs ({} killed, {} failed), {} requests harmed: lost/doubled = {}/{}",
         get(&tally.runs),
         get(&tally.killed),
         get(&tally.failed),

@@ -8,6 +8,7 @@ mod connection;
 mod destination;
 pub mod fault;
 pub mod fixture;
+pub mod gcs;
 pub mod generate;
 pub mod http;
 pub mod proxy;

@@ -2,9 +2,10 @@
 #![allow(dead_code, reason = "each test file uses its own share")]
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use transload_core::{Connection, Registry, Runner, RunnerOptions};
+use transload_core::{Connection, EtlJob, Registry, RunReport, Runner, RunnerOptions};
 use transload_testkit::{Done, Failure, need_env};
 
 pub const URL: &str = "TRANSLOAD_TEST_BIGQUERY_URL";
@@ -81,4 +82,79 @@ pub async fn drop_dataset(dataset: &str) -> Done {
     let url = format!("{}/datasets/{dataset}?deleteContents=true", base()?);
     let (status, body) = answer(reqwest::Client::new().delete(url)).await?;
     if status < 300 || status == 404 { Ok(()) } else { Err(Failure::new(format!("{status}: {body}"))) }
+}
+
+/// A shop with orders, and a dataset of its own.
+pub struct Shop {
+    pub folder: tempfile::TempDir,
+    pub dataset: String,
+}
+
+impl Shop {
+    pub fn new(name: &str, rows: u32) -> Done<Self> {
+        transload_google::install_crypto_provider();
+        let shop = Self {
+            folder: tempfile::tempdir()?,
+            dataset: format!("load_{name}_{:08x}", rand::random::<u32>()),
+        };
+        shop.run("CREATE TABLE orders (id INTEGER PRIMARY KEY, day TEXT NOT NULL, what TEXT)")?;
+        shop.run(&format!(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) \
+             INSERT INTO orders SELECT i, date('2026-01-01', (i % 30) || ' days'), hex(randomblob(40)) FROM n"
+        ))?;
+        Ok(shop)
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.folder.path().join("shop.db")
+    }
+
+    pub fn run(&self, sql: &str) -> Done {
+        Ok(rusqlite::Connection::open(self.database())?.execute_batch(sql)?)
+    }
+
+    pub fn job(&self, load: Value) -> Done<EtlJob> {
+        Ok(EtlJob::from_json(json!({
+            "name": "orders",
+            "source": {"connection": "shop", "table": "orders"},
+            "destination": {"connection": "warehouse", "dataset": self.dataset, "table": "orders"},
+            "load": load,
+            "mapping": {"detect_types": false, "overrides": {"day": {"type": "DATE"}}},
+        }))?)
+    }
+
+    pub async fn load(&self, warehouse: Connection, load: Value) -> Done<RunReport> {
+        let shop = Connection::new("shop", "sqlite").option("path", self.database().to_string_lossy());
+        // Little memory, so that small files do what large ones do.
+        let options = RunnerOptions::default().parallelism(1).memory_bytes(16 << 20);
+        Ok(runner([shop, warehouse]).options(options).run(&self.job(load)?).await)
+    }
+
+    /// The target holds what the source holds.
+    pub async fn same(&self) -> Done {
+        let database = rusqlite::Connection::open(self.database())?;
+        let mut statement = database.prepare("SELECT id, day, what FROM orders ORDER BY id")?;
+        let rows = statement.query_map((), |row| {
+            Ok(vec![Some(row.get::<_, i64>(0)?.to_string()), Some(row.get(1)?), row.get(2)?])
+        })?;
+        let expected: Vec<Vec<Option<String>>> = rows.collect::<Result<_, _>>()?;
+        let sql = format!("SELECT id, day, what FROM `{}`.`orders` ORDER BY id", self.dataset);
+        let found = query(&sql).await?.ok_or_else(|| Failure::new("there is no table"))?;
+        if found == expected {
+            return Ok(());
+        }
+        Err(Failure::new(format!("{} rows are there, {} should be", found.len(), expected.len())))
+    }
+
+    /// Nothing staged is left; drops the dataset.
+    pub async fn end(self) -> Done {
+        let tables = tables(&self.dataset).await?;
+        assert!(!tables.iter().any(|name| name.starts_with("_tl_")), "{tables:?}");
+        drop_dataset(&self.dataset).await
+    }
+}
+
+/// The emulator, without anything between.
+pub fn emulator() -> Done<Connection> {
+    warehouse(&need_env(URL)?)
 }

@@ -1,0 +1,260 @@
+//! What the emulator does not do by itself: a proxy answers in its place, or loses what it answered. The answers
+//! have the form that BigQuery's documentation gives; that the real service gives them at these moments is not
+//! proven here.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use common::Shop;
+use serde_json::{Value, json};
+use transload_core::{Connection, ErrorKind, Secret};
+use transload_testkit::http::{FaultProxy, Harm, HttpServer, Reply, Request};
+use transload_testkit::{Done, Failure};
+
+async fn proxy() -> Done<FaultProxy> {
+    transload_google::install_crypto_provider();
+    Ok(FaultProxy::new(common::address()?).await?)
+}
+
+fn through(proxy: &FaultProxy) -> Done<Connection> {
+    Ok(common::warehouse(&proxy.url())?.option("retry_seconds", 10))
+}
+
+fn is_upload(request: &Request) -> bool {
+    request.path().starts_with("/upload/")
+}
+
+/// The job that a submission names.
+fn job_of(request: &Request) -> String {
+    let text = String::from_utf8_lossy(&request.body);
+    let id = text.split("\"jobId\":\"").nth(1).and_then(|rest| rest.split('"').next());
+    id.unwrap_or_default().to_owned()
+}
+
+fn is_commit(request: &Request) -> bool {
+    request.method == "POST" && request.path().ends_with("/jobs") && job_of(request).starts_with("tl_commit")
+}
+
+/// The job that a request asks for.
+fn asked(request: &Request) -> Option<&str> {
+    let path = request.path();
+    (request.method == "GET").then(|| path.split("/jobs/").nth(1)).flatten()
+}
+
+fn job(id: &str, status: &Value, statistics: &Value) -> Reply {
+    let reference = json!({"projectId": "p", "jobId": id, "location": "US"});
+    Reply::json(
+        200,
+        &json!({"kind": "bigquery#job", "jobReference": reference, "status": status,
+        "statistics": statistics}),
+    )
+}
+
+/// Harm for the first request that `which` picks.
+fn once(
+    which: impl Fn(&Request) -> bool + Send + 'static,
+    harm: Harm,
+) -> impl FnMut(&Request) -> Harm + Send {
+    let mut harm = Some(harm);
+    move |request| if which(request) { harm.take().unwrap_or(Harm::None) } else { Harm::None }
+}
+
+fn replace() -> Value {
+    json!({"strategy": "replace"})
+}
+
+fn failed(report: transload_core::RunReport) -> Done<transload_core::Error> {
+    report.into_result().err().ok_or_else(|| Failure::new("the run succeeded"))
+}
+
+#[tokio::test]
+async fn lost_replies_do_not_repeat_what_was_done() -> Done {
+    let proxy = proxy().await?;
+    for (name, which) in [("upload", is_upload as fn(&Request) -> bool), ("commit", is_commit)] {
+        for harm in [Harm::LoseReply, Harm::ResetAfter, Harm::ResetBefore] {
+            let shop = Shop::new("lost", 500)?;
+            let before = proxy.harmed();
+            proxy.script(once(which, harm.clone()));
+            let report = shop.load(through(&proxy)?, json!({"strategy": "append", "cursor": "id"})).await?;
+            let report = report.into_result()?;
+            assert_eq!(proxy.harmed(), before + 1, "{name} {harm:?}");
+            assert_eq!(report.rows.inserted, 500, "{name} {harm:?}");
+            assert!(!report.warnings.iter().any(|(_, w)| w.code == "W_ALREADY_COMMITTED"), "{name} {harm:?}");
+            shop.same().await?;
+            shop.end().await?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_load_job_that_was_throttled_runs_again_under_another_id() -> Done {
+    let proxy = proxy().await?;
+    let shop = Shop::new("throttled", 300)?;
+    let ids = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&ids);
+    proxy.script(move |request| {
+        let limited = json!({"reason": "rateLimitExceeded", "message": "Exceeded rate limits: too many table update \
+            operations for this table"});
+        let done = json!({"state": "DONE", "errorResult": limited, "errors": [limited]});
+        if is_upload(request) {
+            seen.lock().unwrap().push(job_of(request));
+            if job_of(request).ends_with("_a1") {
+                return Harm::ReplyBefore(job(&job_of(request), &json!({"state": "RUNNING"}), &json!({})));
+            }
+        }
+        match asked(request) {
+            Some(id) if id.starts_with("tl_0") && id.ends_with("_a1") => {
+                Harm::ReplyBefore(job(id, &done, &json!({})))
+            }
+            _ => Harm::None,
+        }
+    });
+    shop.load(through(&proxy)?, replace()).await?.into_result()?;
+    let ids = ids.lock().unwrap().clone();
+    assert!(ids.len() == 2 && ids[1] == ids[0].replace("_a1", "_a2"), "{ids:?}");
+    shop.same().await?;
+    shop.end().await
+}
+
+#[tokio::test]
+async fn a_job_that_never_ends_is_cancelled_and_reported() -> Done {
+    let proxy = proxy().await?;
+    let shop = Shop::new("stuck", 100)?;
+    let cancelled = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&cancelled);
+    proxy.script(move |request| {
+        if request.path().ends_with("/cancel") {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        match asked(request) {
+            Some(id) if id.starts_with("tl_0") => {
+                Harm::ReplyBefore(job(id, &json!({"state": "RUNNING"}), &json!({})))
+            }
+            _ => Harm::None,
+        }
+    });
+    let error = failed(shop.load(through(&proxy)?.option("job_seconds", 1), replace()).await?)?;
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Timeout, true), "{error}");
+    assert!(error.context_value("job_id").is_some() && cancelled.load(Ordering::Relaxed) > 0, "{error}");
+    proxy.pass();
+    shop.load(through(&proxy)?, replace()).await?.into_result()?;
+    shop.same().await?;
+    shop.end().await
+}
+
+#[tokio::test]
+async fn a_wrong_number_of_loaded_rows_stops_the_load() -> Done {
+    let proxy = proxy().await?;
+    let shop = Shop::new("counted", 100)?;
+    proxy.script(|request| match asked(request) {
+        Some(id) if id.starts_with("tl_0") => {
+            let statistics = json!({"load": {"outputRows": "99"}});
+            Harm::ReplyAfter(job(id, &json!({"state": "DONE"}), &statistics))
+        }
+        _ => Harm::None,
+    });
+    let error = failed(shop.load(through(&proxy)?, replace()).await?)?;
+    assert_eq!(error.kind(), ErrorKind::Data, "{error}");
+    let rows = common::query(&format!("SELECT * FROM `{}`.`orders`", shop.dataset)).await?;
+    assert_eq!(rows, Some(Vec::new()));
+    shop.end().await
+}
+
+#[tokio::test]
+async fn errors_of_a_load_job_name_the_column_of_the_target() -> Done {
+    let proxy = proxy().await?;
+    let shop = Shop::new("named", 10)?;
+    proxy.script(|request| match asked(request) {
+        Some(id) if id.starts_with("tl_0") => {
+            let wrong = json!({"reason": "invalid", "message": "Error while reading data, error message: Invalid \
+                value '2026-13-01' for column 'c1' at row 7"});
+            Harm::ReplyAfter(job(id, &json!({"state": "DONE", "errorResult": wrong, "errors": [wrong]}), &json!({})))
+        }
+        _ => Harm::None,
+    });
+    let error = failed(shop.load(through(&proxy)?, replace()).await?)?;
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Data, false), "{error}");
+    assert_eq!(error.context_value("column"), Some("day"), "{error}");
+    assert!(error.to_string().contains("2026-13-01"), "{error}");
+    shop.end().await
+}
+
+#[tokio::test]
+async fn quota_and_permission_differ() -> Done {
+    let proxy = proxy().await?;
+    let shop = Shop::new("refused", 10)?;
+    let asked = Arc::new(AtomicU64::new(0));
+    for (reason, kind, retryable, most) in [
+        ("accessDenied", ErrorKind::Permission, false, 1),
+        ("quotaExceeded", ErrorKind::RateLimited, true, 100),
+    ] {
+        let counter = Arc::clone(&asked);
+        counter.store(0, Ordering::Relaxed);
+        proxy.script(move |request| {
+            if !is_commit(request) {
+                return Harm::None;
+            }
+            counter.fetch_add(1, Ordering::Relaxed);
+            Harm::ReplyBefore(Reply::google_error(403, reason, "no"))
+        });
+        let connection = through(&proxy)?.option("retry_seconds", 2);
+        let error = failed(shop.load(connection, replace()).await?)?;
+        assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "{error}");
+        let requests = asked.load(Ordering::Relaxed);
+        assert!(requests <= most && (!retryable || requests > 1), "{reason}: {requests} requests");
+    }
+    common::drop_dataset(&shop.dataset).await
+}
+
+#[tokio::test]
+async fn retry_after_is_heeded() -> Done {
+    let proxy = proxy().await?;
+    let shop = Shop::new("later", 10)?;
+    let told = Reply::google_error(429, "rateLimitExceeded", "slow down").header("retry-after", "2");
+    proxy.script(once(is_commit, Harm::ReplyBefore(told)));
+    let began = Instant::now();
+    shop.load(through(&proxy)?, replace()).await?.into_result()?;
+    assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
+    shop.same().await?;
+    shop.end().await
+}
+
+#[tokio::test]
+async fn a_refused_token_is_replaced_once() -> Done {
+    let proxy = proxy().await?;
+    let shop = Shop::new("token", 10)?;
+    let given = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&given);
+    let tokens = HttpServer::start(move |_| {
+        let number = counter.fetch_add(1, Ordering::Relaxed);
+        let token =
+            json!({"access_token": format!("token-{number}"), "expires_in": 3600, "token_type": "Bearer"});
+        Box::pin(async move { Reply::json(200, &token).into() })
+    })
+    .await?;
+    let used = Arc::new(Mutex::new(BTreeSet::new()));
+    let seen = Arc::clone(&used);
+    proxy.script(move |request| {
+        let token = request.header("authorization").unwrap_or_default().to_owned();
+        seen.lock().unwrap().insert(token.clone());
+        // The first token dies in the middle of the load.
+        if token == "Bearer token-0" && is_upload(request) {
+            return Harm::ReplyBefore(Reply::google_error(401, "authError", "Invalid Credentials"));
+        }
+        Harm::None
+    });
+    let login = json!({"type": "authorized_user", "client_id": "c", "client_secret": "s", "refresh_token": "r",
+        "token_uri": tokens.url()});
+    let connection = through(&proxy)?.password(Secret::new(login.to_string()));
+    shop.load(connection, replace()).await?.into_result()?;
+    let used = used.lock().unwrap().clone();
+    assert!(used.contains("Bearer token-0") && used.contains("Bearer token-1"), "{used:?}");
+    assert_eq!(given.load(Ordering::Relaxed), 2);
+    shop.same().await?;
+    shop.end().await
+}

@@ -1,0 +1,138 @@
+//! The ways that rows take into BigQuery: files with their load jobs, files in Cloud Storage, the Storage Write API.
+//! Against the emulator; Cloud Storage is `transload_testkit::gcs`, whose folder the emulator reads.
+
+mod common;
+
+use std::path::PathBuf;
+
+use common::{Shop, emulator};
+use serde_json::json;
+use transload_core::{ErrorKind, RunStatus};
+use transload_testkit::gcs::Gcs;
+use transload_testkit::proxy::{Break, Proxy, after_bytes};
+use transload_testkit::{Done, Failure, need_env};
+
+const GRPC: &str = "TRANSLOAD_TEST_BIGQUERY_GRPC";
+const ROOT: &str = "TRANSLOAD_TEST_BIGQUERY_GCS_ROOT";
+
+#[tokio::test]
+async fn files_are_uploaded_in_sessions_while_rows_come() -> Done {
+    let shop = Shop::new("files", 60_000)?;
+    let report =
+        shop.load(emulator()?.option("file_mib", 2), json!({"strategy": "replace"})).await?.into_result()?;
+    assert_eq!((report.rows.written, report.rows.inserted), (60_000, 60_000));
+    // Several files: 40 random bytes a row do not compress. They are larger than a request in 16 MiB of memory.
+    assert!(report.bytes_written > 2 << 20, "{}", report.bytes_written);
+    shop.same().await?;
+    shop.end().await
+}
+
+#[tokio::test]
+async fn files_wait_in_cloud_storage_and_are_deleted() -> Done {
+    let shop = Shop::new("gcs", 60_000)?;
+    let root = PathBuf::from(need_env(ROOT)?);
+    let gcs = Gcs::start(&root).await?;
+    gcs.keep_of_each_chunk(512 << 10);
+    // What a dead run of this target left, and what belongs to somebody else.
+    let bucket = format!("bucket-{}", shop.dataset.replace('_', "-"));
+    let warehouse = emulator()?
+        .option("file_mib", 2)
+        .option("gcs_staging", format!("gs://{bucket}/some/where"))
+        .option("gcs_endpoint", gcs.url());
+    shop.load(warehouse.clone(), json!({"strategy": "replace"})).await?.into_result()?;
+    shop.same().await?;
+    let folder = root.join(&bucket).join("some/where");
+    let staging: Vec<_> = gcs.requests().iter().filter(|r| r.starts_with("DELETE")).cloned().collect();
+    assert!(!staging.is_empty(), "no object was deleted");
+    assert!(gcs.short_answers() > 0, "no chunk was kept in part");
+    let name = staging[0].rsplit("%2F").nth(1).unwrap_or_default().to_owned();
+    let orphan = folder.join(format!("{}_dead", &name[..21])).join("part-1.parquet");
+    let foreign = folder.join("theirs.parquet");
+    for file in [&orphan, &foreign] {
+        std::fs::create_dir_all(file.parent().unwrap())?;
+        std::fs::write(file, b"x")?;
+    }
+    shop.load(warehouse, json!({"strategy": "replace"})).await?.into_result()?;
+    assert!(!orphan.exists() && foreign.exists(), "{}", orphan.display());
+    shop.same().await?;
+    std::fs::remove_dir_all(root.join(&bucket))?;
+    shop.end().await
+}
+
+#[tokio::test]
+async fn rows_go_through_the_storage_write_api() -> Done {
+    let shop = Shop::new("write", 3_000)?;
+    let proxy = Proxy::new(need_env(GRPC)?.trim_start_matches("http://").parse()?).await?;
+    let warehouse = emulator()?
+        .option("load_method", "storage_write")
+        .option("storage_endpoint", format!("http://127.0.0.1:{}", proxy.port()));
+    let report = shop.load(warehouse.clone(), json!({"strategy": "replace"})).await?.into_result()?;
+    assert_eq!((report.rows.written, report.rows.inserted), (3_000, 3_000));
+    shop.same().await?;
+    // The connection breaks in the middle of the answers, again and again: appends are repeated at their offsets.
+    let lengths = std::sync::atomic::AtomicUsize::new(60);
+    proxy.script(move || {
+        after_bytes(lengths.fetch_add(90, std::sync::atomic::Ordering::Relaxed), Break::Reset)
+    });
+    shop.run("UPDATE orders SET what = 'again' WHERE id % 7 = 0")?;
+    let load = json!({"strategy": "merge", "key": ["id"]});
+    let report = shop.load(warehouse, load).await?.into_result()?;
+    assert!(proxy.broken() > 0, "no connection was broken");
+    assert_eq!((report.rows.inserted, report.rows.updated), (0, 3_000));
+    shop.same().await?;
+    shop.end().await
+}
+
+#[tokio::test]
+async fn a_merge_reads_only_the_partitions_that_it_meets() -> Done {
+    let shop = Shop::new("pruned", 300)?;
+    // The emulator refuses statements without a filter on `day`, as BigQuery does: an unpruned merge would fail.
+    common::query(&format!("CREATE SCHEMA `{}`", shop.dataset)).await?;
+    let ddl = format!(
+        "CREATE TABLE `{}`.`orders` (id INT64 NOT NULL, day DATE NOT NULL, what STRING) PARTITION BY day \
+         OPTIONS (require_partition_filter = TRUE)",
+        shop.dataset
+    );
+    common::query(&ddl).await?;
+    let load = json!({"strategy": "merge", "key": ["id", "day"]});
+    let report = shop.load(emulator()?, load.clone()).await?.into_result()?;
+    assert_eq!((report.rows.inserted, report.rows.updated), (300, 0));
+    assert!(report.bytes_billed.is_some());
+    shop.run(
+        "UPDATE orders SET what = 'new' WHERE id < 10; INSERT INTO orders VALUES (1000, '2026-03-01', 'x')",
+    )?;
+    let report = shop.load(emulator()?, load).await?.into_result()?;
+    assert_eq!((report.rows.inserted, report.rows.updated), (1, 300));
+    common::query(&format!(
+        "ALTER TABLE `{}`.`orders` SET OPTIONS (require_partition_filter = FALSE)",
+        shop.dataset
+    ))
+    .await?;
+    shop.same().await?;
+    shop.end().await
+}
+
+#[tokio::test]
+async fn an_empty_window_changes_nothing() -> Done {
+    let shop = Shop::new("empty", 50)?;
+    let load = json!({"strategy": "append", "cursor": "id"});
+    shop.load(emulator()?, load.clone()).await?.into_result()?;
+    let report = shop.load(emulator()?, load).await?;
+    assert_eq!((report.status, report.committed, report.rows.written), (RunStatus::Succeeded, false, 0));
+    shop.same().await?;
+    shop.end().await
+}
+
+#[tokio::test]
+async fn a_value_that_the_table_refuses_names_its_column() -> Done {
+    let shop = Shop::new("refused", 20)?;
+    shop.run("INSERT INTO orders VALUES (99, '2026-01-05', NULL)")?;
+    common::query(&format!("CREATE SCHEMA `{}`", shop.dataset)).await?;
+    let ddl = format!("CREATE TABLE `{}`.`orders` (id INT64, day DATE, what INT64)", shop.dataset);
+    common::query(&ddl).await?;
+    let report = shop.load(emulator()?, json!({"strategy": "replace"})).await?;
+    let error = report.into_result().err().ok_or_else(|| Failure::new("text was loaded into INT64"))?;
+    assert_eq!(error.kind(), ErrorKind::SchemaChanged, "{error}");
+    assert!(error.to_string().contains("what"), "{error}");
+    common::drop_dataset(&shop.dataset).await
+}
