@@ -434,6 +434,62 @@ export interface BigQueryField {
   [property: string]: unknown;
 }
 
+/** How a table is laid out and kept. What is left out is not looked at in a table that exists. */
+export interface TableLayout {
+  /** By what the table is partitioned; a table that exists cannot be partitioned in another way. */
+  partition_by?:
+    | "advised"
+    | {
+        /** Name of a column at the destination. */
+        column?: string;
+        /** Default: `DAY`. */
+        granularity?: "HOUR" | "DAY" | "MONTH" | "YEAR";
+        /** Partitions of an INT64 column. */
+        range?: { start: number; end: number; interval: number };
+        /** In place of a column: by the time at which rows arrive. */
+        ingestion_time?: "HOUR" | "DAY" | "MONTH" | "YEAR";
+      };
+  /** Up to four columns. */
+  cluster_by?: "advised" | string[];
+  /** Whether queries must name the partitions that they read. */
+  require_partition_filter?: boolean;
+  /** Only for a new table, for example `90d`. */
+  partition_expires_after?: string;
+  /** Only for a new table, for example `30d`. */
+  expires_after?: string;
+  labels?: Record<string, string>;
+  /** Default: the comment of the source table. */
+  description?: string;
+}
+
+/** How one thing of an existing table compares with the wanted one. */
+export type Fit = "matches" | "new" | "in_place" | "impossible" | "not_loaded";
+
+/** How an existing table compares with the wanted one. */
+export interface TableCheck {
+  /** `dataset.table`. */
+  target: string;
+  exists: boolean;
+  /** Rows can be loaded without any change. */
+  fits: boolean;
+  /** The table can be made, or changed in place. */
+  in_place: boolean;
+  columns: {
+    column: string;
+    fit: Fit;
+    existing: string | null;
+    wanted: string | null;
+    reason: string | null;
+    hint: string | null;
+    /** Statements that make the changes, where DDL can. */
+    ddl: string[];
+  }[];
+  /** Differences of layout and descriptions. */
+  options: { option: string; fit: Fit; reason: string; hint: string | null; ddl: string | null }[];
+  /** Why the wanted table could not be made at all. */
+  problems: string[];
+}
+
 /** The mapping that is proposed for a table. */
 export class TableMapping {
   private constructor();
@@ -460,6 +516,8 @@ export class TableMapping {
   toDDL(table?: string, options?: { advised?: boolean }): string;
   /** What changed since `before`, with statements for `dataset.table`. */
   diff(before: TableMapping | TableMappingDocument, table?: string): MappingDiff;
+  /** Compares the table `dataset.table` of a connection with this mapping, without changing it. */
+  validate(connection: Connection | ConnectionDocument | string, table: string, layout?: TableLayout): Promise<TableCheck>;
   /**
    * Checks that this is the mapping that somebody approved.
    *
@@ -516,7 +574,7 @@ export interface JobDocument {
   /** Name of the job; part of its identity. */
   name: string;
   source: { connection: string; schema?: string; table: string; columns?: string[] };
-  destination: { connection: string; dataset: string; table: string };
+  destination: { connection: string; dataset: string; table: string } & TableLayout;
   /** Default: `replace`. */
   load?: {
     strategy: "replace" | "append" | "merge";
@@ -536,10 +594,15 @@ export interface JobDocument {
     lookback?: number | string;
     /** `replace`: go on even if the source is empty and the target is not. */
     allow_empty?: boolean;
+    /**
+     * `replace`: stop when the new rows are fewer than this share (0 to 1) of those of the last load. Default: 0.5
+     * after a load of 1,000 rows or more.
+     */
+    min_ratio?: number;
   };
   mapping?: {
     overrides?: Record<string, ColumnOverride>;
-    on_schema_change?: "evolve" | "freeze";
+    on_schema_change?: "evolve" | "evolve_columns_only" | "freeze";
     on_reject?: "fail" | "null";
     detect_types?: boolean;
     /** Columns that the source does not have, by their name at the destination. */
@@ -552,6 +615,8 @@ export interface JobDocument {
   enabled?: boolean;
   /** At most this many rows, for trials; such a run never moves the watermark. */
   row_limit?: number | null;
+  /** How much the report says of the values that were loaded. Default: `values`. */
+  profile?: ProfileLevel;
 }
 
 /** A valid job. */
@@ -615,8 +680,12 @@ export interface RunReport {
   };
   /** Values that did not fit and became NULL, by column. */
   rejects: { column: string; rejected: number; examples: Json[] }[];
+  /** What the rows hold, as the job's `profile` asks. */
+  profile: TableProfile | null;
   bytes_read: number;
   bytes_written: number;
+  /** Bytes that the destination bills for putting the rows in place, where it bills by bytes (BigQuery). */
+  bytes_billed: number | null;
   batches: number;
   /** Seconds by phase, and `total`. */
   seconds: Record<Exclude<Phase, "done"> | "total", number>;
@@ -629,6 +698,40 @@ export interface RunReport {
   finished_at: string;
   /** Version of the engine. */
   engine: string;
+}
+
+/**
+ * How much a profile says: nothing; counts and lengths; also lowest and highest values and quantiles; also the most
+ * frequent values.
+ */
+export type ProfileLevel = "off" | "counts" | "values" | "top_values";
+
+/** What the rows of a load hold. */
+export interface TableProfile {
+  rows: number;
+  columns: ColumnProfile[];
+}
+
+/** What one column holds. Values are texts, exact; texts of more than 100 characters are cut and end in `…`. */
+export interface ColumnProfile {
+  name: string;
+  nulls: number;
+  /** About how many different values it has; the standard error is 1.6 %. */
+  distinct?: number;
+  min?: string;
+  max?: string;
+  /** Floating-point columns: values that are not a number. */
+  nan?: number;
+  /** Booleans: rows that are true. */
+  trues?: number;
+  /** Texts, bytes and lists: values without a character, byte or element. */
+  empty?: number;
+  /** Lengths in bytes; of lists, numbers of elements. */
+  lengths?: { min: number; max: number; mean: number };
+  /** Exact up to 2,048 rows, then from a random sample of so many. */
+  quantiles?: Record<"p05" | "p25" | "p50" | "p75" | "p95", string>;
+  /** The most frequent values; `error` is how much oftener one may come than `count`. */
+  top?: { value: string; count: number; error: number }[];
 }
 
 /** The table that a destination must hold. */
@@ -679,6 +782,8 @@ export class Runner {
   run(job: EtlJob | JobDocument | string, options?: RunOptions): Promise<RunReport>;
   /** The mapping that a run of the job would use, without loading. */
   propose(job: EtlJob | JobDocument | string): Promise<TableMapping>;
+  /** Compares the table at the destination with the one that the job needs, without changing it. */
+  validate(job: EtlJob | JobDocument | string): Promise<TableCheck>;
   /** Creates or evolves the target table as the job needs it, without loading rows. */
   prepare(job: EtlJob | JobDocument | string): Promise<TargetTable>;
 }

@@ -99,6 +99,12 @@ impl PyRunner {
         mapping.map(PyTableMapping).map_err(|error| named(error, &job)).or_raise(py)
     }
 
+    fn validate<'py>(&self, py: Python<'py>, job: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let job = job_of(job)?;
+        let check = block_on(py, self.0.validate(&job))?.map_err(|error| named(error, &job)).or_raise(py)?;
+        to_py(py, &check.to_json())
+    }
+
     fn prepare<'py>(&self, py: Python<'py>, job: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let job = job_of(job)?;
         let target = block_on(py, self.0.prepare(&job))?.map_err(|error| named(error, &job)).or_raise(py)?;
@@ -279,6 +285,11 @@ impl PyRunReport {
     }
 
     #[getter]
+    fn profile<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.field(py, "profile")
+    }
+
+    #[getter]
     fn bytes_read(&self) -> u64 {
         self.0.bytes_read
     }
@@ -286,6 +297,11 @@ impl PyRunReport {
     #[getter]
     fn bytes_written(&self) -> u64 {
         self.0.bytes_written
+    }
+
+    #[getter]
+    fn bytes_billed(&self) -> Option<u64> {
+        self.0.bytes_billed
     }
 
     #[getter]

@@ -51,6 +51,23 @@ def job(**more: object) -> dict:
     return document | more
 
 
+def test_a_report_says_what_the_columns_hold(shop: dict, lake: dict) -> None:
+    runner = transload.Runner([shop, lake])
+    profile = runner.run(job(load={"strategy": "replace"}, profile="top_values")).profile
+    assert profile is not None and profile["rows"] == 100
+    columns = {column["name"]: column for column in profile["columns"]}
+    total = columns["total"]
+    assert (total["nulls"], total["min"], total["max"]) == (0, "1.50", "100.50")
+    assert total["quantiles"]["p50"] in ("50.50", "51.50")
+    assert 94 <= columns["note"]["distinct"] <= 100
+    assert columns["note"]["lengths"]["max"] == len("name 100")
+    top = columns["placed_on"]["top"][0]
+    assert (top["value"][:8], top["count"], top["error"]) == ("2024-01-", 4, 0)
+    assert runner.run(job(load={"strategy": "replace"}, profile="off")).profile is None
+    with pytest.raises(transload.ConfigError, match="profile"):
+        runner.run(job(profile="everything"))
+
+
 def test_a_job_runs_once_and_others_read_the_result(shop: dict, lake: dict) -> None:
     runner = transload.Runner([shop, lake])
     replace = job(load={"strategy": "replace"})

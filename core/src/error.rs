@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 /// Result with transload's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -268,16 +270,41 @@ impl Error {
     /// The JSON form that reports and bindings use.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let context: Map<String, Value> = self.context().map(|(k, v)| (k.to_owned(), v.into())).collect();
-        json!({
-            "kind": self.kind().as_str(),
-            "retryable": self.is_retryable(),
-            "message": self.message(),
-            "operation": self.operation_name(),
-            "hint": self.hint_text(),
-            "context": context,
-            "causes": self.causes(),
-        })
+        // Plain data, which always can be serialised.
+        serde_json::to_value(ErrorDocument::from(self)).unwrap_or_default()
+    }
+}
+
+/// The JSON form of an [`Error`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ErrorDocument {
+    /// What went wrong, in one stable word: see [`ErrorKind`].
+    pub kind: String,
+    /// Whether the same call may succeed later without a change.
+    pub retryable: bool,
+    /// What failed, without context.
+    pub message: String,
+    /// The operation that failed, where known.
+    pub operation: Option<String>,
+    /// What to do about it, where known.
+    pub hint: Option<String>,
+    /// Facts as texts: connection, table, column, code and so on.
+    pub context: Map<String, Value>,
+    /// Texts of the causes, outermost first.
+    pub causes: Vec<String>,
+}
+
+impl From<&Error> for ErrorDocument {
+    fn from(error: &Error) -> Self {
+        Self {
+            kind: error.kind().as_str().to_owned(),
+            retryable: error.is_retryable(),
+            message: error.message().to_owned(),
+            operation: error.operation_name().map(str::to_owned),
+            hint: error.hint_text().map(str::to_owned),
+            context: error.context().map(|(k, v)| (k.to_owned(), v.into())).collect(),
+            causes: error.causes(),
+        }
     }
 }
 

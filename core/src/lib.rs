@@ -4,7 +4,7 @@
 //! - [`Registry`]: the connectors that can open it. [`connector`] holds their contract.
 //! - [`schema`]: source schemas, the [`SchemaMapper`], casts, target tables.
 //! - [`EtlJob`]: one table to one table, valid by construction.
-//! - [`Runner`]: runs jobs and reports.
+//! - [`Runner`]: runs jobs and reports. [`profile`] is what its reports say of the columns.
 //! - [`memory`]: a connector in this process's memory, always there.
 
 pub mod batch;
@@ -14,6 +14,7 @@ pub mod document;
 mod error;
 pub mod job;
 pub mod memory;
+pub mod profile;
 mod read;
 pub mod runner;
 pub mod schema;

@@ -135,6 +135,7 @@ async function run(): Promise<void> {
   try {
     const report: RunReport = await runner.run(job, how);
     console.log(report.rows.written, report.seconds.total, report.window?.hi);
+    console.log(report.profile?.columns[0]?.quantiles?.p50, report.profile?.columns[0]?.top?.[0]?.count);
   } catch (error) {
     if (!(error instanceof TransloadError)) throw error;
     const code: ErrorCode = error.code;

@@ -1,12 +1,13 @@
 //! The options of a connection.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 use transload_core::schema::{DatasetOptions, life};
 use transload_core::{Connection, Error, Result};
-use transload_google::{AuthMode, Endpoint};
+use transload_google::{AuthMode, AuthOptions, Endpoint};
 
 use crate::{limits, sql};
 
@@ -39,6 +40,13 @@ pub struct BigQueryConfig {
     /// this machine, else Application Default Credentials.
     #[serde(default)]
     pub auth: Option<AuthMode>,
+    /// E-mail of a service account that the credentials are exchanged for; they need the role Service Account Token
+    /// Creator on it.
+    #[serde(default)]
+    pub impersonate: Option<String>,
+    /// Base URL of the IAM Credentials API in place of Google's, for `impersonate`.
+    #[serde(default)]
+    pub iam_endpoint: Option<String>,
     /// Dataset for staging tables; it must exist in the target's location. Default: the target's dataset.
     #[serde(default)]
     pub staging_dataset: Option<String>,
@@ -46,6 +54,13 @@ pub struct BigQueryConfig {
     /// to 1024. Up to four files are on disk at a time. Default: 128.
     #[serde(default)]
     pub file_mib: Option<u16>,
+    /// How long one request is tried again after failures that may pass (rate limits, 5xx, lost connections), in
+    /// seconds, from 0 to 3600. Default: 120.
+    #[serde(default)]
+    pub retry_seconds: Option<u16>,
+    /// How long one job may take, in seconds; it is cancelled then. Default: 21600, BigQuery's own six hours.
+    #[serde(default)]
+    pub job_seconds: Option<u32>,
 }
 
 impl BigQueryConfig {
@@ -78,7 +93,22 @@ impl BigQueryConfig {
             return Err(Error::config("`file_mib` must be from 1 to 1024").hint("leave it out for 128"));
         }
         self.dataset_options()?;
+        if self.retry_seconds.is_some_and(|seconds| seconds > 3600) {
+            return Err(Error::config("`retry_seconds` must be from 0 to 3600").hint("leave it out for 120"));
+        }
+        if self.job_seconds == Some(0) {
+            return Err(Error::config("`job_seconds` must be 1 or more").hint("leave it out for six hours"));
+        }
         self.base().map(|_| ())
+    }
+
+    /// What the connection says about its credentials.
+    pub(crate) fn auth_options(&self) -> AuthOptions {
+        AuthOptions {
+            mode: self.auth,
+            impersonate: self.impersonate.clone(),
+            iam_endpoint: self.iam_endpoint.clone(),
+        }
     }
 
     /// What datasets get that are created.
@@ -104,6 +134,16 @@ impl BigQueryConfig {
     /// `config` if it is not a URL.
     pub(crate) fn base(&self) -> Result<Endpoint> {
         Endpoint::new(self.endpoint.as_deref(), DEFAULT_ENDPOINT, VERSION_PATH)
+    }
+
+    /// How long one step is tried again.
+    pub(crate) fn retry_time(&self) -> Duration {
+        Duration::from_secs(self.retry_seconds.unwrap_or(120).into())
+    }
+
+    /// How long one job may take.
+    pub(crate) fn job_time(&self) -> Duration {
+        Duration::from_secs(self.job_seconds.unwrap_or(6 * 60 * 60).into())
     }
 
     /// Bytes at which a Parquet file is closed.

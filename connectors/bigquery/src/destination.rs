@@ -8,17 +8,20 @@ use async_trait::async_trait;
 use google_cloud_bigquery_v2::model::Table;
 use serde_json::json;
 use transload_core::connector::{
-    Destination, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome, ServerInfo, WriteMode,
+    Destination, LoadPlan, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome, ServerInfo,
+    WriteMode,
 };
-use transload_core::schema::{BigQueryType, Mode, TableCheck, TargetRef, TargetTable};
+use transload_core::schema::{BigQueryType, Mode, TableCheck, TargetRef, TargetTable, Warning};
 use transload_core::{Error, ErrorKind, Result, ResultExt as _};
 
+use crate::commit::records_of;
 use crate::connect::Client;
 use crate::load::{Load, safe_id, staging_prefix};
+use crate::prune::Range;
 use crate::sql::{self, LOADS_TABLE};
 use crate::types;
 use crate::writer::{Claim, Mode as LoadMode, Writer};
-use crate::{encode, evolve, jobs};
+use crate::{encode, evolve, jobs, limits};
 
 /// Pages of table names that a load looks through for what dead loads left.
 const CLEAN_PAGES: usize = 5;
@@ -97,7 +100,7 @@ impl BigQueryDestination {
             "SELECT COUNT(*) FROM {} WHERE load_id = {} AND {}",
             self.loads_path(&target.dataset),
             sql::literal(load_id),
-            sql::records_of(&target.table, created),
+            records_of(&target.table, created),
         );
         let rows = self.client.select(location, &query).await?;
         Ok(rows.first().and_then(|row| row.first()).and_then(|cell| cell.as_deref()) != Some("0"))
@@ -156,6 +159,11 @@ impl Destination for BigQueryDestination {
         Box::pin(evolve::prepare(&self.client, target, policy)).await.operation("prepare")
     }
 
+    async fn plan_load(&self, plan: LoadPlan<'_>) -> Result<Vec<Warning>> {
+        limits::check_partitions(plan)?;
+        Ok(Vec::new())
+    }
+
     async fn last_load(&self, target: &TargetRef, job: &str) -> Result<Option<LoadRecord>> {
         sql::check_target(target)?;
         let operation = "read last load";
@@ -167,7 +175,7 @@ impl Destination for BigQueryDestination {
             "SELECT record FROM {} WHERE job = {} AND {} ORDER BY sequence DESC, committed_at DESC LIMIT 1",
             self.loads_path(&target.dataset),
             sql::literal(job),
-            sql::records_of(&target.table, table.creation_time),
+            records_of(&target.table, table.creation_time),
         );
         let rows = match self.client.select(self.location(&table), &query).await {
             Ok(rows) => rows,
@@ -190,7 +198,6 @@ impl Destination for BigQueryDestination {
         let target = request.target.target.clone();
         let operation = "begin load";
         sql::check_target(&target)?;
-        let mode = load_mode(&request)?;
         check_columns(&request.target)?;
         let place = format!("{}/{}/{target}", self.client.endpoint.as_str(), self.client.project);
         let claim = Claim::take(place)?;
@@ -201,6 +208,7 @@ impl Destination for BigQueryDestination {
                 .with("target", &target)
                 .hint("prepare the table before loading into it")
         })?;
+        let mode = load_mode(&request, &table)?;
         let location = self.location(&table).to_owned();
         let staging_dataset =
             self.client.config.staging_dataset.clone().unwrap_or_else(|| target.dataset.clone());
@@ -217,6 +225,7 @@ impl Destination for BigQueryDestination {
             client: self.client.clone(),
             location,
             created: table.creation_time,
+            every_partition: evolve::every_partition(&table, "t."),
             stage_schema: encode::stage_schema(&staging),
             staging,
             staging_table: format!("{prefix}{}_{nonce}", safe_id(&request.load_id)),
@@ -225,6 +234,7 @@ impl Destination for BigQueryDestination {
             staged: AtomicBool::new(false),
             target,
             load_id: request.load_id,
+            memory: request.memory_budget,
             columns: request.target.columns,
         });
         Ok(Box::new(Writer::start(load, mode, already, claim)))
@@ -254,7 +264,7 @@ fn check_columns(target: &TargetTable) -> Result<()> {
     Ok(())
 }
 
-fn load_mode(request: &LoadRequest) -> Result<LoadMode> {
+fn load_mode(request: &LoadRequest, table: &Table) -> Result<LoadMode> {
     let target = &request.target;
     let index = |name: &str, role: &str| -> Result<usize> {
         let found = target.columns.iter().position(|column| column.name.eq_ignore_ascii_case(name));
@@ -286,8 +296,10 @@ fn load_mode(request: &LoadRequest) -> Result<LoadMode> {
             if key.is_empty() {
                 return Err(Error::config("a merge needs a key").with("target", &target.target));
             }
+            let key = key.iter().map(|name| index(name, "key")).collect::<Result<Vec<_>>>()?;
             Ok(LoadMode::Merge {
-                key: key.iter().map(|name| index(name, "key")).collect::<Result<_>>()?,
+                range: Range::of(table, &target.columns, &key),
+                key,
                 order_by: order_by.as_deref().map(|name| index(name, "order column")).transpose()?,
             })
         }

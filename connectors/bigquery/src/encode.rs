@@ -13,9 +13,6 @@ use parquet::file::properties::WriterProperties;
 use transload_core::schema::TargetColumn;
 use transload_core::{Error, ErrorKind, Result};
 
-/// Encoded bytes of a row group. BigQuery reads row groups in parallel and advises 16 MiB or more.
-const ROW_GROUP_BYTES: usize = 32 << 20;
-
 /// Arrow schema of the staged rows.
 pub(crate) fn stage_schema(staging: &[TargetColumn]) -> SchemaRef {
     Arc::new(Schema::new(staging.iter().map(|column| plain(&column.to_field())).collect::<Vec<_>>()))
@@ -78,15 +75,15 @@ impl Drop for PartFile {
 }
 
 impl PartWriter {
-    /// Opens a new file in `folder`. Blocks.
-    pub(crate) fn create(folder: &Path, number: u64, schema: &SchemaRef) -> Result<Self> {
+    /// Opens a new file in `folder`, with row groups of about `row_group` encoded bytes. Blocks.
+    pub(crate) fn create(folder: &Path, number: u64, schema: &SchemaRef, row_group: usize) -> Result<Self> {
         let path = folder.join(format!("part-{number}.parquet"));
         let file = File::create(&path).map_err(|error| disk(&error))?;
         let level = ZstdLevel::try_new(1).map_err(broken)?;
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(level))
             .set_max_row_group_row_count(None)
-            .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
+            .set_max_row_group_bytes(Some(row_group))
             // Lists get the standard's own field names.
             .set_coerce_types(true)
             .set_created_by(format!("transload {}", transload_core::VERSION))
@@ -172,7 +169,7 @@ mod tests {
     fn files_are_removed_when_dropped() {
         let folder = tempfile::tempdir().unwrap();
         let schema = stage_schema(&crate::types::staging_columns(&columns()[1..], false));
-        let mut part = PartWriter::create(folder.path(), 1, &schema).unwrap();
+        let mut part = PartWriter::create(folder.path(), 1, &schema, 1 << 20).unwrap();
         let rows = Int64Array::from_iter_values(0..1000);
         part.write(&RecordBatch::try_new(schema, vec![Arc::new(rows)]).unwrap()).unwrap();
         let file = part.finish().unwrap();

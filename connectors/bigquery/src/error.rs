@@ -1,4 +1,4 @@
-//! Classifies what BigQuery and the way to it answer: one table, from codes and never from texts.
+//! Classifies what BigQuery and the way to it answer: one table, from codes and not from texts.
 
 use google_cloud_bigquery_v2::model::ErrorProto;
 use google_cloud_gax::error::rpc::StatusDetails;
@@ -17,7 +17,7 @@ fn of_reason(reason: &str) -> Option<(ErrorKind, bool)> {
         }
         "notFound" => (K::NotFound, false),
         "duplicate" | "alreadyExists" | "resourceInUse" => (K::Conflict, false),
-        "conditionNotMet" => (K::Conflict, true),
+        "conditionNotMet" | "concurrentUpdate" => (K::Conflict, true),
         "rateLimitExceeded" | "jobRateLimitExceeded" | "userRateLimitExceeded" | "quotaExceeded" => {
             (K::RateLimited, true)
         }
@@ -102,6 +102,40 @@ fn unanswered(what: &str, source: impl std::error::Error + Send + Sync + 'static
     Error::new(kind, what.to_owned()).retryable(retryable).source_error(source).hint(hint(kind))
 }
 
+/// The status and reason of an answer that Google's client took for an error; `None` if there was no answer.
+fn answered(error: &google_cloud_gax::error::Error) -> Option<(u16, String)> {
+    let status = error.http_status_code().unwrap_or(0);
+    let details = error.status().map(|answer| answer.details.as_slice()).unwrap_or_default();
+    let reason = details.iter().find_map(|detail| match detail {
+        StatusDetails::ErrorInfo(info) if !info.reason.is_empty() => Some(info.reason.clone()),
+        _ => None,
+    });
+    (status != 0 || error.status().is_some()).then(|| (status, reason.unwrap_or_default()))
+}
+
+/// Whether a request that failed so may work when it is repeated.
+pub(crate) fn client_may_pass(error: &google_cloud_gax::error::Error) -> bool {
+    match answered(error) {
+        Some((status, reason)) => {
+            let (kind, retryable) = of_reason(&reason).unwrap_or_else(|| of_status(status));
+            retryable && passing(kind)
+        }
+        // Authentication has retries of its own.
+        None if error.is_binding() || error.is_authentication() || error.is_serialization() => false,
+        None => transport_kind(error) != ErrorKind::Tls,
+    }
+}
+
+/// Whether a step that failed so may work when it is repeated.
+pub(crate) fn may_pass(error: &Error) -> bool {
+    error.is_retryable() && passing(error.kind())
+}
+
+/// Kinds that pass by waiting. A retryable conflict, for one, takes another look at what is there.
+fn passing(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::RateLimited | ErrorKind::Unreachable | ErrorKind::Timeout)
+}
+
 /// An error of Google's client.
 pub(crate) fn of_client(what: &str, error: google_cloud_gax::error::Error) -> Error {
     if error.is_binding() {
@@ -117,17 +151,9 @@ pub(crate) fn of_client(what: &str, error: google_cloud_gax::error::Error) -> Er
         let kind = if refused { ErrorKind::Auth } else { transport_kind(&error) };
         return Error::new(kind, format!("{what}: no access token")).source_error(error).hint(hint(kind));
     }
-    let status = error.http_status_code().unwrap_or(0);
-    if let Some(answer) = error.status() {
-        let mut reasons = answer.details.iter().filter_map(|detail| match detail {
-            StatusDetails::ErrorInfo(info) => Some(info.reason.as_str()),
-            _ => None,
-        });
-        let reason = reasons.find(|reason| !reason.is_empty()).unwrap_or("").to_owned();
-        return classified(what, status, &reason, &answer.message);
-    }
-    if status != 0 {
-        return classified(what, status, "", "");
+    if let Some((status, reason)) = answered(&error) {
+        let message = error.status().map_or("", |answer| answer.message.as_str());
+        return classified(what, status, &reason, message);
     }
     if error.is_deserialization() {
         return Error::new(ErrorKind::Unreachable, what.to_owned())
@@ -177,7 +203,11 @@ pub(crate) fn of_job(what: &str, result: &ErrorProto, details: &[ErrorProto]) ->
         message.push_str("; ");
         message.push_str(&detail.message);
     }
-    let error = classified(what, 0, &result.reason, &message);
+    // The one failure of a transaction that passes has no reason of its own: another transaction changed the
+    // same table and was first.
+    let reason =
+        if message.contains("concurrent update") { "concurrentUpdate" } else { result.reason.as_str() };
+    let error = classified(what, 0, reason, &message);
     // A value that the table refuses names its place in `location`.
     if result.location.is_empty() { error } else { error.with("location", &result.location) }
 }

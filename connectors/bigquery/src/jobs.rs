@@ -3,7 +3,7 @@
 //! The rule behind exactly-once: after any unclear outcome the same id is submitted again. A job id can
 //! run only once, so "it exists already" means that the first try did arrive.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use google_cloud_bigquery_v2::model::{Job, JobReference, QueryRequest};
 use serde_json::{Map, Value, json};
@@ -12,18 +12,19 @@ use transload_core::{Error, ErrorKind, Result};
 use crate::connect::Client;
 use crate::encode::PartFile;
 use crate::error;
+use crate::upload::{Sizes, Upload};
 
-/// How often one request is repeated while its outcome stays unclear.
-const TRIES: u32 = 5;
 /// How often a job that failed for a passing reason is run again under another id.
-pub(crate) const ATTEMPTS: u32 = 4;
+pub(crate) const ATTEMPTS: u32 = 12;
 /// How long one long poll may last, milliseconds.
 const POLL_MS: u32 = 10_000;
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// How long a job that was cancelled may take to end.
+const CANCEL_TIME: Duration = Duration::from_secs(15);
 
 /// What became of a submission.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Submitted {
     /// It was accepted now.
     Accepted,
@@ -34,15 +35,10 @@ pub(crate) enum Submitted {
 /// What is submitted.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Submission<'a> {
-    /// A query job.
-    Query(&'a Job),
+    /// A job that needs nothing else.
+    Job(&'a Value),
     /// A load job with the file that it loads.
-    Upload(&'a Value, &'a PartFile),
-}
-
-/// Time to wait before try number `attempt` (from 1): 0.5 s, doubled each time, up to 8 s.
-pub(crate) fn backoff(attempt: u32) -> Duration {
-    Duration::from_millis(500) * 2_u32.saturating_pow(attempt.saturating_sub(1).min(4))
+    Upload(&'a Value, &'a PartFile, Sizes),
 }
 
 /// One row of a result: the texts of its values.
@@ -51,7 +47,7 @@ pub(crate) type Row = Vec<Option<String>>;
 impl Client {
     /// Submits until the outcome is clear.
     pub(crate) async fn submit(&self, id: &str, location: &str, what: Submission<'_>) -> Result<Submitted> {
-        let mut tries = 1;
+        let mut tries = self.retry.begin();
         loop {
             let failure = match self.send(&what).await {
                 Ok(true) => return Ok(Submitted::Accepted),
@@ -64,21 +60,19 @@ impl Client {
                     return Ok(Submitted::Existed);
                 }
             }
-            if !failure.is_retryable() || tries == TRIES {
-                return Err(failure.with("job_id", id));
-            }
-            tracing::debug!(job = id, %failure, "submitting again under the same id");
-            tokio::time::sleep(backoff(tries)).await;
-            tries += 1;
+            tries.after(failure).await.map_err(|failure| failure.with("job_id", id))?;
         }
     }
 
     /// Answers whether the job was accepted (`true`) or existed (`false`).
     async fn send(&self, what: &Submission<'_>) -> Result<bool> {
-        match what {
-            Submission::Upload(job, file) => self.upload(job, file).await,
-            Submission::Query(job) => {
-                let job = Job::clone(job);
+        match *what {
+            Submission::Upload(metadata, file, sizes) => {
+                let path = format!("/upload/bigquery/v2/projects/{}/jobs", self.project);
+                self.upload(&Upload { endpoint: &self.endpoint, path, metadata, file, sizes }).await
+            }
+            Submission::Job(job) => {
+                let job: Job = from_json(job.clone())?;
                 let request = self.jobs.insert_job().set_project_id(&self.project).set_job(job);
                 match Box::pin(request.send()).await {
                     Ok(_) => Ok(true),
@@ -91,14 +85,14 @@ impl Client {
 
     /// Submits a query job.
     pub(crate) async fn submit_query(&self, id: &str, location: &str, sql: &str) -> Result<Submitted> {
-        let job: Job = from_json(json!({
+        let job = json!({
             "jobReference": {"projectId": self.project, "jobId": id, "location": location},
             "configuration": {
                 "query": {"query": sql, "useLegacySql": false},
                 "labels": {"engine": "transload"},
             },
-        }))?;
-        self.submit(id, location, Submission::Query(&job)).await
+        });
+        self.submit(id, location, Submission::Job(&job)).await
     }
 
     /// A job by its id.
@@ -111,28 +105,50 @@ impl Client {
         }
     }
 
-    /// Waits until a job is done, well or not. A passing failure to ask does not end the wait.
+    /// Waits until a job is done, well or not. One that takes longer than the connection allows is cancelled.
+    ///
+    /// # Errors
+    /// `timeout` where it is not known whether the job will still have an effect.
     pub(crate) async fn wait(&self, id: &str, location: &str) -> Result<Job> {
         let mut pause = FIRST_WAIT;
-        let mut failures = 0;
+        let mut until = Instant::now() + self.config.job_time();
+        let mut cancelled = false;
         loop {
-            match self.job(id, location).await {
-                Ok(Some(job)) => {
-                    failures = 0;
-                    if job.status.as_ref().is_some_and(|status| status.state == "DONE") {
-                        return Ok(job);
-                    }
+            let job = self.job(id, location).await?.ok_or_else(|| {
+                Error::new(ErrorKind::NotFound, "a job that was submitted is gone")
+                    .with("job_id", id)
+                    .hint("run the load again")
+            })?;
+            if job.status.as_ref().is_some_and(|status| status.state == "DONE") {
+                return Ok(job);
+            }
+            if Instant::now() >= until {
+                if cancelled {
+                    return Err(Error::new(
+                        ErrorKind::Timeout,
+                        "a job took too long and could not be cancelled",
+                    )
+                    .with("job_id", id)
+                    .with("job_seconds", self.config.job_time().as_secs())
+                    .hint("look at the job in BigQuery; the next run finds out what became of it"));
                 }
-                Ok(None) => {
-                    return Err(Error::new(ErrorKind::NotFound, "a job that was submitted is gone")
-                        .with("job_id", id)
-                        .hint("run the load again"));
-                }
-                Err(failure) if failure.is_retryable() && failures < TRIES => failures += 1,
-                Err(failure) => return Err(failure),
+                self.cancel(id, location).await?;
+                cancelled = true;
+                until = Instant::now() + CANCEL_TIME.min(self.config.job_time());
+                pause = FIRST_WAIT;
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 3 / 2).min(LONGEST_WAIT);
+        }
+    }
+
+    async fn cancel(&self, id: &str, location: &str) -> Result<()> {
+        tracing::warn!(job = id, "the job takes longer than `job_seconds` and is cancelled");
+        let request =
+            self.jobs.cancel_job().set_project_id(&self.project).set_job_id(id).set_location(location);
+        match Box::pin(request.send()).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(error::of_client("cannot cancel a job", error).with("job_id", id)),
         }
     }
 
@@ -158,7 +174,6 @@ impl Client {
 
     /// The result of a query job (its first page); waits until there is one.
     pub(crate) async fn rows(&self, id: &str, location: &str) -> Result<Vec<Row>> {
-        let mut failures = 0;
         loop {
             let request = self
                 .jobs
@@ -171,15 +186,11 @@ impl Client {
                 Ok(answer) if answer.job_complete == Some(true) => {
                     return Ok(answer.rows.iter().map(row).collect());
                 }
-                Ok(_) => failures = 0,
+                Ok(_) => {}
                 Err(failure) => {
-                    let failure =
-                        error::of_client("cannot read the result of a job", failure).with("job_id", id);
-                    failures += 1;
-                    if !failure.is_retryable() || failures > TRIES {
-                        return Err(failure);
-                    }
-                    tokio::time::sleep(backoff(failures)).await;
+                    return Err(
+                        error::of_client("cannot read the result of a job", failure).with("job_id", id)
+                    );
                 }
             }
         }
@@ -215,12 +226,6 @@ fn row(row: &Map<String, Value>) -> Row {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn waits_grow_and_stay_bounded() {
-        let waits: Vec<u128> = (1..8).map(|attempt| backoff(attempt).as_millis()).collect();
-        assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 8000, 8000]);
-    }
 
     #[test]
     fn rows_are_texts_or_null() {

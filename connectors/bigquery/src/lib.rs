@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod commit;
 mod config;
 mod connect;
 mod destination;
@@ -9,6 +10,9 @@ mod evolve;
 mod jobs;
 mod limits;
 mod load;
+mod prune;
+mod renew;
+mod retry;
 mod sql;
 mod table;
 mod types;

@@ -15,11 +15,18 @@ use transload_core::{Error, ErrorKind, Result};
 
 use crate::connect::Client;
 use crate::encode::{PartFile, PartWriter};
-use crate::jobs::{ATTEMPTS, Submission, backoff, failure};
+use crate::error::may_pass;
+use crate::jobs::{ATTEMPTS, Submission, failure};
+use crate::upload::Sizes;
 use crate::{sql, types};
 
 /// Files that are uploaded or loaded at the same time.
-const UPLOADS: usize = 2;
+const UPLOADS: usize = 4;
+/// Size of the first file. Each one is twice as large as the one before, up to `file_mib`: small and medium tables
+/// are on their way while they are still read, and large ones become few jobs.
+const FIRST_FILE: usize = 4 << 20;
+/// Encoded bytes of a row group. BigQuery reads row groups in parallel and advises 16 MiB or more.
+const ROW_GROUP: usize = 32 << 20;
 /// BigQuery removes a staging table after this time, should nobody else do it.
 const STAGING_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -35,6 +42,8 @@ pub(crate) struct Load {
     pub(crate) location: String,
     /// When the target was created, milliseconds since 1970.
     pub(crate) created: i64,
+    /// A condition for every row of the target, there called `t`, where its queries must name partitions.
+    pub(crate) every_partition: Option<String>,
     /// Columns of the staging table.
     pub(crate) staging: Vec<TargetColumn>,
     pub(crate) stage_schema: SchemaRef,
@@ -44,6 +53,8 @@ pub(crate) struct Load {
     pub(crate) nonce: String,
     /// The staging table exists.
     pub(crate) staged: AtomicBool,
+    /// Bytes that rows in flight may occupy.
+    pub(crate) memory: usize,
 }
 
 /// What was staged.
@@ -131,27 +142,69 @@ impl Load {
         })
     }
 
+    /// An eighth of the memory is for each of the uploads, a quarter for the row group being encoded, the rest
+    /// for batches.
+    fn sizes(&self) -> Sizes {
+        Sizes::within(self.memory / 8)
+    }
+
+    fn row_group(&self) -> usize {
+        (self.memory / 4).clamp(1 << 20, ROW_GROUP)
+    }
+
     /// Loads one file into the staging table. The attempt is part of the id, since an id is used up by a
     /// job that failed.
     async fn load_part(&self, number: u64, file: PartFile) -> Result<Totals> {
         let what = "cannot load a Parquet file into the staging table";
+        let mut tries = self.client.retry.begin();
         let mut attempt = 1;
         loop {
             let id = format!("tl_{}_{}_{number}_a{attempt}", safe_id(&self.load_id), self.nonce);
             let job = self.load_job(&id);
-            self.client.submit(&id, &self.location, Submission::Upload(&job, &file)).await?;
+            let submission = Submission::Upload(&job, &file, self.sizes());
+            self.client.submit(&id, &self.location, submission).await?;
             let done = self.client.wait(&id, &self.location).await?;
-            match failure(&done, what, &id) {
-                None => return checked(&done, &file, &id),
-                Some(error) if error.is_retryable() && attempt < ATTEMPTS => {
-                    tracing::warn!(job = id, %error, "a load job failed and runs again");
-                    tokio::time::sleep(backoff(attempt)).await;
-                    attempt += 1;
-                }
-                Some(error) => return Err(error.with("target", &self.target)),
+            let Some(error) = failure(&done, what, &id) else { return checked(&done, &file, &id) };
+            let error = self.explained(error);
+            if !may_pass(&error) || attempt >= ATTEMPTS {
+                return Err(error);
             }
+            tracing::warn!(job = id, %error, "a load job failed and runs again");
+            tries.again(error).await?;
+            attempt += 1;
         }
     }
+
+    /// An error about staged rows in terms of the target: names of columns instead of `c0`, and what it means
+    /// that the staging table is gone.
+    pub(crate) fn explained(&self, error: Error) -> Error {
+        if error.kind() == ErrorKind::NotFound && self.staged.load(Ordering::Acquire) {
+            return Error::new(ErrorKind::Conflict, "the staging table of the load is gone")
+                .with("target", &self.target)
+                .source_error(error)
+                .retryable(true)
+                .hint(
+                    "another run of the same table began meanwhile; run the job again, and make sure that only \
+                     one run at a time loads a table",
+                );
+        }
+        let texts = error.causes().join("; ");
+        let error = error.with("target", &self.target);
+        match self.columns.iter().enumerate().find(|(i, _)| names_column(&texts, &sql::stage_name(*i))) {
+            Some((_, column)) => error.with("column", &column.name).with("type", &column.data_type),
+            None => error,
+        }
+    }
+}
+
+/// Whether a message speaks of a staging column: `c1` as a word of its own, and not the `c1` of `c12`.
+fn names_column(text: &str, column: &str) -> bool {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.match_indices(column).any(|(at, found)| {
+        let before = text[..at].chars().next_back();
+        let after = text[at + found.len()..].chars().next();
+        !before.is_some_and(word) && !after.is_some_and(word)
+    })
 }
 
 /// Compares what BigQuery says it loaded with what was written.
@@ -177,7 +230,9 @@ pub(crate) async fn pipeline(load: Arc<Load>, mut batches: mpsc::Receiver<Record
             .source_error(error)
             .hint("point TMPDIR to a folder that may be written")
     })?;
-    let limit = load.client.config.file_bytes();
+    let largest = load.client.config.file_bytes();
+    let mut limit = FIRST_FILE.min(largest);
+    let row_group = load.row_group();
     let mut uploads = JoinSet::new();
     let mut totals = Totals::default();
     let mut open: Option<PartWriter> = None;
@@ -197,7 +252,8 @@ pub(crate) async fn pipeline(load: Arc<Load>, mut batches: mpsc::Receiver<Record
             let part = open.take();
             number += u64::from(part.is_none());
             let part = blocking(move || {
-                let mut part = part.map_or_else(|| PartWriter::create(&path, number, &schema), Ok)?;
+                let mut part =
+                    part.map_or_else(|| PartWriter::create(&path, number, &schema, row_group), Ok)?;
                 part.write(&batch)?;
                 Ok(part)
             });
@@ -207,6 +263,7 @@ pub(crate) async fn pipeline(load: Arc<Load>, mut batches: mpsc::Receiver<Record
             && let Some(part) = open.take()
         {
             let file = blocking(move || part.finish()).await?;
+            limit = limit.saturating_mul(2).min(largest);
             load.ensure_staging().await?;
             // This is where back-pressure comes from: no more files than can be on their way.
             while uploads.len() >= UPLOADS {
@@ -257,6 +314,13 @@ mod tests {
         let one = staging_prefix("p", &TargetRef::new("d", "ab"));
         assert_ne!(one, staging_prefix("p", &TargetRef::new("da", "b")));
         assert_ne!(one, staging_prefix("q", &TargetRef::new("d", "ab")));
+    }
+
+    #[test]
+    fn staging_columns_are_found_in_messages() {
+        let message = "Error while reading data: invalid value in column 'c12' (c1x)";
+        assert!(names_column(message, "c12"));
+        assert!(!names_column(message, "c1") && !names_column(message, "c2"));
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! SQL text: names and the statements of a commit. Quoting is that of `transload_core::schema::ddl`. No I/O.
 
-use std::fmt::Write as _;
-
 pub(crate) use transload_core::schema::ddl::{name as quote, text as literal};
 use transload_core::schema::{BigQueryType, Mode, TargetColumn, TargetRef};
 use transload_core::{Error, Result};
@@ -58,7 +56,7 @@ pub(crate) fn stage_type(data_type: &BigQueryType) -> BigQueryType {
 }
 
 /// The expression that turns the staged column into the target's.
-fn converted(column: &TargetColumn, staged: &str) -> String {
+pub(crate) fn converted(column: &TargetColumn, staged: &str) -> String {
     let convert = |value: &str| match column.data_type {
         BigQueryType::Json => Some(format!("PARSE_JSON({value}, wide_number_mode=>'exact')")),
         BigQueryType::Geography => Some(format!("ST_GEOGFROMTEXT({value})")),
@@ -73,155 +71,6 @@ fn converted(column: &TargetColumn, staged: &str) -> String {
         }
         None => staged.to_owned(),
     }
-}
-
-/// What the rows of the staging table do to the target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Apply<'a> {
-    /// They are added.
-    Append,
-    /// They take the place of all rows.
-    Replace,
-    /// They take the place of rows with the same key.
-    Merge { key: &'a [usize], order_by: Option<usize> },
-}
-
-/// Everything that the commit script depends on.
-#[derive(Debug)]
-pub(crate) struct Commit<'a> {
-    /// Quoted path of the target.
-    pub(crate) target: &'a str,
-    /// Quoted path of the load records.
-    pub(crate) loads: &'a str,
-    /// Quoted path of the staging table; `None` for a load without rows.
-    pub(crate) staging: Option<&'a str>,
-    pub(crate) columns: &'a [TargetColumn],
-    pub(crate) apply: Apply<'a>,
-    pub(crate) record: RecordRow<'a>,
-}
-
-/// The load record as a row.
-#[derive(Debug)]
-pub(crate) struct RecordRow<'a> {
-    pub(crate) load_id: &'a str,
-    pub(crate) table: &'a str,
-    /// When the target was created, milliseconds since 1970. Older records belong to a dropped table.
-    pub(crate) table_created: i64,
-    pub(crate) job: &'a str,
-    pub(crate) job_name: &'a str,
-    pub(crate) sequence: u64,
-    pub(crate) json: &'a str,
-}
-
-/// Condition for the records of a target as it is now.
-pub(crate) fn records_of(table: &str, created: i64) -> String {
-    format!("target_table = {} AND committed_at >= TIMESTAMP_MILLIS({created})", literal(table))
-}
-
-/// The script that makes rows and record visible in one transaction. Its result is one row: state (0
-/// committed, 1 committed before, 2 another load of the job came first), distinct keys, rows updated,
-/// rows inserted.
-pub(crate) fn commit_script(commit: &Commit<'_>) -> String {
-    let record = &commit.record;
-    let records = records_of(record.table, record.table_created);
-    let mut body = String::new();
-    apply(&mut body, commit);
-    format!(
-        "DECLARE state INT64 DEFAULT 0;\n\
-         DECLARE distinct_rows INT64 DEFAULT 0;\n\
-         DECLARE updated_rows INT64 DEFAULT 0;\n\
-         DECLARE inserted_rows INT64 DEFAULT 0;\n\
-         BEGIN TRANSACTION;\n\
-         IF EXISTS(SELECT 1 FROM {loads} WHERE load_id = {load_id} AND {records}) THEN\n\
-         SET state = 1;\n\
-         ELSEIF EXISTS(SELECT 1 FROM {loads} WHERE job = {job} AND sequence >= {sequence} AND {records}) THEN\n\
-         SET state = 2;\n\
-         END IF;\n\
-         IF state > 0 THEN\n\
-         ROLLBACK TRANSACTION;\n\
-         ELSE\n\
-         {body}\
-         INSERT INTO {loads} (load_id, target_table, job, job_name, sequence, record, committed_at) \
-         VALUES ({load_id}, {table}, {job}, {job_name}, {sequence}, {json}, CURRENT_TIMESTAMP());\n\
-         COMMIT TRANSACTION;\n\
-         END IF;\n\
-         SELECT state, distinct_rows, updated_rows, inserted_rows;\n",
-        loads = commit.loads,
-        load_id = literal(record.load_id),
-        table = literal(record.table),
-        job = literal(record.job),
-        job_name = literal(record.job_name),
-        sequence = record.sequence,
-        json = literal(record.json),
-    )
-}
-
-fn apply(body: &mut String, commit: &Commit<'_>) {
-    let target = commit.target;
-    if commit.apply == Apply::Replace {
-        let _ = writeln!(body, "DELETE FROM {target} WHERE TRUE;");
-    }
-    let Some(staging) = commit.staging else { return };
-    if let Apply::Merge { key, order_by } = commit.apply {
-        merge(body, commit, staging, key, order_by);
-        return;
-    }
-    let _ = writeln!(
-        body,
-        "INSERT INTO {target} ({names}) SELECT {values} FROM {staging} AS s;\n\
-         SET inserted_rows = @@row_count;",
-        names = names(commit.columns),
-        values = values(commit.columns),
-    );
-}
-
-/// `UPDATE` and `INSERT` rather than `MERGE`: it counts both kinds of rows without a look at child jobs.
-/// Both run in one transaction on the same de-duplicated rows.
-fn merge(body: &mut String, commit: &Commit<'_>, staging: &str, key: &[usize], order_by: Option<usize>) {
-    let (target, columns) = (commit.target, commit.columns);
-    let staged_key: Vec<String> = key.iter().map(|i| stage_name(*i)).collect();
-    let order = order_by.map(|i| format!("{} DESC, ", stage_name(i))).unwrap_or_default();
-    let matches: Vec<String> =
-        key.iter().map(|i| format!("t.{} = s.{}", quote(&columns[*i].name), stage_name(*i))).collect();
-    let matches = matches.join(" AND ");
-    let sets: Vec<String> = columns
-        .iter()
-        .enumerate()
-        .filter(|(i, _)| !key.contains(i))
-        .map(|(i, c)| format!("{} = {}", quote(&c.name), converted(c, &format!("s.{}", stage_name(i)))))
-        .collect();
-    let _ = writeln!(
-        body,
-        "CREATE TEMP TABLE _tl_fresh AS SELECT * FROM {staging} \
-         QUALIFY ROW_NUMBER() OVER (PARTITION BY {keys} ORDER BY {order}{ORDER_COLUMN} DESC) = 1;\n\
-         SET distinct_rows = (SELECT COUNT(*) FROM _tl_fresh);",
-        keys = staged_key.join(", "),
-    );
-    if !sets.is_empty() {
-        let _ = writeln!(
-            body,
-            "UPDATE {target} AS t SET {} FROM _tl_fresh AS s WHERE {matches};\n\
-             SET updated_rows = @@row_count;",
-            sets.join(", "),
-        );
-    }
-    let _ = writeln!(
-        body,
-        "INSERT INTO {target} ({names}) SELECT {values} FROM _tl_fresh AS s \
-         WHERE NOT EXISTS (SELECT 1 FROM {target} AS t WHERE {matches});\n\
-         SET inserted_rows = @@row_count;",
-        names = names(columns),
-        values = values(columns),
-    );
-}
-
-fn names(columns: &[TargetColumn]) -> String {
-    columns.iter().map(|column| quote(&column.name)).collect::<Vec<_>>().join(", ")
-}
-
-fn values(columns: &[TargetColumn]) -> String {
-    let value = |(i, column)| converted(column, &format!("s.{}", stage_name(i)));
-    columns.iter().enumerate().map(value).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -240,33 +89,6 @@ mod tests {
         assert!(converted(&list, "s.c1").starts_with("ARRAY(SELECT ST_GEOGFROMTEXT(x) FROM UNNEST(s.c1)"));
         let plain = column("t", BigQueryType::String, Mode::Repeated);
         assert_eq!(converted(&plain, "s.c2"), "s.c2");
-    }
-
-    #[test]
-    fn an_empty_load_needs_no_staging() {
-        let columns = [column("id", BigQueryType::Int64, Mode::Required)];
-        let record = || RecordRow {
-            load_id: "l'1",
-            table: "t",
-            table_created: 5,
-            job: "j",
-            job_name: "n",
-            sequence: 3,
-            json: "{}",
-        };
-        let script = |apply| {
-            commit_script(&Commit {
-                target: "`p`.`d`.`t`",
-                loads: "`p`.`d`.`l`",
-                staging: None,
-                columns: &columns,
-                apply,
-                record: record(),
-            })
-        };
-        assert!(script(Apply::Replace).contains("DELETE FROM `p`.`d`.`t` WHERE TRUE"));
-        let append = script(Apply::Append);
-        assert!(!append.contains("`p`.`d`.`t`") && append.contains("load_id = 'l\\'1'"), "{append}");
     }
 
     #[test]

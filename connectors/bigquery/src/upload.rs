@@ -1,54 +1,93 @@
-//! Uploads of Parquet files as load jobs: one request for small files, a resumable session for others.
+//! Uploads of Parquet files, as load jobs or as objects: one request for small files, a resumable session for
+//! others.
 //!
-//! Google's client has no uploads, so these few requests are made by hand.
+//! Google's client has no uploads, so these few requests are made by hand. BigQuery and Cloud Storage speak the
+//! same protocol.
 
 use bytes::Bytes;
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap, LOCATION, RANGE};
-use reqwest::{Response, StatusCode};
+use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use transload_core::{Error, ErrorKind, Result};
+use transload_google::Endpoint;
 
 use crate::connect::Client;
 use crate::encode::PartFile;
 use crate::error;
-use crate::jobs::backoff;
 
-/// Files up to this size go in one request.
-const SMALL: u64 = 5 << 20;
-/// Bytes of one chunk; the protocol wants a multiple of 256 KiB.
+/// Chunks are multiples of this.
+const UNIT: u64 = 256 << 10;
+/// Bytes of a chunk where memory allows it.
 const CHUNK: u64 = 8 << 20;
-/// How often a session is asked where it stands after failures in a row.
-const TRIES: u32 = 5;
+/// Answers in a row that take no bytes before a server counts as broken.
+const STUCK: u32 = 5;
 const WHAT: &str = "cannot upload a Parquet file";
 
-/// What the server said to one request of a session.
+/// Sizes that follow from the memory that uploads may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    /// Files up to this many bytes go in one request.
+    pub(crate) small: u64,
+    /// Bytes of one chunk of a larger one.
+    pub(crate) chunk: u64,
+}
+
+impl Sizes {
+    /// For uploads of which each may hold `bytes` in memory.
+    pub(crate) fn within(bytes: usize) -> Self {
+        let bytes = u64::try_from(bytes).unwrap_or(CHUNK);
+        let chunk = (bytes / UNIT * UNIT).clamp(UNIT, CHUNK);
+        Self { small: chunk.min(5 << 20), chunk }
+    }
+}
+
+/// A file on its way: where to, and what the server is told of it.
+#[derive(Debug)]
+pub(crate) struct Upload<'a> {
+    /// The API that takes it: tokens are sent to its origin only.
+    pub(crate) endpoint: &'a Endpoint,
+    /// Path of the upload, without parameters.
+    pub(crate) path: String,
+    /// The job, or the object.
+    pub(crate) metadata: &'a Value,
+    pub(crate) file: &'a PartFile,
+    pub(crate) sizes: Sizes,
+}
+
+/// What the server said to one request of an upload.
 enum Step {
-    /// The job was accepted.
+    /// It has everything; this is its answer.
     Done,
     /// A job of that id exists.
     Existed,
-    /// The server has this many bytes.
+    /// It has this many bytes.
     At(u64),
+    /// The session is gone: finished, expired or lost.
+    Gone,
 }
 
 impl Client {
-    /// Uploads a file as the load job that `job` describes. Answers whether it was accepted (`true`) or a
-    /// job of its id existed (`false`).
-    pub(crate) async fn upload(&self, job: &Value, file: &PartFile) -> Result<bool> {
-        if file.bytes <= SMALL { self.multipart(job, file).await } else { self.resumable(job, file).await }
+    /// Uploads a file, once: parts of it are sent again as needed, but a session that is lost is an error.
+    /// Answers whether it was accepted (`true`) or a job of its id existed (`false`).
+    ///
+    /// # Errors
+    /// An unclear one where the server may have the file.
+    pub(crate) async fn upload(&self, upload: &Upload<'_>) -> Result<bool> {
+        if upload.file.bytes <= upload.sizes.small {
+            self.multipart(upload).await
+        } else {
+            self.resumable(upload).await
+        }
     }
 
-    fn upload_url(&self, kind: &str) -> String {
-        self.endpoint.join(&format!("/upload/bigquery/v2/projects/{}/jobs?uploadType={kind}", self.project))
-    }
-
-    async fn multipart(&self, job: &Value, file: &PartFile) -> Result<bool> {
-        let content = read(file, 0, file.bytes).await?;
+    async fn multipart(&self, upload: &Upload<'_>) -> Result<bool> {
+        let content = read(upload.file, 0, upload.file.bytes).await?;
         // 128 random bits do not occur in the content.
         let boundary = format!("transload{:032x}", rand::random::<u128>());
+        let metadata = upload.metadata;
         let mut body = format!(
-            "--{boundary}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n{job}\r\n\
+            "--{boundary}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n{metadata}\r\n\
              --{boundary}\r\nContent-Type: application/octet-stream\r\n\r\n"
         )
         .into_bytes();
@@ -56,49 +95,55 @@ impl Client {
         body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
         let request = self
             .http
-            .post(self.upload_url("multipart"))
+            .post(upload.endpoint.join(&format!("{}?uploadType=multipart", upload.path)))
             .headers(self.auth.headers().await?)
             .header(CONTENT_TYPE, format!("multipart/related; boundary={boundary}"))
             .body(body);
-        match step(request.send().await).await? {
+        match self.step(request).await? {
             Step::Done => Ok(true),
             Step::Existed => Ok(false),
             Step::At(_) => Err(out_of_protocol("308 to an upload in one request")),
+            Step::Gone => Err(Error::new(ErrorKind::NotFound, WHAT)
+                .hint("check project, dataset, location and bucket, and `endpoint`")),
         }
     }
 
-    async fn resumable(&self, job: &Value, file: &PartFile) -> Result<bool> {
-        let Some(session) = self.open_session(job, file).await? else { return Ok(false) };
-        // The session's URL is of the server's choosing; a token goes only where it is meant to go.
-        let headers =
-            if self.endpoint.same_origin(&session) { self.auth.headers().await? } else { HeaderMap::new() };
-        let (mut at, mut failures) = (0, 0);
+    async fn resumable(&self, upload: &Upload<'_>) -> Result<bool> {
+        let Some(session) = self.open_session(upload).await? else { return Ok(false) };
+        let total = upload.file.bytes;
+        let mut tries = self.retry.begin();
+        let (mut at, mut stuck) = (0, 0);
         loop {
-            let end = (at + CHUNK).min(file.bytes);
-            let chunk = read(file, at, end - at).await?;
-            let range = format!("bytes {at}-{}/{}", end - 1, file.bytes);
-            let mut outcome = self.put(&session, &headers, &range, chunk).await;
+            let end = (at + upload.sizes.chunk).min(total);
+            let chunk = read(upload.file, at, end - at).await?;
+            let range = format!("bytes {at}-{}/{total}", end - 1);
+            let mut outcome = self.put(upload.endpoint, &session, &range, chunk).await;
             while let Err(failure) = outcome {
-                failures += 1;
-                if !failure.is_retryable() || failures > TRIES {
-                    return Err(failure);
-                }
-                tracing::debug!(%failure, at, "asking where the upload stands");
-                tokio::time::sleep(backoff(failures)).await;
-                let range = format!("bytes */{}", file.bytes);
-                outcome = self.put(&session, &headers, &range, Bytes::new()).await;
+                tries.after(failure).await?;
+                // What became of the chunk is unknown: the server says how far it got.
+                outcome =
+                    self.put(upload.endpoint, &session, &format!("bytes */{total}"), Bytes::new()).await;
             }
             match outcome? {
                 Step::Done => return Ok(true),
                 Step::Existed => return Ok(false),
-                Step::At(next) if next >= file.bytes => {
+                Step::Gone => {
+                    return Err(Error::new(ErrorKind::Unreachable, "the upload session is gone")
+                        .hint("run the load again"));
+                }
+                Step::At(next) if next >= total => {
                     return Err(out_of_protocol("308 to a complete upload"));
                 }
                 Step::At(next) => {
-                    // A server that never advances must not keep the load forever.
-                    failures = if next > at { 0 } else { failures + 1 };
-                    if failures > TRIES {
-                        return Err(out_of_protocol("it does not take any more bytes"));
+                    if next > at {
+                        stuck = 0;
+                        tries.progress();
+                    } else {
+                        // A server that never advances must not keep the load forever.
+                        stuck += 1;
+                        if stuck > STUCK {
+                            return Err(out_of_protocol("it does not take any more bytes"));
+                        }
                     }
                     at = next;
                 }
@@ -107,46 +152,55 @@ impl Client {
     }
 
     /// Opens a session; `None` where a job of that id exists.
-    async fn open_session(&self, job: &Value, file: &PartFile) -> Result<Option<String>> {
+    async fn open_session(&self, upload: &Upload<'_>) -> Result<Option<String>> {
         let request = self
             .http
-            .post(self.upload_url("resumable"))
+            .post(upload.endpoint.join(&format!("{}?uploadType=resumable", upload.path)))
             .headers(self.auth.headers().await?)
             .header(CONTENT_TYPE, "application/json; charset=UTF-8")
             .header("X-Upload-Content-Type", "application/octet-stream")
-            .header("X-Upload-Content-Length", file.bytes)
-            .body(job.to_string());
+            .header("X-Upload-Content-Length", upload.file.bytes)
+            .body(upload.metadata.to_string());
         let response = request.send().await.map_err(|error| error::of_transport(WHAT, error))?;
         if response.status() == StatusCode::CONFLICT {
             return Ok(None);
         }
         if !response.status().is_success() {
-            return Err(answer(response).await);
+            return Err(self.answer(response).await);
         }
         let session = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
         session.map(|url| Some(url.to_owned())).ok_or_else(|| out_of_protocol("no Location of the session"))
     }
 
-    async fn put(&self, session: &str, headers: &HeaderMap, range: &str, body: Bytes) -> Result<Step> {
-        let request = self.http.put(session).headers(headers.clone()).header(CONTENT_RANGE, range).body(body);
-        step(request.send().await).await
+    async fn put(&self, endpoint: &Endpoint, session: &str, range: &str, body: Bytes) -> Result<Step> {
+        // The session's URL is of the server's choosing; a token goes only where it is meant to go.
+        let headers =
+            if endpoint.same_origin(session) { self.auth.headers().await? } else { HeaderMap::new() };
+        self.step(self.http.put(session).headers(headers).header(CONTENT_RANGE, range).body(body)).await
     }
-}
 
-async fn step(sent: reqwest::Result<Response>) -> Result<Step> {
-    let response = sent.map_err(|error| error::of_transport(WHAT, error))?;
-    match response.status().as_u16() {
-        200 | 201 => Ok(Step::Done),
-        409 => Ok(Step::Existed),
-        308 => {
-            let range = response.headers().get(RANGE).and_then(|value| value.to_str().ok());
-            Ok(Step::At(received(range)?))
+    async fn step(&self, request: RequestBuilder) -> Result<Step> {
+        let response = request.send().await.map_err(|error| error::of_transport(WHAT, error))?;
+        match response.status().as_u16() {
+            200 | 201 => Ok(Step::Done),
+            409 => Ok(Step::Existed),
+            308 => {
+                let range = response.headers().get(RANGE).and_then(|value| value.to_str().ok());
+                Ok(Step::At(received(range)?))
+            }
+            404 | 410 => Ok(Step::Gone),
+            _ => Err(self.answer(response).await),
         }
-        // The session is gone, finished or expired: whoever submitted asks for the job, then starts anew.
-        404 | 410 => Err(Error::new(ErrorKind::Unreachable, "the upload session is gone")
-            .with("status", response.status().as_u16())
-            .hint("run the load again")),
-        _ => Err(answer(response).await),
+    }
+
+    /// The error of an answer that is none of the protocol.
+    pub(crate) async fn answer(&self, response: Response) -> Error {
+        self.retry.heed(response.headers());
+        let status = response.status().as_u16();
+        match response.bytes().await {
+            Ok(body) => error::of_answer(WHAT, status, &body),
+            Err(error) => error::of_transport(WHAT, error),
+        }
     }
 }
 
@@ -159,16 +213,9 @@ fn received(range: Option<&str>) -> Result<u64> {
         .ok_or_else(|| out_of_protocol("a Range that is not bytes=0-N"))
 }
 
-async fn answer(response: Response) -> Error {
-    let status = response.status().as_u16();
-    match response.bytes().await {
-        Ok(body) => error::of_answer(WHAT, status, &body),
-        Err(error) => error::of_transport(WHAT, error),
-    }
-}
-
 fn out_of_protocol(what: &str) -> Error {
     Error::new(ErrorKind::Unreachable, format!("the upload server answered out of protocol: {what}"))
+        .retryable(false)
         .hint("check `endpoint` and proxies on the way")
 }
 
@@ -200,6 +247,13 @@ mod tests {
 
     #[test]
     fn chunks_have_the_size_that_the_protocol_wants() {
-        assert_eq!(CHUNK % (256 << 10), 0);
+        for bytes in [0, 1, 300_000, 1 << 20, (1 << 20) + 17, 5 << 20, 1 << 40] {
+            let sizes = Sizes::within(bytes);
+            assert!(
+                sizes.chunk.is_multiple_of(UNIT) && sizes.chunk >= UNIT && sizes.chunk <= CHUNK,
+                "{sizes:?}"
+            );
+            assert!(sizes.small <= sizes.chunk);
+        }
     }
 }

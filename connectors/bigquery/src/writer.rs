@@ -11,31 +11,25 @@ use tokio::task::JoinHandle;
 use transload_core::connector::{LoadOutcome, LoadRecord, LoadWriter};
 use transload_core::{Error, ErrorKind, Result};
 
+use crate::commit::{self, Apply, Commit, RecordRow, State};
 use crate::encode;
-use crate::jobs::{ATTEMPTS, Submitted, backoff, failure};
-use crate::load::{self, Load, Totals, died, safe_id, short_hash};
-use crate::sql::{self, Apply, Commit, LOADS_TABLE, RecordRow};
+use crate::jobs::{ATTEMPTS, Row, Submitted, failure};
+use crate::load::{self, Load, Totals, died, short_hash};
+use crate::prune::Range;
+use crate::sql::{self, LOADS_TABLE};
 
 /// Batches between the readers and the encoder. Batches are near 16 MiB.
 const QUEUE: usize = 2;
 
 /// What the staged rows do to the target; indexes are those of the load's columns.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Mode {
     Append,
     Replace,
-    Merge { key: Vec<usize>, order_by: Option<usize> },
+    Merge { key: Vec<usize>, order_by: Option<usize>, range: Option<Range> },
 }
 
 impl Mode {
-    fn apply(&self) -> Apply<'_> {
-        match self {
-            Self::Append => Apply::Append,
-            Self::Replace => Apply::Replace,
-            Self::Merge { key, order_by } => Apply::Merge { key, order_by: *order_by },
-        }
-    }
-
     pub(crate) fn is_merge(&self) -> bool {
         matches!(self, Self::Merge { .. })
     }
@@ -148,90 +142,143 @@ impl Writer {
         Ok(totals)
     }
 
-    /// The script of the commit.
-    fn script(&self, totals: &Totals, record: &LoadRecord) -> Result<String> {
-        let load = &self.load;
-        let json = serde_json::to_string(record)
-            .map_err(|error| Error::internal("a load record could not be encoded").source_error(error))?;
-        let project = &load.client.project;
-        let target = sql::path(project, &load.target.dataset, &load.target.table);
-        let loads = sql::path(project, &load.target.dataset, LOADS_TABLE);
-        let staging = load.staging_path();
-        Ok(sql::commit_script(&Commit {
-            target: &target,
-            loads: &loads,
-            staging: (totals.parts > 0).then_some(staging.as_str()),
-            columns: &load.columns,
-            apply: self.mode.apply(),
-            record: RecordRow {
-                load_id: &load.load_id,
-                table: &load.target.table,
-                table_created: load.created,
-                job: &record.job,
-                job_name: &record.job_name,
-                sequence: record.sequence,
-                json: &json,
-            },
-        }))
+    /// Quoted path of the load records.
+    fn loads(&self) -> String {
+        sql::path(&self.load.client.project, &self.load.target.dataset, LOADS_TABLE)
     }
 
-    /// Runs the commit under an id that follows from load and target alone, so that it can run only once,
-    /// whoever tries again and however often.
-    async fn run_commit(&self, script: &str, totals: Totals) -> Result<LoadOutcome> {
+    /// The script of the commit.
+    fn script(&self, totals: &Totals, record: RecordRow<'_>) -> String {
         let load = &self.load;
-        let created = load.created.to_string();
+        let project = &load.client.project;
+        let target = sql::path(project, &load.target.dataset, &load.target.table);
+        let loads = self.loads();
+        let staging = load.staging_path();
+        let bounds = match &self.mode {
+            Mode::Merge { range: Some(range), .. } => range.literals().map(|bounds| (range.column, bounds)),
+            _ => None,
+        };
+        let apply = match &self.mode {
+            Mode::Append => Apply::Append,
+            Mode::Replace => Apply::Replace,
+            Mode::Merge { key, order_by, .. } => Apply::Merge {
+                key,
+                order_by: *order_by,
+                within: bounds.as_ref().map(|(column, (low, high))| (*column, low.as_str(), high.as_str())),
+            },
+        };
+        commit::commit_script(&Commit {
+            target: &target,
+            loads: &loads,
+            staging: (totals.rows > 0).then_some((staging.as_str(), totals.rows)),
+            columns: &load.columns,
+            apply,
+            record,
+            every_partition: load.every_partition.as_deref(),
+            nonce: &load.nonce,
+        })
+    }
+
+    /// Runs the commit under an id that follows from target, job and sequence alone. A job id can succeed only
+    /// once, and the next id is tried only after the one before has failed: whoever tries again, however often,
+    /// and however many runs there are at once, a job's sequence number is committed once.
+    async fn run_commit(&self, script: &str, totals: Totals, record: RecordRow<'_>) -> Result<LoadOutcome> {
+        let load = &self.load;
+        let (created, sequence) = (load.created.to_string(), record.sequence.to_string());
         let place = [&load.client.project, &load.target.dataset, &load.target.table, &created];
-        let stem = format!("tl_commit_{}_{}", short_hash(&place.map(String::as_str)), safe_id(&load.load_id));
+        let mut place: Vec<&str> = place.into_iter().map(String::as_str).collect();
+        place.extend([record.job, &sequence]);
+        let stem = format!("tl_commit_{}_{}", short_hash(&place), record.sequence);
+        let mut tries = load.client.retry.begin();
         let mut attempt = 1;
         loop {
-            let id = if attempt == 1 { stem.clone() } else { format!("{stem}_a{attempt}") };
+            let id = format!("{stem}_a{attempt}");
             let submitted = load.client.submit_query(&id, &load.location, script).await?;
             let done = load.client.wait(&id, &load.location).await?;
-            let Some(error) = failure(&done, "cannot commit the load", &id) else {
-                let row = load.client.rows(&id, &load.location).await?;
-                return self.outcome(row.first(), totals, &submitted);
-            };
-            // An id that a job of an earlier run used up says nothing about this one: try the next id.
-            let passing = error.is_retryable() || matches!(submitted, Submitted::Existed);
-            if !passing || attempt >= ATTEMPTS * 2 {
-                return Err(error.with("target", &load.target));
+            match failure(&done, "cannot commit the load", &id) {
+                None => {
+                    if let Some(outcome) = self.settle(&id, totals, &record).await? {
+                        let query = done.statistics.as_ref().and_then(|statistics| statistics.query.as_ref());
+                        let billed = query.and_then(|query| query.total_bytes_billed);
+                        let bytes_billed = billed.and_then(|bytes| u64::try_from(bytes).ok());
+                        return Ok(LoadOutcome { bytes_billed, ..outcome });
+                    }
+                    tracing::warn!(job = id, "an earlier commit under this id left no record");
+                }
+                // What a job of another run died of says nothing about this one.
+                Some(error) if submitted == Submitted::Existed && attempt < ATTEMPTS => {
+                    tracing::warn!(job = id, %error, "an earlier commit under this id failed");
+                }
+                Some(error) => {
+                    let error = load.explained(error);
+                    if !error.is_retryable() || error.kind() == ErrorKind::Conflict && !raced(&error) {
+                        return Err(error);
+                    }
+                    tracing::warn!(job = id, %error, "the commit failed and runs again");
+                    tries.again(error).await?;
+                }
             }
-            tracing::warn!(job = id, %error, "the commit failed and runs again");
-            if matches!(submitted, Submitted::Accepted) {
-                tokio::time::sleep(backoff(attempt)).await;
+            if attempt >= ATTEMPTS {
+                return Err(Error::new(ErrorKind::Conflict, "the load could not be committed")
+                    .with("target", &load.target)
+                    .with("job_id", id)
+                    .hint("look at the jobs of this name in BigQuery, and run the job again"));
             }
             attempt += 1;
         }
     }
 
-    fn outcome(
-        &self,
-        row: Option<&crate::jobs::Row>,
-        totals: Totals,
-        how: &Submitted,
-    ) -> Result<LoadOutcome> {
-        let number = |index: usize| -> Option<u64> { row?.get(index)?.as_ref()?.parse().ok() };
-        let (Some(state), Some(distinct), Some(inserted)) = (number(0), number(1), number(3)) else {
-            return Err(Error::internal("the commit's result is not the one its script gives")
-                .hint("look at the commit job in BigQuery; the load may have been committed"));
+    /// What a successful commit job did: the outcome, or `None` if it was another run's that left nothing.
+    async fn settle(&self, id: &str, totals: Totals, record: &RecordRow<'_>) -> Result<Option<LoadOutcome>> {
+        let client = &self.load.client;
+        let rows = match client.rows(id, &self.load.location).await {
+            Ok(rows) => rows,
+            // Results are kept for a day.
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error.with("target", &self.load.target)),
         };
-        if state == 2 {
-            return Err(Error::new(ErrorKind::Conflict, "another load of this job was committed meanwhile")
+        let row = rows.first();
+        let text = |index: usize| row.and_then(|row: &Row| row.get(index)?.as_deref());
+        let number = |index: usize| text(index).and_then(|text| text.parse::<u64>().ok());
+        let mine = text(3) == Some(self.load.nonce.as_str());
+        let state = text(0).and_then(State::parse);
+        if mine && state == Some(State::Incomplete) {
+            return Err(Error::internal("the staged rows are not those that were written")
                 .with("target", &self.load.target)
-                .hint("run the job again; make sure that only one run at a time loads a table"));
+                .with("written", totals.rows)
+                .hint("nothing was committed; run the load again, and report this if it happens twice"));
         }
-        let already = state == 1 || matches!(how, Submitted::Existed);
-        let mut outcome = LoadOutcome {
-            inserted,
-            bytes: totals.bytes,
-            already_committed: already,
-            ..LoadOutcome::default()
+        if let (true, Some(State::Committed), Some(distinct), Some(inserted)) =
+            (mine, state, number(1), number(2))
+        {
+            let mut outcome = LoadOutcome { inserted, bytes: totals.bytes, ..LoadOutcome::default() };
+            if self.mode.is_merge() {
+                outcome.updated = distinct.saturating_sub(inserted);
+                outcome.superseded = totals.rows.saturating_sub(distinct);
+            }
+            return Ok(Some(outcome));
+        }
+        self.find(record).await
+    }
+
+    /// Looks for the record of this load, or of one that overtook it.
+    async fn find(&self, record: &RecordRow<'_>) -> Result<Option<LoadOutcome>> {
+        let query = commit::lookup(&self.loads(), record);
+        let rows = self.load.client.select(&self.load.location, &query).await?;
+        let count = |index: usize| -> u64 {
+            let cell = rows.first().and_then(|row| row.get(index)?.as_deref());
+            cell.and_then(|text| text.parse().ok()).unwrap_or(0)
         };
-        if self.mode.is_merge() {
-            outcome.updated = distinct.saturating_sub(inserted);
-            outcome.superseded = totals.rows.saturating_sub(distinct);
+        match (count(0), count(1)) {
+            (0, 0) => Ok(None),
+            (0, _) => {
+                Err(Error::new(ErrorKind::Conflict, "another load of this job was committed meanwhile")
+                    .with("target", &self.load.target)
+                    .retryable(true)
+                    .hint("run the job again; make sure that only one run at a time loads a table"))
+            }
+            _ => Ok(Some(LoadOutcome { already_committed: true, ..LoadOutcome::default() })),
         }
-        Ok(outcome)
     }
 
     /// Deletes the staging table; if that fails, the next load or the expiration does it.
@@ -243,6 +290,11 @@ impl Writer {
     }
 }
 
+/// Whether a transaction lost against another one, and may win when it runs again.
+fn raced(error: &Error) -> bool {
+    error.context_value("reason") == Some("concurrentUpdate")
+}
+
 #[async_trait]
 impl LoadWriter for Writer {
     async fn write(&self, batch: RecordBatch) -> Result<()> {
@@ -250,6 +302,9 @@ impl LoadWriter for Writer {
             return Ok(());
         }
         self.check_keys(&batch)?;
+        if let Mode::Merge { range: Some(range), .. } = &self.mode {
+            range.add(&batch);
+        }
         let rows = i64::try_from(batch.num_rows()).unwrap_or(i64::MAX);
         let first = self.mode.is_merge().then(|| self.next_row.fetch_add(rows, Ordering::Relaxed));
         let staged = encode::stage(&batch, &self.load.stage_schema, first)?;
@@ -267,8 +322,19 @@ impl LoadWriter for Writer {
             return Ok(LoadOutcome { already_committed: true, ..LoadOutcome::default() });
         }
         let totals = self.stage_rest().await?;
-        let script = self.script(&totals, &record)?;
-        let outcome = Box::pin(self.run_commit(&script, totals)).await?;
+        let json = serde_json::to_string(&record)
+            .map_err(|error| Error::internal("a load record could not be encoded").source_error(error))?;
+        let row = RecordRow {
+            load_id: &self.load.load_id,
+            table: &self.load.target.table,
+            table_created: self.load.created,
+            job: &record.job,
+            job_name: &record.job_name,
+            sequence: record.sequence,
+            json: &json,
+        };
+        let script = self.script(&totals, row);
+        let outcome = Box::pin(self.run_commit(&script, totals, row)).await?;
         self.clean().await;
         Ok(outcome)
     }

@@ -1,10 +1,11 @@
 //! Building jobs in Rust.
 
-use super::document::{DestinationDocument, JobDocument, LoadDocument, StrategyName};
+use super::document::{DestinationDocument, JobDocument, LoadDocument, MaxRejectsDocument, StrategyName};
 use super::{CursorBound, EtlJob, Schedule, StepDocument};
 use crate::connector::OnSchemaChange;
 use crate::error::Result;
-use crate::schema::{AddedColumn, LayoutDocument, RejectPolicy, TableRef};
+use crate::profile::ProfileLevel;
+use crate::schema::{AddedColumn, LayoutDocument, RejectPolicy, RoundPolicy, TableRef};
 
 /// Builds an [`EtlJob`]; [`Self::build`] checks it.
 #[derive(Debug, Clone)]
@@ -124,6 +125,14 @@ impl EtlJobBuilder {
         self
     }
 
+    /// `replace`: stop, and change nothing, when the new rows are fewer than this share (0 to 1) of those that
+    /// the last load brought. Default: half, after a load of 1,000 rows or more.
+    #[must_use]
+    pub fn min_ratio(mut self, ratio: f64) -> Self {
+        self.0.load.min_ratio = Some(ratio);
+        self
+    }
+
     /// Sets a column's BigQuery type, and how its text is read.
     #[must_use]
     pub fn override_type(mut self, column: &str, data_type: &str, format: Option<&str>) -> Self {
@@ -154,6 +163,34 @@ impl EtlJobBuilder {
         self
     }
 
+    /// Sets what happens to values of one column that do not fit.
+    #[must_use]
+    pub fn on_reject_of(mut self, column: &str, policy: RejectPolicy) -> Self {
+        self.0.mapping.overrides.entry(column.to_owned()).or_default().on_reject = Some(policy);
+        self
+    }
+
+    /// Sets what happens to values with more digits than their type keeps.
+    #[must_use]
+    pub fn on_round(mut self, policy: RoundPolicy) -> Self {
+        self.0.mapping.on_round = policy;
+        self
+    }
+
+    /// Limits the rows that may have a value that does not fit: a number, or a share such as `0.5%`.
+    #[must_use]
+    pub fn max_rejects(mut self, limit: MaxRejectsDocument) -> Self {
+        self.0.mapping.max_rejects = Some(limit);
+        self
+    }
+
+    /// Names the table for values under [`RejectPolicy::Quarantine`].
+    #[must_use]
+    pub fn quarantine_table(mut self, table: impl Into<String>) -> Self {
+        self.0.mapping.quarantine_table = Some(table.into());
+        self
+    }
+
     /// Sets what may happen to an existing target table.
     #[must_use]
     pub fn on_schema_change(mut self, policy: OnSchemaChange) -> Self {
@@ -165,6 +202,13 @@ impl EtlJobBuilder {
     #[must_use]
     pub fn schedule(mut self, schedule: Schedule) -> Self {
         self.0.schedule = Some(schedule);
+        self
+    }
+
+    /// Sets how much the report says of the values that were loaded.
+    #[must_use]
+    pub fn profile(mut self, level: ProfileLevel) -> Self {
+        self.0.profile = level;
         self
     }
 

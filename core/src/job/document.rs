@@ -7,7 +7,10 @@ use super::schedule::Schedule;
 use super::strategy::{Backfill, CursorBound, LoadStrategy};
 use crate::connector::OnSchemaChange;
 use crate::error::{Error, Result};
-use crate::schema::{AddedColumns, CursorStep, LayoutDocument, Overrides, RejectPolicy, duration};
+use crate::profile::ProfileLevel;
+use crate::schema::{
+    AddedColumns, CursorStep, LayoutDocument, Overrides, RejectPolicy, RoundPolicy, duration,
+};
 
 /// One table to one table, as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -31,6 +34,9 @@ pub struct JobDocument {
     /// Whether the job takes part in runs of many jobs. Default: true.
     #[serde(default = "yes")]
     pub enabled: bool,
+    /// How much the report says of the values that were loaded. Default: `values`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub profile: ProfileLevel,
     /// At most this many rows, for trials; such a run never moves the watermark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub row_limit: Option<u64>,
@@ -113,6 +119,11 @@ pub struct LoadDocument {
     /// `replace`: go on even if the source is empty and the target is not. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_empty: bool,
+    /// `replace`: stop, and change nothing, when the new rows are fewer than this share (0 to 1) of those that
+    /// the last load brought. Default: 0.5 after a load of 1,000 rows or more, and no limit after a smaller
+    /// one. 0 switches the check off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_ratio: Option<f64>,
 }
 
 /// A number (integer cursors) or a duration text (dates and times).
@@ -123,6 +134,16 @@ pub enum StepDocument {
     Units(i64),
     /// A duration, for example `15m` or `2d`.
     Duration(String),
+}
+
+/// A number of rows, or a share of them as text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum MaxRejectsDocument {
+    /// So many rows.
+    Rows(u64),
+    /// A share of the rows written, for example `0.5%`.
+    Share(String),
 }
 
 /// Types and names.
@@ -136,9 +157,22 @@ pub struct MappingDocument {
     /// `evolve_columns_only` leaves the options alone, `freeze` refuses any difference.
     #[serde(default)]
     pub on_schema_change: OnSchemaChange,
-    /// `fail` (default) or `null`: what happens to values that do not fit.
+    /// What happens to values that do not fit: `fail` (default), `null`, `quarantine` or `text`. Columns of the
+    /// key and the cursor always `fail`.
     #[serde(default)]
     pub on_reject: RejectPolicy,
+    /// What happens to values with more digits than their type keeps: `refuse` (default), so that they do not
+    /// fit, or `round`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_round: RoundPolicy,
+    /// The run fails once more rows than this have a value that does not fit: a number of rows, or a share of
+    /// those written such as `"0.5%"`. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_rejects: Option<MaxRejectsDocument>,
+    /// The table for values under `quarantine`, in the dataset of the target. Default: the name of the target
+    /// with `_quarantine` behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantine_table: Option<String>,
     /// Look for types hidden in text columns and apply those found at high confidence. Default: true.
     #[serde(default = "yes")]
     pub detect_types: bool,
@@ -157,6 +191,9 @@ impl Default for MappingDocument {
             overrides: Overrides::default(),
             on_schema_change: OnSchemaChange::default(),
             on_reject: RejectPolicy::default(),
+            on_round: RoundPolicy::default(),
+            max_rejects: None,
+            quarantine_table: None,
             detect_types: true,
             add: AddedColumns::default(),
             approved_hash: None,
@@ -170,6 +207,58 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 fn yes() -> bool {
     true
+}
+
+/// How many rows of a run may have a value that does not fit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum MaxRejects {
+    /// So many rows.
+    Rows(u64),
+    /// So much of the rows written: 0 to 1.
+    Share(f64),
+}
+
+impl MappingDocument {
+    pub(super) fn max_rejects(&self) -> Result<Option<MaxRejects>> {
+        Ok(match &self.max_rejects {
+            None => None,
+            Some(MaxRejectsDocument::Rows(rows)) => Some(MaxRejects::Rows(*rows)),
+            Some(MaxRejectsDocument::Share(text)) => {
+                let percent =
+                    text.trim().strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+                let percent = percent.filter(|percent| (0.0..=100.0).contains(percent)).ok_or_else(|| {
+                    invalid(format!("`mapping.max_rejects`: `{text}` is no share"))
+                        .hint("write a number of rows such as 100, or a share such as \"0.5%\"")
+                })?;
+                Some(MaxRejects::Share(percent / 100.0))
+            }
+        })
+    }
+
+    fn check(&self, destination: &DestinationDocument) -> Result<()> {
+        let own = self.overrides.values().filter_map(|column| column.on_reject);
+        let nulls = self.on_reject.makes_null() || own.clone().any(RejectPolicy::makes_null);
+        if self.max_rejects()?.is_some() && !nulls {
+            return Err(invalid("`mapping.max_rejects` limits what no `on_reject` allows")
+                .hint("set `mapping.on_reject` to \"null\" or \"quarantine\", or leave `max_rejects` out"));
+        }
+        let quarantines = self.on_reject == RejectPolicy::Quarantine
+            || own.clone().any(|policy| policy == RejectPolicy::Quarantine);
+        match &self.quarantine_table {
+            Some(_) if !quarantines => {
+                Err(invalid("`mapping.quarantine_table` is named, but nothing goes there")
+                    .hint("set `mapping.on_reject` to \"quarantine\", or leave `quarantine_table` out"))
+            }
+            Some(name) if name.trim().is_empty() => {
+                Err(invalid("`mapping.quarantine_table` is empty").hint("leave it out for the default"))
+            }
+            Some(name) if name.eq_ignore_ascii_case(&destination.table) => {
+                Err(invalid("`mapping.quarantine_table` is the target itself").hint("give it another name"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl LoadDocument {
@@ -202,17 +291,23 @@ impl LoadDocument {
                 refuse(lag.is_some(), "lag")?;
                 refuse(!is_default(&bound), "cursor_bound")?;
                 refuse(self.lookback.is_some(), "lookback")?;
-                Ok(LoadStrategy::Replace { allow_empty: self.allow_empty })
+                if self.min_ratio.is_some_and(|ratio| !(0.0..=1.0).contains(&ratio)) {
+                    return Err(invalid("`load.min_ratio` is not a number from 0 to 1")
+                        .hint("0.8 stops a load that brings less than 80 % of the rows of the last one"));
+                }
+                Ok(LoadStrategy::Replace { allow_empty: self.allow_empty, min_ratio: self.min_ratio })
             }
             StrategyName::Append => {
                 refuse(self.key.is_some(), "key")?;
                 refuse(self.lookback.is_some(), "lookback")?;
                 refuse(self.allow_empty, "allow_empty")?;
+                refuse(self.min_ratio.is_some(), "min_ratio")?;
                 let cursor = self.cursor.clone().ok_or_else(|| missing("cursor", "the column that grows"))?;
                 Ok(LoadStrategy::Append { cursor, backfill, lag, bound })
             }
             StrategyName::Merge => {
                 refuse(self.allow_empty, "allow_empty")?;
+                refuse(self.min_ratio.is_some(), "min_ratio")?;
                 let key = self.key.clone().filter(|key| !key.is_empty());
                 let key = key.ok_or_else(|| missing("key", "the columns that identify a row"))?;
                 let lookback = step(self.lookback.as_ref(), "lookback")?;
@@ -272,6 +367,7 @@ impl JobDocument {
             mapping: MappingDocument::default(),
             schedule: None,
             enabled: true,
+            profile: ProfileLevel::default(),
             row_limit: None,
         }
     }
@@ -307,6 +403,7 @@ impl JobDocument {
         self.destination.layout.check()?;
         let strategy = self.load.strategy()?;
         self.check_needed_columns(&strategy)?;
+        self.mapping.check(&self.destination)?;
         Ok(strategy)
     }
 
@@ -320,6 +417,14 @@ impl JobDocument {
                     "column `{needed}` is needed by the load strategy but not loaded"
                 ))
                 .hint("add it to `source.columns` and do not drop it"));
+            }
+            let policy = self.mapping.overrides.get(needed).and_then(|column| column.on_reject);
+            if policy.is_some_and(RejectPolicy::makes_null) {
+                return Err(invalid(format!(
+                    "column `{needed}` is needed by the load strategy, so its values cannot become NULL"
+                ))
+                .with("field", format!("mapping.overrides.{needed}.on_reject"))
+                .hint("set its `on_reject` to \"fail\" or \"text\", or leave it out"));
             }
         }
         Ok(())

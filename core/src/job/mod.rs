@@ -12,8 +12,8 @@ use serde_json::Value;
 
 pub use builder::EtlJobBuilder;
 pub use document::{
-    DestinationDocument, JobDocument, LoadDocument, MappingDocument, SourceDocument, StepDocument,
-    StrategyName,
+    DestinationDocument, JobDocument, LoadDocument, MappingDocument, MaxRejects, MaxRejectsDocument,
+    SourceDocument, StepDocument, StrategyName,
 };
 pub use schedule::{Every, Schedule};
 pub use strategy::{Backfill, CursorBound, LoadStrategy};
@@ -21,7 +21,10 @@ pub use strategy::{Backfill, CursorBound, LoadStrategy};
 use crate::connector::OnSchemaChange;
 use crate::document::parse;
 use crate::error::{Error, Result};
-use crate::schema::{AddedColumns, LayoutDocument, Overrides, RejectPolicy, TableRef, TargetRef};
+use crate::profile::ProfileLevel;
+use crate::schema::{
+    AddedColumns, LayoutDocument, Overrides, RejectPolicy, RoundPolicy, TableRef, TargetRef,
+};
 
 /// A valid job: one source table to one destination table.
 ///
@@ -49,6 +52,7 @@ use crate::schema::{AddedColumns, LayoutDocument, Overrides, RejectPolicy, Table
 pub struct EtlJob {
     document: JobDocument,
     strategy: LoadStrategy,
+    max_rejects: Option<MaxRejects>,
 }
 
 impl EtlJob {
@@ -71,7 +75,8 @@ impl EtlJob {
     /// `config`, naming the field.
     pub fn from_document(document: JobDocument) -> Result<Self> {
         let strategy = document.check()?;
-        Ok(Self { document, strategy })
+        let max_rejects = document.mapping.max_rejects()?;
+        Ok(Self { document, strategy, max_rejects })
     }
 
     /// The JSON form.
@@ -167,6 +172,26 @@ impl EtlJob {
         self.document.mapping.on_reject
     }
 
+    /// What happens to values with more digits than their type keeps.
+    #[must_use]
+    pub fn on_round(&self) -> RoundPolicy {
+        self.document.mapping.on_round
+    }
+
+    /// How many rows may have a value that does not fit; `None` for any number.
+    #[must_use]
+    pub fn max_rejects(&self) -> Option<MaxRejects> {
+        self.max_rejects
+    }
+
+    /// The table for values under [`RejectPolicy::Quarantine`].
+    #[must_use]
+    pub fn quarantine_target(&self) -> TargetRef {
+        let DestinationDocument { dataset, table, .. } = &self.document.destination;
+        let named = self.document.mapping.quarantine_table.clone();
+        TargetRef::new(dataset, named.unwrap_or_else(|| format!("{table}_quarantine")))
+    }
+
     /// The schedule, for the host; the engine itself does not wait.
     #[must_use]
     pub fn schedule(&self) -> Option<&Schedule> {
@@ -177,6 +202,12 @@ impl EtlJob {
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.document.enabled
+    }
+
+    /// How much the report says of the values that were loaded.
+    #[must_use]
+    pub fn profile(&self) -> ProfileLevel {
+        self.document.profile
     }
 
     /// At most this many rows, for trials. A run with a limit never moves the watermark.

@@ -35,6 +35,9 @@ pub enum LoadStrategy {
     Replace {
         /// Replace even if the source is empty and the target is not.
         allow_empty: bool,
+        /// Stop when there are fewer rows than this share of those that the last load brought; `None` for
+        /// half, and only after a load of 1,000 rows or more.
+        min_ratio: Option<f64>,
     },
     /// Only rows past the watermark are added.
     Append {

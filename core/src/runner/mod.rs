@@ -4,7 +4,9 @@ mod boundary;
 mod options;
 mod pipeline;
 mod progress;
+mod quarantine;
 mod report;
+mod report_document;
 mod run;
 mod window;
 
@@ -15,7 +17,8 @@ use std::time::Duration;
 
 pub use options::RunnerOptions;
 pub use progress::{CancelHandle, Phase, Progress};
-pub use report::{PhaseTimes, RowCounts, RunReport, RunStatus};
+pub use report::{ColumnRejects, PhaseTimes, QuarantineCount, RowCounts, RunReport, RunStatus};
+pub use report_document::{RunReportDocument, WarningDocument, WindowDocument};
 pub use window::Window;
 
 use crate::connection::Connection;
@@ -188,7 +191,7 @@ impl Runner {
         let sample_rows = self.options.sample_rows;
         let mapping = run::map(session.as_ref(), job, last.as_ref(), sample_rows, advise).await?;
         session.close().await?;
-        let target = run::target_table(job, &mapping, advise)?;
+        let target = mapping.wanted_table(job.target(), job.layout(), advise)?;
         Ok((mapping, target, destination))
     }
 

@@ -1,6 +1,6 @@
-//! Rows from splits to the writer: read, drop what is known, cast, write. One task a split.
+//! Rows from splits to the writer: read, drop what is known, cast, set aside what does not fit, write. One
+//! task a split.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,10 +9,13 @@ use tokio::task::JoinSet;
 
 use super::boundary::Boundary;
 use super::progress::{CancelHandle, Tracker};
+use super::quarantine::Quarantine;
 use crate::batch::{batch_bytes, split_by_bytes};
 use crate::connector::{LoadWriter, ReadSession, Split};
 use crate::error::{Error, Result, ResultExt as _};
-use crate::schema::{Caster, ColumnRejects};
+use crate::job::MaxRejects;
+use crate::profile::SharedProfile;
+use crate::schema::{BatchLedger, Caster, Ledger};
 
 /// What the tasks of one load share.
 pub(super) struct Pipeline {
@@ -22,11 +25,12 @@ pub(super) struct Pipeline {
     pub(super) boundary: Option<Boundary>,
     pub(super) tracker: Arc<Tracker>,
     pub(super) batch_bytes: usize,
-    pub(super) rejects: Mutex<BTreeMap<String, ColumnRejects>>,
+    pub(super) profile: SharedProfile,
+    /// Where values go that do not fit, if some column wants that.
+    pub(super) quarantine: Option<Quarantine>,
+    pub(super) max_rejects: Option<MaxRejects>,
+    pub(super) ledger: Mutex<Ledger>,
 }
-
-/// Examples of rejected values that a report keeps for each column.
-const EXAMPLES: usize = 3;
 
 /// Reads all splits, at most `parallelism` at once. The first error, or a cancel, ends all of them; when
 /// this returns no task is left.
@@ -69,6 +73,7 @@ pub(super) async fn run(
 
 async fn read_split(pipeline: Arc<Pipeline>, split: Split) -> Result<()> {
     let mut batches = pipeline.session.read(&split).await.operation("read")?;
+    let mut profiler = pipeline.profile.begin()?;
     while let Some(batch) = batches.next().await {
         let batch = batch.operation("read")?;
         let add = |counter: &std::sync::atomic::AtomicU64, n: usize| {
@@ -89,34 +94,57 @@ async fn read_split(pipeline: Arc<Pipeline>, split: Split) -> Result<()> {
             if piece.num_rows() == 0 {
                 continue;
             }
-            let (cast, rejects) = pipeline.caster.cast(&piece).operation("cast")?;
-            pipeline.count_rejects(rejects);
+            let (cast, mut ledger) = pipeline.caster.cast(&piece).operation("cast")?;
+            if let (Some(quarantine), Some(values)) = (&pipeline.quarantine, ledger.quarantined.take()) {
+                quarantine.write(values).await.operation("quarantine")?;
+            }
+            pipeline.count(ledger)?;
             let rows = cast.num_rows();
+            if let Some(profiler) = &mut profiler {
+                profiler.add(&cast).operation("profile")?;
+            }
             pipeline.writer.write(cast).await.operation("write")?;
             add(&pipeline.tracker.rows_written, rows);
             pipeline.tracker.tick();
         }
     }
-    Ok(())
+    pipeline.profile.join(profiler).operation("profile")
 }
 
 impl Pipeline {
-    fn count_rejects(&self, rejects: Vec<ColumnRejects>) {
-        if rejects.is_empty() {
-            return;
-        }
-        let mut all = self.rejects.lock().unwrap_or_else(PoisonError::into_inner);
-        for new in rejects {
-            match all.get_mut(&new.column) {
-                Some(known) => {
-                    known.rejected += new.rejected;
-                    let room = EXAMPLES.saturating_sub(known.examples.len());
-                    known.examples.extend(new.examples.into_iter().take(room));
-                }
-                None => {
-                    all.insert(new.column.clone(), new);
-                }
+    /// Adds the ledger of a batch, and ends the run as soon as there are more rejects than a number allows.
+    fn count(&self, batch: BatchLedger) -> Result<()> {
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.add(batch);
+        match self.max_rejects {
+            Some(MaxRejects::Rows(most)) if ledger.incomplete_rows > most => {
+                Err(too_many(&ledger, &format!("more than {most} rows")))
             }
+            _ => Ok(()),
         }
     }
+}
+
+/// Checks what only the end can tell: a share of the rows.
+pub(super) fn check_share(ledger: &Ledger, limit: Option<MaxRejects>, rows: u64) -> Result<()> {
+    match limit {
+        Some(MaxRejects::Share(share)) if ledger.incomplete_rows as f64 > share * rows as f64 => {
+            let what = format!("{} of {rows} rows, more than {}%,", ledger.incomplete_rows, share * 100.0);
+            Err(too_many(ledger, &what))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn too_many(ledger: &Ledger, what: &str) -> Error {
+    let mut error = Error::data(format!("{what} have a value that does not fit; nothing was loaded"));
+    let worst = ledger.columns.iter().max_by_key(|column| column.counts.rejected());
+    if let Some(column) = worst {
+        error = error.with("column", &column.column).with("rejected", column.counts.rejected());
+        if let Some(example) = column.examples.iter().find(|example| example.reason.is_some()) {
+            error = error.with("value", &example.value);
+            error = error.with("reason", example.reason.as_deref().unwrap_or_default());
+        }
+    }
+    error.hint("correct the type of the column with an override, or raise mapping.max_rejects")
 }

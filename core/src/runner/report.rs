@@ -3,18 +3,22 @@
 use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::progress::{Phase, Tracker};
+use super::quarantine::Kept;
+use super::report_document::RunReportDocument;
 use super::window::Window;
 use crate::connector::LoadOutcome;
 use crate::error::{Error, ErrorKind};
 use crate::job::EtlJob;
-use crate::schema::{ColumnRejects, Warning};
+use crate::profile::TableProfile;
+use crate::schema::{Change, ColumnLedger, Ledger, Warning};
 
 /// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunStatus {
     /// Everything that was to be loaded is loaded.
@@ -37,8 +41,9 @@ impl RunStatus {
     }
 }
 
-/// Row counts. `read = already_loaded + written` for every run that succeeded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+/// Row counts. `read = already_loaded + written` for every run that succeeded: a value that does not fit ends
+/// the run or becomes NULL, but never takes its row away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
 pub struct RowCounts {
     /// Rows read from the source.
     pub read: u64,
@@ -54,10 +59,32 @@ pub struct RowCounts {
     pub superseded: u64,
     /// Unchanged rows of the target that had to be written again (merge into files).
     pub rewritten: u64,
+    /// Written rows of which a value did not fit and is NULL.
+    pub incomplete: u64,
+}
+
+/// Values of one column that did not fit and became NULL, be it that the quarantine has them or not.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
+pub struct ColumnRejects {
+    /// The column's name at the source.
+    pub column: String,
+    /// How many values (not rows).
+    pub rejected: u64,
+    /// Up to three of them, each cut to 80 characters.
+    pub examples: Vec<String>,
+}
+
+/// What the quarantine got.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct QuarantineCount {
+    /// `dataset.table`.
+    pub table: String,
+    /// Its new rows: one for each value, and of records one for each field.
+    pub rows: u64,
 }
 
 /// Seconds by phase.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, JsonSchema)]
 pub struct PhaseTimes {
     /// Opening connections.
     pub connect: f64,
@@ -113,12 +140,23 @@ pub struct RunReport {
     pub window: Option<Window>,
     /// Row counts.
     pub rows: RowCounts,
-    /// Values that did not fit and became NULL, by column.
+    /// Values that did not fit and became NULL, by column, for the columns that have any.
     pub rejects: Vec<ColumnRejects>,
+    /// What became of every value, by column. Of a run that failed: of those that it had cast until then.
+    pub ledger: Vec<ColumnLedger>,
+    /// Whether the run succeeded and every value at the destination is the one at the source: nothing was
+    /// rounded, nothing became NULL.
+    pub lossless: bool,
+    /// What the quarantine got, if anything. It has it even if the run failed after that.
+    pub quarantine: Option<QuarantineCount>,
+    /// What the rows hold, as the job's `profile` asks.
+    pub profile: Option<TableProfile>,
     /// Bytes of Arrow data read.
     pub bytes_read: u64,
     /// Encoded bytes written or sent.
     pub bytes_written: u64,
+    /// Bytes that the destination bills for putting the rows in place, where it bills by bytes (BigQuery).
+    pub bytes_billed: Option<u64>,
     /// Batches read.
     pub batches: u64,
     /// Seconds by phase.
@@ -150,8 +188,13 @@ impl RunReport {
             window: None,
             rows: RowCounts::default(),
             rejects: Vec::new(),
+            ledger: Vec::new(),
+            lossless: false,
+            quarantine: None,
+            profile: None,
             bytes_read: 0,
             bytes_written: 0,
+            bytes_billed: None,
             batches: 0,
             seconds: PhaseTimes::default(),
             mapping_hash: None,
@@ -171,9 +214,48 @@ impl RunReport {
         self.warnings.push((None, Warning::new(code, text)));
     }
 
+    /// What became of the values that were cast; `failed` if none of them will be loaded.
+    pub(super) fn cast(&mut self, ledger: Ledger, failed: bool) {
+        for column in &ledger.columns {
+            let counts = &column.counts;
+            let name = &column.column;
+            if counts.rejected() > 0 {
+                let lost = column
+                    .examples
+                    .iter()
+                    .filter(|one| matches!(one.change, Change::Nulled | Change::Quarantined));
+                let examples = lost.map(|example| example.value.clone()).collect();
+                self.rejects.push(ColumnRejects {
+                    column: name.clone(),
+                    rejected: counts.rejected(),
+                    examples,
+                });
+            }
+            let told = [
+                ("W_REJECTED", counts.nulled, "values did not fit and became NULL"),
+                (
+                    "W_QUARANTINED",
+                    counts.quarantined,
+                    "values did not fit; they are NULL here and in the quarantine",
+                ),
+                ("W_ROUNDED", counts.rounded, "values were rounded"),
+            ];
+            for (code, count, text) in told.into_iter().filter(|(_, count, _)| *count > 0 && !failed) {
+                self.warnings.push((Some(name.clone()), Warning::new(code, format!("{count} {text}"))));
+            }
+        }
+        self.rows.incomplete = if failed { 0 } else { ledger.incomplete_rows };
+        self.ledger = ledger.columns;
+    }
+
+    pub(super) fn quarantined(&mut self, kept: Option<Kept>) {
+        self.quarantine = kept.map(|kept| QuarantineCount { table: kept.table.to_string(), rows: kept.rows });
+    }
+
     pub(super) fn loaded(&mut self, outcome: &LoadOutcome) {
         self.committed = true;
         self.bytes_written = outcome.bytes;
+        self.bytes_billed = outcome.bytes_billed;
         self.rows.inserted = outcome.inserted;
         self.rows.updated = outcome.updated;
         self.rows.superseded = outcome.superseded;
@@ -193,6 +275,7 @@ impl RunReport {
         match outcome {
             Ok(()) => {
                 self.status = RunStatus::Succeeded;
+                self.lossless = self.ledger.iter().all(|column| column.counts.is_lossless());
                 self.rows.written = tracker.rows_written.load(Ordering::Relaxed);
                 tracing::info!(
                     job = self.job,
@@ -207,6 +290,7 @@ impl RunReport {
                 } else {
                     RunStatus::Failed
                 };
+                self.rows.incomplete = 0;
                 tracing::warn!(job = self.job, %error, "run did not succeed");
                 self.error = Some(error);
             }
@@ -224,41 +308,10 @@ impl RunReport {
         }
     }
 
-    /// The JSON form, stable and small.
+    /// The JSON form, stable and small; its schema is in `docs/reference/report.schema.json`.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let warnings: Vec<Value> = self
-            .warnings
-            .iter()
-            .map(|(column, warning)| json!({"column": column, "code": warning.code, "text": warning.text}))
-            .collect();
-        let rejects: Vec<Value> = self
-            .rejects
-            .iter()
-            .map(|r| json!({"column": r.column, "rejected": r.rejected, "examples": r.examples}))
-            .collect();
-        json!({
-            "job": self.job,
-            "status": self.status.as_str(),
-            "strategy": self.strategy,
-            "source": self.source,
-            "destination": self.destination,
-            "attempts": self.attempts,
-            "load_id": self.load_id,
-            "committed": self.committed,
-            "window": self.window.as_ref().map(Window::to_json),
-            "rows": self.rows,
-            "rejects": rejects,
-            "bytes_read": self.bytes_read,
-            "bytes_written": self.bytes_written,
-            "batches": self.batches,
-            "seconds": self.seconds,
-            "mapping_hash": self.mapping_hash,
-            "warnings": warnings,
-            "error": self.error.as_ref().map(Error::to_json),
-            "started_at": self.started_at.to_string(),
-            "finished_at": self.finished_at.to_string(),
-            "engine": crate::VERSION,
-        })
+        // Plain data, which always can be serialised.
+        serde_json::to_value(RunReportDocument::from(self)).unwrap_or_default()
     }
 }

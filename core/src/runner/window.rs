@@ -1,8 +1,9 @@
 //! The window of a run: which cursor values it loads, decided before anything is read.
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::report_document::WindowDocument;
 use crate::connector::{CursorFilter, CursorSummary, LoadRecord, Settled};
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::{Backfill, LoadStrategy};
@@ -25,12 +26,7 @@ impl Window {
     /// The JSON form: values as texts at full precision.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        json!({
-            "cursor": self.cursor,
-            "lo": self.lo.as_ref().map(ToString::to_string),
-            "hi": self.hi.as_ref().map(ToString::to_string),
-            "continues": self.continues,
-        })
+        serde_json::to_value(WindowDocument::from(self)).unwrap_or_default()
     }
 }
 

@@ -3,7 +3,7 @@
 use arrow_schema::{DataType, Fields, IntervalUnit, TimeUnit};
 
 use super::bigquery::{BigQueryType, Mode, RecordField};
-use super::cast::{possible_types, recipe_for};
+use super::cast::{RoundPolicy, possible_types, recipe_for};
 use super::mapping::{Alternative, ColumnMapping, Confidence, Lossless, Warning};
 use super::names::target_names;
 use super::recipe::Recipe;
@@ -49,6 +49,8 @@ pub(super) fn by_catalog(column: &ColumnSchema, target_name: String) -> Result<C
         alternatives: Vec::new(),
         description: None,
         overridden: false,
+        on_reject: None,
+        on_round: RoundPolicy::default(),
     })
 }
 

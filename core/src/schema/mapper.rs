@@ -9,7 +9,7 @@ use arrow_schema::DataType;
 use super::added::{AddedColumns, AddedMapping};
 use super::advice::LayoutAdvice;
 use super::bigquery::{BigQueryType, Mode};
-use super::cast::{possible_types, recipe_for};
+use super::cast::{RejectPolicy, RoundPolicy, possible_types, recipe_for};
 use super::catalog::{by_catalog, name_preview_type, wider};
 use super::detect::{Candidate, Detection, detect};
 use super::mapping::{
@@ -17,6 +17,7 @@ use super::mapping::{
 };
 use super::names::target_names_beside;
 use super::recipe::Recipe;
+use super::rejects;
 use super::systems::look_up_type;
 use super::table::{ColumnSchema, TableSchema};
 use crate::error::{Error, ErrorKind, Result};
@@ -42,9 +43,12 @@ pub struct MapperOptions {
     pub keep_comments: bool,
     /// Evidence shows up to three values of the sample. Default: true; false for data that nobody may see.
     pub show_values: bool,
-    /// Values that do not fit become NULL, so that a column whose values are checked cannot be REQUIRED.
-    /// Default: false.
-    pub rejects_become_null: bool,
+    /// What happens to values that do not fit, for columns whose override says nothing. Where they become
+    /// NULL, a column whose values are checked cannot be REQUIRED. Default: `fail`.
+    pub on_reject: RejectPolicy,
+    /// What happens to values with more digits than their type keeps, for columns whose override says
+    /// nothing. Default: `refuse`.
+    pub on_round: RoundPolicy,
 }
 
 impl Default for MapperOptions {
@@ -55,7 +59,8 @@ impl Default for MapperOptions {
             alternatives: 3,
             keep_comments: true,
             show_values: true,
-            rejects_become_null: false,
+            on_reject: RejectPolicy::Fail,
+            on_round: RoundPolicy::Refuse,
         }
     }
 }
@@ -229,15 +234,11 @@ impl SchemaMapper {
         if wanted.data_type.is_some() || wanted.format.is_some() {
             apply_override(&mut mapped, column, wanted, detection.as_ref())?;
         }
-        if self.options.rejects_become_null
-            && mapped.mode == Mode::Required
-            && mapped.lossless == Lossless::Conditional
-        {
-            mapped.mode = Mode::Nullable;
-        }
         if let Some(mode) = wanted.mode {
             mapped.mode = check_mode(mode, &mapped)?;
         }
+        mapped.on_round = wanted.on_round.unwrap_or(self.options.on_round);
+        rejects::apply(&mut mapped, column, wanted, self.options.on_reject)?;
         if let Some(description) = &wanted.description {
             mapped.description = Some(check_description(description)?);
         }

@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 use super::added::{AddedMapping, AddedValue};
 use super::advice::{LayoutAdvice, Partitioning};
 use super::bigquery::{BigQueryType, Mode};
+use super::cast::{RejectPolicy, RoundPolicy};
 use super::ddl;
 use super::diff::MappingDiff;
-use super::layout::PartitionBy;
+use super::layout::{LayoutDocument, PartitionBy};
 use super::recipe::Recipe;
 use super::table::TableRef;
 use super::target::{TargetColumn, TargetRef, TargetTable};
@@ -165,12 +166,23 @@ pub struct ColumnMapping {
     pub description: Option<String>,
     /// The type was set by the job.
     pub overridden: bool,
+    /// What happens to values that do not fit; `None` where nobody chose, which is
+    /// [`RejectPolicy::Fail`] in a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_reject: Option<RejectPolicy>,
+    /// What happens to values with more digits than the type keeps.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_round: RoundPolicy,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl ColumnMapping {
     /// What of it counts for [`TableMapping::hash`], in a form that never changes.
     fn identity(&self) -> String {
-        format!(
+        let mut identity = format!(
             "column {:?} {:?} {} {} {} {:?} {}",
             self.source_name,
             self.target_name,
@@ -179,7 +191,14 @@ impl ColumnMapping {
             self.recipe.kind(),
             self.recipe.format().unwrap_or_default(),
             self.arrow_type
-        )
+        );
+        if let Some(policy) = self.on_reject.filter(|policy| policy.makes_null()) {
+            identity.push_str(&format!(" on_reject {policy}"));
+        }
+        if self.on_round == RoundPolicy::Round {
+            identity.push_str(" on_round round");
+        }
+        identity
     }
 }
 
@@ -226,6 +245,25 @@ impl TableMapping {
             .chain(self.added.iter().map(AddedMapping::target))
             .collect();
         TargetTable { description: self.description.clone(), ..TargetTable::new(target, columns) }
+    }
+
+    /// The table that a destination must hold, laid out as a job wants it. `advise` says that the table is still to
+    /// be made, so that advice counts.
+    ///
+    /// # Errors
+    /// Those of [`LayoutDocument::resolve`].
+    pub fn wanted_table(
+        &self,
+        target: TargetRef,
+        layout: &LayoutDocument,
+        advise: bool,
+    ) -> Result<TargetTable> {
+        let mut table = self.target_table(target);
+        table.layout = layout.resolve(advise.then_some(&self.advice))?;
+        if let Some(description) = &layout.description {
+            table.description = Some(description.clone());
+        }
+        Ok(table)
     }
 
     /// A target of the source's own names, for statements that are only looked at.
@@ -429,6 +467,13 @@ pub struct ColumnOverride {
     /// Description at the destination.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// What happens to values of this column that do not fit. Default: `mapping.on_reject`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_reject: Option<RejectPolicy>,
+    /// What happens to values of this column with more digits than its type keeps. Default:
+    /// `mapping.on_round`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_round: Option<RoundPolicy>,
     /// Leave the column out.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub drop: bool,

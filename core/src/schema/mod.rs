@@ -19,6 +19,7 @@ mod mapper;
 mod mapping;
 mod names;
 mod recipe;
+mod rejects;
 mod systems;
 mod table;
 mod target;
@@ -28,7 +29,10 @@ pub use advice::{
     ClusterAdvice, Granularity, LayoutAdvice, PartitionAdvice, Partitioning, check_partitioning,
 };
 pub use bigquery::{BigQueryType, Mode, RecordField};
-pub use cast::{Caster, ColumnRejects, RejectPolicy, possible_types, recipe_for};
+pub use cast::{
+    BatchLedger, Caster, Change, ColumnLedger, Counts, Ledger, LedgerExample, RejectPolicy, RoundPolicy,
+    possible_types, quarantine_table, recipe_for,
+};
 pub use check::{ColumnCheck, Fit, OptionCheck, TableCheck};
 pub use cursor::{CursorStep, CursorValue, Nanos};
 pub use detect::{Candidate, Detection, detect};
@@ -51,6 +55,14 @@ pub use recipe::Recipe;
 pub use systems::{TypeAnswer, TypeRow, WARNING_CODES, look_up_type, type_rows, type_systems};
 pub use table::{ColumnSchema, EXTENSION_KEY, Extension, SOURCE_TYPE_KEY, TableRef, TableSchema, TypeNote};
 pub use target::{TargetColumn, TargetRef, TargetTable};
+
+/// The values of a column as canonical texts: decimals with all their digits, times as ISO 8601, bytes in base64.
+///
+/// # Errors
+/// `internal` for types that no target table has.
+pub(crate) fn to_text(column: &arrow_array::ArrayRef) -> crate::error::Result<arrow_array::StringArray> {
+    cast::to_text::column(column, None)
+}
 
 #[cfg(test)]
 mod tests;

@@ -495,22 +495,25 @@ OPTIONS (description='Orders\\u000aof \\`today\\`');"
 fn a_column_that_may_get_null_is_not_required() {
     let described =
         table(vec![ColumnSchema::new("id", "bigint", DataType::Int64).required(), text("n").required()]);
-    let modes = |rejects_become_null| {
-        let options = MapperOptions { rejects_become_null, ..MapperOptions::default() };
+    let modes = |on_reject| {
+        let options = MapperOptions { on_reject, ..MapperOptions::default() };
         let overrides = Overrides::from([("n".to_owned(), to_type("INT64"))]);
         let mapping = SchemaMapper::new(options).with_overrides(overrides).map(&described, None).unwrap();
         mapping.columns.iter().map(|column| column.mode).collect::<Vec<_>>()
     };
-    assert_eq!(modes(true), [Mode::Required, Mode::Nullable]);
+    assert_eq!(modes(RejectPolicy::Null), [Mode::Required, Mode::Nullable]);
     // Empty texts become NULL under any policy.
-    assert_eq!(modes(false), [Mode::Required, Mode::Nullable]);
-    let conditional = |rejects_become_null| {
+    assert_eq!(modes(RejectPolicy::Fail), [Mode::Required, Mode::Nullable]);
+    let conditional = |on_reject| {
         let mut column = ColumnSchema::new("at", "timestamp", DataType::Date32).required();
         column.note.lossless = Lossless::Conditional;
-        let options = MapperOptions { rejects_become_null, ..MapperOptions::default() };
+        let options = MapperOptions { on_reject, ..MapperOptions::default() };
         SchemaMapper::new(options).map(&table(vec![column]), None).unwrap().columns[0].mode
     };
-    assert_eq!((conditional(true), conditional(false)), (Mode::Nullable, Mode::Required));
+    assert_eq!(
+        (conditional(RejectPolicy::Quarantine), conditional(RejectPolicy::Fail)),
+        (Mode::Nullable, Mode::Required)
+    );
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod faults;
 mod policy;
+mod quarantine;
 mod strategy;
 
 use transload_core::job::EtlJobBuilder;
@@ -19,6 +20,7 @@ pub(crate) fn add(cases: &mut Cases, prefix: &str, from: &Subject, into: &Subjec
     let cursor = from.capability().cursor;
     let mut set = Set { cases, prefix, from, into };
     policy::add(&mut set, capability, cursor);
+    quarantine::add(&mut set, capability, cursor);
     strategy::add(&mut set, capability, cursor);
     faults::add(&mut set, capability, cursor);
 }

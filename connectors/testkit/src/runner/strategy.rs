@@ -7,13 +7,14 @@ use transload_core::{EtlJob, RunReport};
 
 use super::{Orders, Set, holds, succeed, target_of};
 use crate::check::{ensure, equal};
-use crate::fixture::Done;
+use crate::fixture::{Done, Failure};
 use crate::suite::Pair;
 
 pub(super) fn add(set: &mut Set<'_>, capability: Capability, cursor: bool) {
     if capability.replace {
         set.add("replace", replace);
         set.add("replace_by_an_empty_source", replace_by_empty);
+        set.add("replace_by_a_source_that_shrank", replace_by_fewer);
     }
     if capability.append && cursor {
         set.add("append_with_ties_at_the_boundary", append_with_ties);
@@ -45,6 +46,7 @@ async fn replace(pair: Arc<Pair>) -> Done {
     let (runner, job) = (pair.runner()?, orders.job(&pair)?.replace().build()?);
     let report = succeed(&runner, &job).await?;
     equal("rows written", &report.rows.written, &4)?;
+    profiled(&report)?;
     ensure(report.committed && report.load_id.is_some(), || "nothing was committed".to_owned())?;
     holds(&pair, "first run", &first).await?;
     let second = orders.rows(&[(4, 4, "four")]);
@@ -53,10 +55,19 @@ async fn replace(pair: Arc<Pair>) -> Done {
     holds(&pair, "second run", &second).await
 }
 
+/// The rows are ids 1, 2, 2, 3, so every source and destination must say this of them.
+fn profiled(report: &RunReport) -> Done {
+    let profile = report.profile.as_ref().ok_or_else(|| Failure::new("the run has no profile"))?;
+    equal("profiled rows", &profile.rows, &4)?;
+    let id = profile.columns.first().ok_or_else(|| Failure::new("the profile has no columns"))?;
+    equal("nulls and values of id", &(id.nulls, id.distinct), &(0, Some(3)))?;
+    equal("lowest and highest id", &(id.min.as_deref(), id.max.as_deref()), &(Some("1"), Some("3")))
+}
+
 async fn replace_by_empty(pair: Arc<Pair>) -> Done {
     let mut orders = Orders::new(&pair, "emptied")?;
     if !pair.from.tables()?.facts().empty_tables {
-        return Err(crate::Failure::Ignored("this source has no tables without rows".to_owned()));
+        return Err(Failure::Ignored("this source has no tables without rows".to_owned()));
     }
     let rows = orders.rows(&[(1, 1, "one")]);
     orders.put(&pair, rows.clone()).await?;
@@ -67,6 +78,21 @@ async fn replace_by_empty(pair: Arc<Pair>) -> Done {
     holds(&pair, "after the refusal", &rows).await?;
     succeed(&runner, &job.allow_empty().build()?).await?;
     holds(&pair, "allowed", &[]).await
+}
+
+async fn replace_by_fewer(pair: Arc<Pair>) -> Done {
+    let mut orders = Orders::new(&pair, "shrunk")?;
+    let rows = orders.rows(&[(1, 1, "one"), (2, 2, "two"), (3, 3, "three"), (4, 4, "four")]);
+    orders.put(&pair, rows.clone()).await?;
+    let (runner, job) = (pair.runner()?, orders.job(&pair)?.replace());
+    succeed(&runner, &job.clone().min_ratio(0.5).build()?).await?;
+    let fewer = orders.rows(&[(9, 9, "nine")]);
+    orders.put(&pair, fewer.clone()).await?;
+    super::fail(&runner, &job.clone().min_ratio(0.5).build()?, transload_core::ErrorKind::Data).await?;
+    holds(&pair, "after the refusal", &rows).await?;
+    // Small tables are not judged unless the job says so, and a quarter is not less than a quarter.
+    succeed(&runner, &job.min_ratio(0.25).build()?).await?;
+    holds(&pair, "allowed", &fewer).await
 }
 
 fn append_job(orders: &Orders, pair: &Pair) -> Done<EtlJob> {
@@ -136,7 +162,7 @@ async fn last_sequence(pair: &Pair, job: &EtlJob) -> Done<Option<u64>> {
 async fn append_from_empty(pair: Arc<Pair>) -> Done {
     let mut orders = Orders::new(&pair, "empty")?;
     if !pair.from.tables()?.facts().empty_tables {
-        return Err(crate::Failure::Ignored("this source has no tables without rows".to_owned()));
+        return Err(Failure::Ignored("this source has no tables without rows".to_owned()));
     }
     orders.put(&pair, Vec::new()).await?;
     let (runner, job) = (pair.runner()?, append_job(&orders, &pair)?);

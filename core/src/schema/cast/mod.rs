@@ -1,69 +1,55 @@
 //! Casts batches of a source to the types of a mapping, value by value checked.
 
 mod kernel;
+mod ledger;
 mod nested;
 mod number;
 pub(super) mod parse;
 mod plan;
+mod policy;
 mod possible;
+mod quarantine;
 mod temporal;
 mod text;
 mod to_json;
 pub(super) mod to_text;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow_array::{
-    Array, ArrayRef, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondArray, UInt32Array,
+    Array, ArrayRef, RecordBatch, RecordBatchOptions, StringArray, StructArray, TimestampMicrosecondArray,
+    UInt32Array,
 };
-use arrow_schema::{DataType, SchemaRef};
+use arrow_schema::{DataType, Field, SchemaRef};
+use arrow_select::take::take;
 use jiff::Timestamp;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
-use self::kernel::Kernel;
+use self::kernel::{Cast, Kernel, blanks};
+pub use self::ledger::{BatchLedger, Change, ColumnLedger, Counts, Ledger, LedgerExample};
 use self::parse::Misfit;
+pub use self::policy::{RejectPolicy, RoundPolicy};
 pub use self::possible::{possible_types, recipe_for};
+pub use self::quarantine::quarantine_table;
 use super::added::{AddedMapping, AddedValue};
 use super::bigquery::{BigQueryType, Mode};
 use super::mapping::{ColumnMapping, TableMapping};
-use super::table::ColumnSchema;
+use super::table::{ColumnSchema, Extension};
 use super::target::TargetRef;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Examples of rejected values that are kept per column and batch.
+/// Examples of changed values that are kept per column, batch and kind of change.
 const EXAMPLES: usize = 3;
 
 /// Characters of a value that errors and examples show.
 const EXCERPT: usize = 80;
 
-/// What happens to a value that does not fit the type of its column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum RejectPolicy {
-    /// The load fails and names column, value and row. Nothing is committed. The default.
-    #[default]
-    Fail,
-    /// The value becomes NULL and is counted.
-    Null,
-}
-
-/// Values of one column that became NULL because they do not fit.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ColumnRejects {
-    /// The column's name at the source.
-    pub column: String,
-    /// How many values (not rows).
-    pub rejected: u64,
-    /// Up to three of them, each cut to 80 characters.
-    pub examples: Vec<String>,
-}
-
-/// Applies a [`TableMapping`] to batches. Nothing is rounded, wrapped or cut: a value either is the same
-/// in its new type or does not fit, and then the [`RejectPolicy`] decides.
+/// Applies a [`TableMapping`] to batches. Nothing is wrapped, cut or rounded unless the mapping asks for it:
+/// a value either is the same in its new type or does not fit, and then the [`RejectPolicy`] decides. What
+/// became of every value is in the [`BatchLedger`].
 ///
 /// Texts are trimmed of blanks before they are read as another type, and an empty one is NULL then, which
-/// is no reject. A NULL list stays NULL; BigQuery stores it as an empty one.
+/// is no reject but counted. A NULL list stays NULL; BigQuery stores it as an empty one.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -82,48 +68,55 @@ pub struct ColumnRejects {
 /// let texts = StringArray::from(vec![Some(" 12 "), Some("1.5"), None]);
 /// let batch = RecordBatch::try_new(table.arrow_schema(), vec![Arc::new(texts)])?;
 /// let caster = Caster::new(&mapping, &batch.schema(), RejectPolicy::Null)?;
-/// let (batch, rejects) = caster.cast(&batch)?;
+/// let (batch, ledger) = caster.cast(&batch)?;
 /// assert_eq!(batch.column(0).as_primitive::<Int64Type>().iter().collect::<Vec<_>>(), [Some(12), None, None]);
-/// assert_eq!((rejects[0].rejected, rejects[0].examples[0].as_str()), (1, "1.5"));
+/// let (counts, examples) = &ledger.columns[0];
+/// assert_eq!((counts.converted, counts.nulled, counts.null), (1, 1, 1));
+/// assert_eq!(examples[0].value, "1.5");
 /// # Ok::<(), transload_core::Error>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Caster {
     columns: Vec<ColumnCast>,
-    /// Name and place in the input of the columns of the primary key that are there.
+    /// Name and place in the input of the columns that tell a row.
     key: Vec<(String, usize)>,
     /// Name and, once it is known, the one value of the columns that the source does not have.
     added: Vec<(AddedMapping, Option<ArrayRef>)>,
     input: SchemaRef,
     output: SchemaRef,
-    policy: RejectPolicy,
 }
 
 #[derive(Debug, Clone)]
 struct ColumnCast {
     source_name: String,
+    source_type: String,
+    target_name: String,
     target: String,
+    extension: Option<Extension>,
     index: usize,
     required: bool,
     kernel: Kernel,
+    /// The kind of type stays, so values that fit are exact.
+    same_kind: bool,
+    policy: RejectPolicy,
+    rounding: RoundPolicy,
 }
 
 impl Caster {
     /// Plans the casts. `input` is the schema of the source's batches; the output has one column per
-    /// column of the mapping, in its order, with the Arrow types of the target table.
+    /// column of the mapping, in its order, with the Arrow types of the target table. `policy` holds for
+    /// columns for which the mapping names none.
     ///
     /// # Errors
     /// `type_mapping` for a column whose type cannot become the mapped one, with the possible types;
     /// `schema_changed` for a column that the input lacks.
     pub fn new(mapping: &TableMapping, input: &SchemaRef, policy: RejectPolicy) -> Result<Self> {
         let output = mapping.target_table(TargetRef::new("", "")).arrow_schema();
-        let columns =
-            mapping.columns.iter().map(|column| ColumnCast::new(column, input)).collect::<Result<_>>()?;
-        let key = mapping
-            .primary_key
+        let columns = mapping
+            .columns
             .iter()
-            .filter_map(|name| Some((name.clone(), input.index_of(name).ok()?)))
-            .collect();
+            .map(|column| ColumnCast::new(column, input, policy))
+            .collect::<Result<_>>()?;
         let added = mapping.added.iter().map(|column| {
             let value = match &column.value {
                 AddedValue::Constant(text) => Some(constant(text, &column.bigquery_type)?),
@@ -132,7 +125,17 @@ impl Caster {
             Ok((column.clone(), value))
         });
         let added = added.collect::<Result<_>>()?;
-        Ok(Self { columns, key, added, input: Arc::clone(input), output, policy })
+        let caster = Self { columns, key: Vec::new(), added, input: Arc::clone(input), output };
+        Ok(caster.with_row_key(&mapping.primary_key))
+    }
+
+    /// Sets the columns by which errors, ledger and quarantine name a row, by their names at the source.
+    /// Those that the input lacks are left out. Default: the primary key.
+    #[must_use]
+    pub fn with_row_key(mut self, columns: &[String]) -> Self {
+        let place = |name: &String| Some((name.clone(), self.input.index_of(name).ok()?));
+        self.key = columns.iter().filter_map(place).collect();
+        self
     }
 
     /// Tells which load the rows belong to, for columns that the mapping adds. Without such columns it need
@@ -158,23 +161,48 @@ impl Caster {
         &self.output
     }
 
-    /// Casts a batch of the input schema. The second part counts the values that became NULL, for the
-    /// columns that have any.
+    /// Whether values of some column may have to be quarantined.
+    #[must_use]
+    pub fn quarantines(&self) -> bool {
+        self.columns
+            .iter()
+            .any(|column| column.policy == RejectPolicy::Quarantine && column.kernel.may_reject())
+    }
+
+    /// A ledger of nothing, to which those of batches are added.
+    #[must_use]
+    pub fn ledger(&self) -> Ledger {
+        let columns = self.columns.iter().map(|column| ColumnLedger {
+            column: column.source_name.clone(),
+            target: column.target_name.clone(),
+            bigquery_type: column.target.clone(),
+            ..ColumnLedger::default()
+        });
+        Ledger { columns: columns.collect(), incomplete_rows: 0 }
+    }
+
+    /// Casts a batch of the input schema. The second part tells what became of the values.
     ///
     /// # Errors
-    /// `data` under [`RejectPolicy::Fail`] for the first value that does not fit, and under both policies
+    /// `data` under [`RejectPolicy::Fail`] for the first value that does not fit, and under every policy
     /// for a NULL in a REQUIRED column; `schema_changed` for a batch of another schema.
-    pub fn cast(&self, batch: &RecordBatch) -> Result<(RecordBatch, Vec<ColumnRejects>)> {
+    pub fn cast(&self, batch: &RecordBatch) -> Result<(RecordBatch, BatchLedger)> {
         let mut arrays = Vec::with_capacity(self.columns.len());
-        let mut rejects = Vec::new();
+        let mut ledger =
+            BatchLedger { columns: Vec::with_capacity(self.columns.len()), ..BatchLedger::default() };
+        let mut incomplete = BTreeSet::new();
+        let mut quarantined = Vec::new();
         for column in &self.columns {
             let source = self.source(batch, column)?;
-            let cast = column.kernel.run(source)?;
+            let cast = column.kernel.run(source, column.rounding)?;
             if let Some((row, misfit)) = cast.rejected.first() {
-                if self.policy == RejectPolicy::Fail {
+                if !column.policy.makes_null() {
                     return Err(self.does_not_fit(batch, column, source, *row, *misfit));
                 }
-                rejects.push(column.rejects(source, &cast.rejected)?);
+                incomplete.extend(cast.rejected.iter().map(|(row, _)| *row));
+                if column.policy == RejectPolicy::Quarantine {
+                    quarantined.push(self.quarantine(batch, column, source, &cast.rejected)?);
+                }
             }
             if column.required
                 && let Some(nulls) = cast.array.logical_nulls()
@@ -182,6 +210,7 @@ impl Caster {
             {
                 return Err(self.is_null(batch, column, row));
             }
+            ledger.columns.push(self.count(batch, column, source, &cast)?);
             arrays.push(cast.array);
         }
         let first = UInt32Array::from(vec![0; batch.num_rows()]);
@@ -189,11 +218,102 @@ impl Caster {
             let value = value.as_ref().ok_or_else(|| {
                 Error::internal(format!("added column `{}` has no value: for_load", column.target_name))
             })?;
-            arrays.push(arrow_select::take::take(value, &first, None)?);
+            arrays.push(take(value, &first, None)?);
         }
+        ledger.incomplete_rows = count(incomplete.len());
+        ledger.quarantined = quarantine::together(&quarantined)?;
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.output), arrays, &options)?;
-        Ok((batch, rejects))
+        Ok((batch, ledger))
+    }
+
+    /// What became of the values of one column. Only rows whose value changed are looked at one by one.
+    fn count(
+        &self,
+        batch: &RecordBatch,
+        column: &ColumnCast,
+        source: &ArrayRef,
+        cast: &Cast,
+    ) -> Result<(Counts, Vec<LedgerExample>)> {
+        let mut rejected: Vec<usize> = cast.rejected.iter().map(|(row, _)| *row).collect();
+        rejected.dedup();
+        // A row counts once: the worst that became of it.
+        let mut rounded = cast.rounded.clone();
+        rounded.retain(|row| rejected.binary_search(row).is_err());
+        let mut blank = blanks(source, cast);
+        blank.retain(|row| rejected.binary_search(row).is_err() && rounded.binary_search(row).is_err());
+        let null = source.logical_null_count();
+        let kept = source.len().saturating_sub(null + rejected.len() + rounded.len() + blank.len());
+        let mut counts = Counts {
+            null: count(null),
+            rounded: count(rounded.len()),
+            blank: count(blank.len()),
+            ..Counts::default()
+        };
+        *(if column.same_kind { &mut counts.exact } else { &mut counts.converted }) = count(kept);
+        let change = if column.policy == RejectPolicy::Quarantine {
+            counts.quarantined = count(rejected.len());
+            Change::Quarantined
+        } else {
+            counts.nulled = count(rejected.len());
+            Change::Nulled
+        };
+        let mut examples = Vec::new();
+        for (change, rows) in [(change, &rejected), (Change::Rounded, &rounded), (Change::Blank, &blank)] {
+            let first = rows.get(..EXAMPLES.min(rows.len())).unwrap_or_default();
+            if first.is_empty() {
+                continue;
+            }
+            let keys = self.row_keys(batch, first)?;
+            for (row, key) in first.iter().zip(&keys) {
+                let misfit = cast
+                    .rejected
+                    .iter()
+                    .find(|(other, _)| other == row)
+                    .map(|(_, misfit)| misfit.to_string());
+                let reason = match change {
+                    Change::Rounded => Some("has more digits than its type".to_owned()),
+                    _ => misfit,
+                };
+                let value = excerpt(source, *row)?;
+                examples.push(LedgerExample { change, value, row_key: key.map(str::to_owned), reason });
+            }
+        }
+        Ok((counts, examples))
+    }
+
+    fn quarantine(
+        &self,
+        batch: &RecordBatch,
+        column: &ColumnCast,
+        source: &ArrayRef,
+        rejected: &[(usize, Misfit)],
+    ) -> Result<RecordBatch> {
+        let rows: Vec<usize> = rejected.iter().map(|(row, _)| *row).collect();
+        let values = take(source, &indices(&rows)?, None)?;
+        let misfits = rejected.iter().map(|(_, misfit)| *misfit);
+        quarantine::rows(column, &values, self.row_keys(batch, &rows)?, misfits)
+    }
+
+    /// The key columns of some rows as JSON objects; NULL without a key.
+    fn row_keys(&self, batch: &RecordBatch, rows: &[usize]) -> Result<StringArray> {
+        if self.key.is_empty() {
+            return Ok(StringArray::new_null(rows.len()));
+        }
+        let rows = indices(rows)?;
+        let mut columns = Vec::with_capacity(self.key.len());
+        for (name, index) in &self.key {
+            let column = batch
+                .columns()
+                .get(*index)
+                .ok_or_else(|| Error::internal(format!("the batch has no key column `{name}`")))?;
+            let values = take(column, &rows, None)?;
+            // With the metadata, which may say that a text is JSON.
+            let field = Field::new(name, values.data_type().clone(), true);
+            let metadata = self.input.field(*index).metadata().clone();
+            columns.push((Arc::new(field.with_metadata(metadata)), values));
+        }
+        to_json::column(&(Arc::new(StructArray::from(columns)) as ArrayRef), None)
     }
 
     fn source<'a>(&self, batch: &'a RecordBatch, column: &ColumnCast) -> Result<&'a ArrayRef> {
@@ -225,7 +345,7 @@ impl Caster {
         ));
         self.at_row(error, batch, column, row).with("value", value).with("reason", misfit).hint(
             "correct it at the source, override the type of the column (STRING takes every value), or set \
-             mapping.on_reject to \"null\"",
+             on_reject, of the mapping or of this column, to \"null\", \"quarantine\" or \"text\"",
         )
     }
 
@@ -251,7 +371,7 @@ impl Caster {
 }
 
 impl ColumnCast {
-    fn new(column: &ColumnMapping, input: &SchemaRef) -> Result<Self> {
+    fn new(column: &ColumnMapping, input: &SchemaRef, policy: RejectPolicy) -> Result<Self> {
         let (index, field) = input.column_with_name(&column.source_name).ok_or_else(|| {
             Error::new(
                 ErrorKind::SchemaChanged,
@@ -261,39 +381,53 @@ impl ColumnCast {
             .hint("map the table again")
         })?;
         let source = ColumnSchema::from_field(field);
-        let kernel = Kernel::plan(
-            &source.data_type,
-            source.extension,
-            &column.bigquery_type,
-            column.mode,
-            &column.recipe,
-        )
-        .map_err(|error| error.with("column", &column.source_name))?;
+        let kernel =
+            plan_column(&source, column).map_err(|error| error.with("column", &column.source_name))?;
         Ok(Self {
             source_name: column.source_name.clone(),
+            source_type: source.source_type,
+            target_name: column.target_name.clone(),
             target: column.bigquery_type.to_string(),
+            extension: source.extension,
             index,
             required: column.mode == Mode::Required,
             kernel,
+            same_kind: plan::same_kind(
+                &source.data_type,
+                source.extension,
+                &column.bigquery_type,
+                column.mode,
+            ),
+            policy: column.on_reject.unwrap_or(policy),
+            rounding: column.on_round,
         })
     }
+}
 
-    fn rejects(&self, source: &ArrayRef, rejected: &[(usize, Misfit)]) -> Result<ColumnRejects> {
-        let examples =
-            rejected.iter().take(EXAMPLES).map(|(row, _)| excerpt(source, *row)).collect::<Result<_>>()?;
-        Ok(ColumnRejects {
-            column: self.source_name.clone(),
-            rejected: u64::try_from(rejected.len()).unwrap_or(u64::MAX),
-            examples,
-        })
-    }
+fn plan_column(source: &ColumnSchema, column: &ColumnMapping) -> Result<Kernel> {
+    Kernel::plan(&source.data_type, source.extension, &column.bigquery_type, column.mode, &column.recipe)
+}
+
+/// Whether there are values of the source's type that do not fit the mapped one.
+pub(super) fn may_reject(source: &ColumnSchema, column: &ColumnMapping) -> bool {
+    plan_column(source, column).is_ok_and(|kernel| kernel.may_reject())
+}
+
+fn count(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
+fn indices(rows: &[usize]) -> Result<UInt32Array> {
+    let index = |row: &usize| u32::try_from(*row).map_err(|_| Error::internal("a batch has too many rows"));
+    rows.iter().map(index).collect::<Result<Vec<_>>>().map(UInt32Array::from)
 }
 
 /// One value of a type, from its text.
 pub(super) fn constant(text: &str, target: &BigQueryType) -> Result<ArrayRef> {
     let recipe = recipe_for(&DataType::Utf8, target, None)?;
     let kernel = Kernel::plan(&DataType::Utf8, None, target, Mode::Nullable, &recipe)?;
-    let cast = kernel.run(&(Arc::new(StringArray::from(vec![text])) as ArrayRef))?;
+    let text_array: ArrayRef = Arc::new(StringArray::from(vec![text]));
+    let cast = kernel.run(&text_array, RoundPolicy::Refuse)?;
     if cast.rejected.is_empty() && cast.array.is_valid(0) {
         return Ok(cast.array);
     }

@@ -50,6 +50,51 @@ impl Kernel {
     }
 }
 
+/// Whether values keep the kind of their type, so that those that fit are the same; at most their width,
+/// unit, scale or layout changes.
+pub(super) fn same_kind(
+    source: &DataType,
+    extension: Option<Extension>,
+    target: &BigQueryType,
+    mode: Mode,
+) -> bool {
+    use BigQueryType as T;
+    if let Some(item) = list_item(source) {
+        let element = ColumnSchema::from_field(item);
+        return mode == Mode::Repeated
+            && same_kind(&element.data_type, element.extension, target, Mode::Nullable);
+    }
+    match (source, target) {
+        (DataType::Dictionary(_, value), _) => same_kind(value, extension, target, mode),
+        (DataType::RunEndEncoded(_, value), _) => same_kind(value.data_type(), extension, target, mode),
+        (DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View, _) => match extension {
+            Some(Extension::Json) => *target == T::Json,
+            Some(Extension::GeoWkt) => *target == T::Geography,
+            _ => *target == T::String,
+        },
+        (DataType::Struct(fields), T::Record(targets)) => {
+            fields.iter().zip(targets).all(|(field, target)| {
+                let field = ColumnSchema::from_field(field);
+                same_kind(&field.data_type, field.extension, &target.data_type, target.mode)
+            })
+        }
+        (DataType::Null, _)
+        | (DataType::Boolean, T::Bool)
+        | (DataType::Date32 | DataType::Date64, T::Date)
+        | (DataType::Timestamp(_, None), T::DateTime)
+        | (DataType::Timestamp(_, Some(_)), T::Timestamp)
+        | (DataType::Time32(_) | DataType::Time64(_), T::Time) => true,
+        (
+            DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_),
+            T::Bytes,
+        ) => extension.is_none(),
+        (number, T::Int64) => number.is_integer(),
+        (number, T::Float64) => number.is_floating(),
+        (number, T::Numeric(_) | T::BigNumeric(_)) => number.is_decimal(),
+        _ => false,
+    }
+}
+
 fn list_item(data_type: &DataType) -> Option<&Field> {
     match data_type {
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => Some(item),
@@ -225,19 +270,45 @@ fn number(source: &DataType, target: &BigQueryType, recipe: &Recipe) -> Result<O
     if wide == target.arrow_type() && *recipe == Recipe::Direct {
         return Ok(Some(if *source == wide { Kernel::Same } else { Kernel::Arrow(wide) }));
     }
+    let holds_all = holds_all(source, target);
     if wide == DataType::Float64 && *recipe == Recipe::Direct {
-        let kernel = match target {
-            BigQueryType::Int64 => Kernel::Number(NumberCast { scale, to: NumberTarget::Int64 }),
-            // The shortest text that stands for the double is the decimal that people mean by it.
-            _ => match parse(target, &Recipe::ParseDecimal)? {
-                Some(cast) => Kernel::ViaText(Box::new(Kernel::Text(cast))),
-                None => return Ok(None),
-            },
-        };
-        return Ok(Some(widened(kernel)));
+        return Ok(match target {
+            BigQueryType::Int64 => {
+                Some(widened(Kernel::Number(NumberCast { scale, to: NumberTarget::Int64, holds_all })))
+            }
+            // The shortest text that stands for the number is the decimal that people mean by it: of a
+            // float as wide as it is, since 0.1 widened is 0.10000000149011612.
+            _ => parse(target, &Recipe::ParseDecimal)?
+                .map(|cast| Kernel::ViaText(Box::new(Kernel::Text(cast)))),
+        });
     }
     let to = number_target(&wide, target, recipe);
-    Ok(to.map(|to| widened(Kernel::Number(NumberCast { scale, to }))))
+    Ok(to.map(|to| widened(Kernel::Number(NumberCast { scale, to, holds_all }))))
+}
+
+/// Whether every number of the source's type is one of the target's.
+fn holds_all(source: &DataType, target: &BigQueryType) -> bool {
+    let (digits, scale) = match source {
+        DataType::Int8 | DataType::UInt8 => (3, 0),
+        DataType::Int16 | DataType::UInt16 => (5, 0),
+        DataType::Int32 | DataType::UInt32 => (10, 0),
+        DataType::Int64 => (19, 0),
+        DataType::UInt64 => (20, 0),
+        DataType::Decimal32(precision, scale)
+        | DataType::Decimal64(precision, scale)
+        | DataType::Decimal128(precision, scale)
+        | DataType::Decimal256(precision, scale) => (i16::from(*precision), i16::from(*scale)),
+        _ => return false,
+    };
+    match (target, target.precision_scale()) {
+        (BigQueryType::Int64, _) => digits - scale <= 18 && scale <= 0,
+        (BigQueryType::Float64, _) => scale == 0 && digits <= 15,
+        (_, Some((precision, to))) => {
+            let to = i16::from(to);
+            scale <= to && digits - scale <= i16::from(precision) - to
+        }
+        _ => false,
+    }
 }
 
 fn number_target(wide: &DataType, target: &BigQueryType, recipe: &Recipe) -> Option<NumberTarget> {

@@ -11,8 +11,9 @@ use arrow_array::types::{
 use arrow_array::{Array as _, ArrayRef, ArrowPrimitiveType, PrimitiveArray};
 use arrow_schema::{DataType, TimeUnit};
 
-use super::kernel::{Cast, build};
+use super::kernel::{Cast, build, build_rounding};
 use super::parse::{MAX_DAYS, MAX_MICROS, MICROS_PER_DAY, MIN_DAYS, MIN_MICROS, Misfit};
+use super::policy::RoundPolicy;
 use crate::error::Result;
 
 const MILLIS_PER_DAY: i64 = 86_400_000;
@@ -28,7 +29,8 @@ pub(super) enum TemporalCast {
 }
 
 impl TemporalCast {
-    pub(super) fn run(&self, array: &ArrayRef) -> Result<Cast> {
+    pub(super) fn run(&self, array: &ArrayRef, rounding: RoundPolicy) -> Result<Cast> {
+        let rounds = rounding == RoundPolicy::Round;
         let unexpected = || crate::Error::internal(format!("{} was planned as a time", array.data_type()));
         match (self, array.data_type()) {
             (Self::Date, DataType::Date32) => Ok(dates(array)),
@@ -39,7 +41,8 @@ impl TemporalCast {
                 }))
             }
             (Self::Date, DataType::Timestamp(..)) => {
-                let micros = instants(array, &DataType::Timestamp(TimeUnit::Microsecond, None))?;
+                // A date keeps no part of a second, so nothing is to be rounded here.
+                let micros = instants(array, &DataType::Timestamp(TimeUnit::Microsecond, None), false);
                 let source = micros.array.as_primitive::<TimestampMicrosecondType>();
                 let mut cast = build::<Date32Type>(source.len(), source.nulls(), DataType::Date32, |row| {
                     whole_days(source.value(row), MICROS_PER_DAY).map(Some)
@@ -60,7 +63,7 @@ impl TemporalCast {
                     scaled(source.value(row), 1_000).map(Some)
                 }))
             }
-            (Self::Instant(target), DataType::Timestamp(..)) => instants(array, target),
+            (Self::Instant(target), DataType::Timestamp(..)) => Ok(instants(array, target, rounds)),
             (Self::Time(target), DataType::Time32(TimeUnit::Second)) => {
                 Ok(times(array.as_primitive::<Time32SecondType>(), target, |v| Ok(i64::from(v) * 1_000_000)))
             }
@@ -75,7 +78,17 @@ impl TemporalCast {
                 Ok(times(source, target, Ok))
             }
             (Self::Time(target), DataType::Time64(_)) => {
-                Ok(times(array.as_primitive::<Time64NanosecondType>(), target, without_nanos))
+                let source = array.as_primitive::<Time64NanosecondType>();
+                let read = |micros| in_day(micros).map(Some);
+                let cut = |row| in_day(source.value(row).div_euclid(1_000));
+                let exact = |row| read(without_nanos(source.value(row))?);
+                Ok(build_rounding::<Time64MicrosecondType>(
+                    source.len(),
+                    source.nulls(),
+                    target.clone(),
+                    exact,
+                    if rounds { Some(&cut) } else { None },
+                ))
             }
             _ => Err(unexpected()),
         }
@@ -126,7 +139,7 @@ fn dates(array: &ArrayRef) -> Cast {
     })
 }
 
-fn instants(array: &ArrayRef, target: &DataType) -> Result<Cast> {
+fn instants(array: &ArrayRef, target: &DataType, rounds: bool) -> Cast {
     fn each<S: ArrowTimestampType>(
         source: &PrimitiveArray<S>,
         target: &DataType,
@@ -136,7 +149,7 @@ fn instants(array: &ArrayRef, target: &DataType) -> Result<Cast> {
             micros(source.value(row)).map(Some)
         })
     }
-    Ok(match array.data_type() {
+    match array.data_type() {
         DataType::Timestamp(TimeUnit::Second, _) => {
             each(array.as_primitive::<TimestampSecondType>(), target, |value| scaled(value, 1_000_000))
         }
@@ -145,7 +158,16 @@ fn instants(array: &ArrayRef, target: &DataType) -> Result<Cast> {
         }
         // Every nanosecond of an i64 is between the years 1677 and 2262.
         DataType::Timestamp(TimeUnit::Nanosecond, _) => {
-            each(array.as_primitive::<TimestampNanosecondType>(), target, without_nanos)
+            let source = array.as_primitive::<TimestampNanosecondType>();
+            let cut = |row| Ok(source.value(row).div_euclid(1_000));
+            let exact = |row| without_nanos(source.value(row)).map(Some);
+            build_rounding::<TimestampMicrosecondType>(
+                source.len(),
+                source.nulls(),
+                target.clone(),
+                exact,
+                if rounds { Some(&cut) } else { None },
+            )
         }
         _ => {
             let source = array.as_primitive::<TimestampMicrosecondType>();
@@ -157,7 +179,11 @@ fn instants(array: &ArrayRef, target: &DataType) -> Result<Cast> {
                 Cast::clean(Arc::new(source.clone().with_data_type(target.clone())))
             }
         }
-    })
+    }
+}
+
+fn in_day(micros: i64) -> Result<i64, Misfit> {
+    if (0..MICROS_PER_DAY).contains(&micros) { Ok(micros) } else { Err(Misfit::Range) }
 }
 
 fn times<S: ArrowPrimitiveType>(
@@ -166,7 +192,6 @@ fn times<S: ArrowPrimitiveType>(
     micros: impl Fn(S::Native) -> Result<i64, Misfit>,
 ) -> Cast {
     build::<Time64MicrosecondType>(source.len(), source.nulls(), target.clone(), |row| {
-        let micros = micros(source.value(row))?;
-        if (0..MICROS_PER_DAY).contains(&micros) { Ok(Some(micros)) } else { Err(Misfit::Range) }
+        in_day(micros(source.value(row))?).map(Some)
     })
 }

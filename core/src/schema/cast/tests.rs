@@ -4,6 +4,7 @@ use arrow_array::builder::{
     FixedSizeBinaryBuilder, Int64Builder, ListBuilder, MapBuilder, StringBuilder, StringDictionaryBuilder,
 };
 use arrow_array::cast::AsArray as _;
+use arrow_array::new_null_array;
 use arrow_array::types::*;
 use arrow_array::*;
 use arrow_buffer::i256;
@@ -33,6 +34,8 @@ fn mapped(name: &str, target: &BigQueryType, mode: Mode, recipe: Recipe) -> Colu
         alternatives: Vec::new(),
         description: None,
         overridden: false,
+        on_reject: None,
+        on_round: RoundPolicy::Refuse,
     }
 }
 
@@ -68,11 +71,19 @@ fn run(
     let sliced = padded.slice(1.min(array.len()), array.len());
     let batch = RecordBatch::try_new(Arc::clone(&schema), vec![sliced]).unwrap();
     let caster = Caster::new(&mapping, &schema, RejectPolicy::Null).unwrap();
-    let (result, rejects) = caster.cast(&batch).unwrap();
+    let (result, ledger) = caster.cast(&batch).unwrap();
     assert_eq!(result.schema(), *caster.output_schema());
+    let counts = ledger.columns[0].0;
+    adds_up(&counts, batch.num_rows());
     let texts = to_text::column(result.column(0), None).unwrap();
     let rows = texts.iter().map(|text| text.unwrap_or("NULL").to_owned()).collect();
-    (rows, rejects.first().map_or(0, |reject| reject.rejected))
+    (rows, counts.rejected())
+}
+
+fn adds_up(counts: &Counts, rows: usize) {
+    let Counts { null, exact, converted, rounded, blank, nulled, quarantined } = *counts;
+    let sum = null + exact + converted + rounded + blank + nulled + quarantined;
+    assert_eq!(sum, u64::try_from(rows).unwrap(), "{counts:?}");
 }
 
 fn cast(array: impl Array + 'static, target: &str, recipe: Recipe) -> (Vec<String>, u64) {
@@ -218,7 +229,7 @@ fn nothing_is_copied_where_types_agree() {
     let kernel =
         Kernel::plan(array.data_type(), None, &BigQueryType::Timestamp, Mode::Nullable, &Recipe::Direct)
             .unwrap();
-    assert!(Arc::ptr_eq(&kernel.run(&array).unwrap().array, &array));
+    assert!(Arc::ptr_eq(&kernel.run(&array, RoundPolicy::Refuse).unwrap().array, &array));
     let json: ArrayRef = Arc::new(StringArray::from(vec!["{}"]));
     let kernel = Kernel::plan(
         json.data_type(),
@@ -228,7 +239,7 @@ fn nothing_is_copied_where_types_agree() {
         &Recipe::ParseJson,
     )
     .unwrap();
-    let checked = kernel.run(&json).unwrap().array;
+    let checked = kernel.run(&json, RoundPolicy::Refuse).unwrap().array;
     assert_eq!(checked.as_string::<i32>().values().as_ptr(), json.as_string::<i32>().values().as_ptr());
 }
 
@@ -417,12 +428,17 @@ fn a_reject_fails_the_load_by_default() {
     assert!(!error.is_retryable());
 
     let caster = Caster::new(&table(columns(Mode::Nullable), &["id"]), &schema, RejectPolicy::Null).unwrap();
-    let (result, rejects) = caster.cast(&batch).unwrap();
+    let (result, ledger) = caster.cast(&batch).unwrap();
     assert_eq!(result.num_rows(), 2);
-    assert_eq!(
-        rejects,
-        [ColumnRejects { column: "total".into(), rejected: 1, examples: vec!["1.255".into()] }]
-    );
+    let counts = Counts { converted: 1, nulled: 1, ..Counts::default() };
+    let example = LedgerExample {
+        change: Change::Nulled,
+        value: "1.255".into(),
+        row_key: Some(r#"{"id":6}"#.into()),
+        reason: Some("has more than 2 digits after the point".into()),
+    };
+    assert_eq!((ledger.columns, ledger.incomplete_rows), (vec![(counts, vec![example])], 1));
+    assert_eq!(ledger.quarantined, None);
 
     let caster = Caster::new(&table(columns(Mode::Required), &["id"]), &schema, RejectPolicy::Null).unwrap();
     let error = caster.cast(&batch).unwrap_err();
@@ -544,7 +560,7 @@ fn possible_types_are_possible() {
         for target in possible {
             let recipe = recipe_for(&source, &target, None).unwrap();
             let kernel = Kernel::plan(&source, None, &target, Mode::Nullable, &recipe).unwrap();
-            let empty = kernel.run(&new_null_array(&source, 2)).unwrap().array;
+            let empty = kernel.run(&new_null_array(&source, 2), RoundPolicy::Refuse).unwrap().array;
             assert_eq!(*empty.data_type(), target.arrow_type(), "{source} as {target}");
             assert_eq!(
                 empty.logical_nulls().map_or(0, |nulls| nulls.null_count()),
@@ -557,7 +573,7 @@ fn possible_types_are_possible() {
             }
             let kernel = Kernel::plan(&list, None, &target, Mode::Repeated, &recipe).unwrap();
             let array = new_null_array(&list, 1);
-            assert_eq!(kernel.run(&array).unwrap().array.len(), 1, "{list} as {target}");
+            assert_eq!(kernel.run(&array, RoundPolicy::Refuse).unwrap().array.len(), 1, "{list} as {target}");
         }
     }
 }

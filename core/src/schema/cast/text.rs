@@ -11,9 +11,9 @@ use arrow_array::types::{
 use arrow_array::{Array as _, ArrayRef, ArrowPrimitiveType, StringArray, StringArrayType};
 use arrow_schema::DataType;
 
-use super::kernel::{Cast, build, without};
+use super::kernel::{Cast, build, build_rounding, without};
 use super::parse::{self, Misfit, TimeFormat};
-use crate::error::Result;
+use super::policy::RoundPolicy;
 
 /// How text becomes a value.
 #[derive(Debug, Clone)]
@@ -37,36 +37,61 @@ pub(super) enum TextCast {
 }
 
 impl TextCast {
-    pub(super) fn run(&self, array: &ArrayRef) -> Result<Cast> {
-        Ok(match array.data_type() {
-            DataType::LargeUtf8 => self.each(array.as_string::<i64>()),
-            DataType::Utf8View => self.each(array.as_string_view()),
-            _ => self.each(array.as_string::<i32>()),
-        })
+    pub(super) fn run(&self, array: &ArrayRef, rounding: RoundPolicy) -> Cast {
+        let rounds = rounding == RoundPolicy::Round;
+        match array.data_type() {
+            DataType::LargeUtf8 => self.each(array.as_string::<i64>(), rounds),
+            DataType::Utf8View => self.each(array.as_string_view(), rounds),
+            _ => self.each(array.as_string::<i32>(), rounds),
+        }
     }
 
-    fn each<'a, S: StringArrayType<'a>>(&self, array: S) -> Cast {
+    fn each<'a, S: StringArrayType<'a>>(&self, array: S, rounds: bool) -> Cast {
         match self {
-            Self::Integer => read::<Int64Type, S>(array, DataType::Int64, parse::integer),
+            Self::Integer => read::<Int64Type, S>(array, DataType::Int64, parse::integer, None),
             Self::Decimal128(precision, scale, data_type) => {
                 let (precision, scale) = (*precision, *scale);
-                read::<Decimal128Type, S>(array, data_type.clone(), |text| {
-                    parse::decimal128(text, precision, scale)
-                })
+                let exact = |text: &[u8]| parse::decimal128(text, precision, scale);
+                let round = |text: &[u8]| parse::rounded_decimal128(text, precision, scale);
+                read::<Decimal128Type, S>(
+                    array,
+                    data_type.clone(),
+                    exact,
+                    if rounds { Some(&round) } else { None },
+                )
             }
             Self::Decimal256(precision, scale, data_type) => {
-                read::<Decimal256Type, S>(array, data_type.clone(), |text| {
-                    parse::decimal256(text, *precision, *scale)
-                })
+                let exact = |text: &[u8]| parse::decimal256(text, *precision, *scale);
+                let round = |text: &[u8]| parse::rounded_decimal256(text, *precision, *scale);
+                read::<Decimal256Type, S>(
+                    array,
+                    data_type.clone(),
+                    exact,
+                    if rounds { Some(&round) } else { None },
+                )
             }
-            Self::Float => read::<Float64Type, S>(array, DataType::Float64, parse::float),
+            Self::Float => {
+                let round: Option<Near<'_, Float64Type>> =
+                    if rounds { Some(&parse::nearest_float) } else { None };
+                read::<Float64Type, S>(array, DataType::Float64, parse::float, round)
+            }
             Self::Bool { yes, no } => booleans(array, yes, no),
-            Self::Date(format) => read::<Date32Type, S>(array, DataType::Date32, |text| format.date(text)),
+            Self::Date(format) => {
+                read::<Date32Type, S>(array, DataType::Date32, |text| format.date(text), None)
+            }
             Self::Time(format, data_type) => {
-                read::<Time64MicrosecondType, S>(array, data_type.clone(), |text| format.time(text))
+                let cutting = rounds.then(|| format.cutting());
+                let round = cutting.as_ref().map(|format| |text: &[u8]| format.time(text));
+                let round = round.as_ref().map(|round| round as Near<'_, Time64MicrosecondType>);
+                let exact = |text: &[u8]| format.time(text);
+                read::<Time64MicrosecondType, S>(array, data_type.clone(), exact, round)
             }
             Self::Instant(format, data_type) => {
-                read::<TimestampMicrosecondType, S>(array, data_type.clone(), |text| format.date_time(text))
+                let cutting = rounds.then(|| format.cutting());
+                let round = cutting.as_ref().map(|format| |text: &[u8]| format.date_time(text));
+                let round = round.as_ref().map(|round| round as Near<'_, TimestampMicrosecondType>);
+                let exact = |text: &[u8]| format.date_time(text);
+                read::<TimestampMicrosecondType, S>(array, data_type.clone(), exact, round)
             }
             Self::Grouped(separators, cast) => {
                 // What has the wrong form must not be read with another meaning.
@@ -75,25 +100,31 @@ impl TextCast {
                     text => separators.plain(text).unwrap_or_else(|| "?".to_owned()),
                 };
                 let plain: StringArray = array.iter().map(|text| text.map(plain)).collect();
-                cast.each(&plain)
+                cast.each(&plain, rounds)
             }
             Self::Epoch(unit, data_type) => {
-                read::<TimestampMicrosecondType, S>(array, data_type.clone(), |text| {
-                    super::temporal::epoch(i128::from(parse::integer(text)?), *unit)
-                })
+                let exact = |text: &[u8]| super::temporal::epoch(i128::from(parse::integer(text)?), *unit);
+                read::<TimestampMicrosecondType, S>(array, data_type.clone(), exact, None)
             }
         }
     }
 }
 
+/// Reads a text as a value near by.
+type Near<'a, T> = &'a dyn Fn(&[u8]) -> Result<<T as ArrowPrimitiveType>::Native, Misfit>;
+
 fn read<'a, T: ArrowPrimitiveType, S: StringArrayType<'a>>(
     array: S,
     data_type: DataType,
     parse: impl Fn(&[u8]) -> Result<T::Native, Misfit>,
+    near: Option<Near<'_, T>>,
 ) -> Cast {
-    build::<T>(array.len(), array.nulls(), data_type, |row| {
-        trimmed(array.value(row), |text| parse(text.as_bytes()))
-    })
+    let exact = |row| trimmed(array.value(row), |text| parse(text.as_bytes()));
+    let Some(near) = near else {
+        return build::<T>(array.len(), array.nulls(), data_type, exact);
+    };
+    let round = |row: usize| near(array.value(row).trim().as_bytes());
+    build_rounding::<T>(array.len(), array.nulls(), data_type, exact, Some(&round))
 }
 
 /// Reads a text; only where that fails are blanks looked for, so that clean columns pay nothing for them.
@@ -125,7 +156,7 @@ fn booleans<'a, S: StringArrayType<'a>>(array: S, yes: &str, no: &str) -> Cast {
             }
         }
     }
-    Cast { array: Arc::new(builder.finish()), rejected }
+    Cast::checked(Arc::new(builder.finish()), rejected)
 }
 
 /// Texts that are JSON, as they are; empty ones become NULL.
@@ -143,5 +174,5 @@ pub(super) fn check_json(array: &StringArray) -> Cast {
     }
     let nulls = without(array.nulls(), &missing, array.len());
     let checked = StringArray::new(array.offsets().clone(), array.values().clone(), nulls);
-    Cast { array: Arc::new(checked), rejected }
+    Cast::checked(Arc::new(checked), rejected)
 }

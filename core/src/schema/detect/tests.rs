@@ -446,10 +446,10 @@ fn what_is_detected_loads() {
             let mapping = mapper.map(&table, None).unwrap();
             assert_eq!(mapping.columns[0].recipe, candidate.recipe);
             let caster = Caster::new(&mapping, &batch.schema(), RejectPolicy::Null).unwrap();
-            let (result, rejects) = caster.cast(&batch).unwrap();
+            let (result, ledger) = caster.cast(&batch).unwrap();
             let misfits = values.iter().filter(|v| ["oops", "n/a"].contains(&v.as_str())).count();
-            let rejected = rejects.first().map_or(0, |reject| reject.rejected);
-            assert_eq!(rejected, u64::try_from(misfits).unwrap(), "{candidate:?} {rejects:?}");
+            let rejected = ledger.columns[0].0.rejected();
+            assert_eq!(rejected, u64::try_from(misfits).unwrap(), "{candidate:?} {ledger:?}");
             assert_eq!(result.column(0).null_count(), misfits);
             checked += 1;
         }

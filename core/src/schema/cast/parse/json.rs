@@ -11,8 +11,11 @@ const MAX_DEPTH: usize = 500;
 /// Digits that a double keeps; BigQuery stores numbers beyond 64-bit integers as doubles.
 const DOUBLE_DIGITS: usize = 17;
 
+/// Bytes of a plain number that has at most the 15 digits that every double gives back, or is a short integer.
+const SAFE_LENGTH: usize = 16;
+
 /// Checks a text: strict JSON, at most 500 levels, integers from -2^63 to 2^64-1, other numbers with at
-/// most 17 significant digits inside the range of a double, no lone surrogate. Anything else would be
+/// most 17 significant digits that a double gives back, no lone surrogate. Anything else would be
 /// refused or changed.
 pub(in crate::schema) fn json(text: &[u8]) -> Result<(), Misfit> {
     let mut reader = serde_json::Deserializer::from_slice(text);
@@ -81,7 +84,7 @@ fn is_surrogate(hex: &[u8], second: &[u8]) -> bool {
 }
 
 fn check_number(text: &[u8]) -> Result<(), Misfit> {
-    if text.len() <= DOUBLE_DIGITS && !text.iter().any(|byte| matches!(byte, b'e' | b'E')) {
+    if text.len() <= SAFE_LENGTH && !text.iter().any(|byte| matches!(byte, b'e' | b'E')) {
         return Ok(());
     }
     let number = super::scan_number(text).ok_or(Misfit::Form("JSON"))?;
@@ -99,7 +102,11 @@ fn check_number(text: &[u8]) -> Result<(), Misfit> {
     if digits().count().saturating_sub(zeros_ahead + zeros_behind) > DOUBLE_DIGITS {
         return Err(Misfit::Form("JSON with decimals of at most 17 digits"));
     }
-    super::float(text).map(|_| ()).map_err(|_| Misfit::Form("JSON with numbers in the range of a double"))
+    match super::float(text) {
+        Ok(_) => Ok(()),
+        Err(Misfit::Precision) => Err(Misfit::Form("JSON with decimals that a double keeps")),
+        Err(_) => Err(Misfit::Form("JSON with numbers in the range of a double")),
+    }
 }
 
 #[cfg(test)]

@@ -188,9 +188,23 @@ fn short_decimal(text: &[u8], scale: u8) -> Option<Result<(bool, u64, u64), Misf
     })
 }
 
-/// The unscaled value as text, any number of digits.
+/// [`decimal128`], digits beyond the scale rounded half away from zero.
+pub(in crate::schema) fn rounded_decimal128(text: &[u8], precision: u8, scale: u8) -> Result<i128, Misfit> {
+    unscaled(text, precision, scale, true)?.parse().map_err(|_| Misfit::Range)
+}
+
+/// [`rounded_decimal128`] for wide types.
+pub(in crate::schema) fn rounded_decimal256(text: &[u8], precision: u8, scale: u8) -> Result<i256, Misfit> {
+    i256::from_string(&unscaled(text, precision, scale, true)?).ok_or(Misfit::Range)
+}
+
 #[cold]
 fn long_decimal(text: &[u8], precision: u8, scale: u8) -> Result<String, Misfit> {
+    unscaled(text, precision, scale, false)
+}
+
+/// The unscaled value as text, any number of digits; those beyond the scale do not fit, or are rounded.
+fn unscaled(text: &[u8], precision: u8, scale: u8, round: bool) -> Result<String, Misfit> {
     let number = scan_number(text).ok_or(DECIMAL)?;
     let digits: Vec<u8> = number.integer.iter().chain(number.fraction).copied().collect();
     let leading = digits.iter().take_while(|&&byte| byte == b'0').count();
@@ -202,19 +216,48 @@ fn long_decimal(text: &[u8], precision: u8, scale: u8) -> Result<String, Misfit>
     let count = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
     // value = significant * 10^shift, unscaled
     let shift = number.exponent - count(number.fraction.len()) + count(trailing) + i64::from(scale);
+    let mut kept = significant.to_vec();
     if shift < 0 {
-        return Err(Misfit::Scale(scale));
+        if !round {
+            return Err(Misfit::Scale(scale));
+        }
+        round_off(&mut kept, usize::try_from(-shift).unwrap_or(usize::MAX));
     }
-    if count(significant.len()) + shift > i64::from(precision) {
+    if kept == b"0" {
+        return Ok("0".to_owned());
+    }
+    let zeros = usize::try_from(shift).unwrap_or(0);
+    if kept.len().saturating_add(zeros) > usize::from(precision) {
         return Err(Misfit::Range);
     }
     let mut result = String::with_capacity(usize::from(precision) + 1);
     if number.negative {
         result.push('-');
     }
-    result.extend(significant.iter().map(|&byte| char::from(byte)));
-    result.extend(std::iter::repeat_n('0', usize::try_from(shift).unwrap_or(0)));
+    result.extend(kept.iter().map(|&byte| char::from(byte)));
+    result.extend(std::iter::repeat_n('0', zeros));
     Ok(result)
+}
+
+/// Takes the last `count` digits off, rounding half up.
+fn round_off(digits: &mut Vec<u8>, count: usize) {
+    let up = digits.len().checked_sub(count).is_some_and(|first| digits.get(first) >= Some(&b'5'));
+    digits.truncate(digits.len().saturating_sub(count));
+    if up {
+        match digits.iter().rposition(|&byte| byte != b'9') {
+            Some(place) => {
+                digits.iter_mut().skip(place + 1).for_each(|byte| *byte = b'0');
+                digits.iter_mut().skip(place).take(1).for_each(|byte| *byte += 1);
+            }
+            None => {
+                digits.fill(b'0');
+                digits.insert(0, b'1');
+            }
+        }
+    }
+    if digits.is_empty() {
+        digits.push(b'0');
+    }
 }
 
 /// The parts of a number in text.
@@ -275,8 +318,23 @@ fn split_digits(text: &[u8]) -> (&[u8], &[u8]) {
 
 /// A double: a number as [`scan_number`] takes it, `NaN`, `inf` or `Infinity` with an optional sign.
 ///
-/// The nearest double is taken, as the type means; a number too large or too small for any is out of range.
+/// The text must be what the double says: printed with as many digits, it is the same number. So `0.1` is one,
+/// and so are all digits of a double, but `0.12345678901234567891` has more than any double keeps. A number
+/// too large or too small for any double is out of range.
 pub(in crate::schema) fn float(text: &[u8]) -> Result<f64, Misfit> {
+    let value = nearest_float(text)?;
+    // The common case without another look: up to 15 digits, every double gives back.
+    if text.len() <= SAFE_DOUBLE_DIGITS && (value.is_normal() || !value.is_finite()) {
+        return Ok(value);
+    }
+    match scan_number(text) {
+        Some(number) if !same_digits(value, &number) => Err(Misfit::Precision),
+        _ => Ok(value),
+    }
+}
+
+/// The double nearest to a number; see [`float`].
+pub(in crate::schema) fn nearest_float(text: &[u8]) -> Result<f64, Misfit> {
     let value: f64 = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or(FLOAT)?;
     if value.is_normal() || value.is_nan() {
         return Ok(value);
@@ -289,6 +347,34 @@ pub(in crate::schema) fn float(text: &[u8]) -> Result<f64, Misfit> {
         // A spelled infinity.
         None => Ok(value),
     }
+}
+
+/// Significant digits that every double of normal size gives back.
+const SAFE_DOUBLE_DIGITS: usize = 15;
+
+/// Most digits that a double has when all of them are printed.
+const MOST_DOUBLE_DIGITS: usize = 767;
+
+/// Whether the finite `value`, printed with the digits that the number has, is the number.
+fn same_digits(value: f64, number: &Number<'_>) -> bool {
+    let digits = || number.integer.iter().chain(number.fraction).copied();
+    let ahead = digits().take_while(|&byte| byte == b'0').count();
+    let behind = digits().rev().take_while(|&byte| byte == b'0').count();
+    let Some(length) = digits().count().checked_sub(ahead + behind).filter(|length| *length > 0) else {
+        return value == 0.0;
+    };
+    if length <= SAFE_DOUBLE_DIGITS && value.is_normal() {
+        return true;
+    }
+    if length > MOST_DOUBLE_DIGITS {
+        return false;
+    }
+    let count = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
+    let exponent = number.exponent + count(number.integer.len()) - 1 - count(ahead);
+    let printed = format!("{:.*e}", length - 1, value.abs());
+    let Some((mantissa, power)) = printed.split_once('e') else { return false };
+    power.parse() == Ok(exponent)
+        && mantissa.bytes().filter(|byte| *byte != b'.').eq(digits().skip(ahead).take(length))
 }
 
 /// One of two words, compared without regard to case.

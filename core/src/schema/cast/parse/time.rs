@@ -41,6 +41,8 @@ pub(in crate::schema) struct TimeFormat {
     steps: Vec<Step>,
     /// ISO 8601 with its usual variants: see [`TimeFormat::new`].
     iso: bool,
+    /// Digits of the second beyond the sixth are cut off.
+    cuts: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,10 +105,15 @@ impl TimeFormat {
             Want::Timestamp if !has(&[Step::Offset]) && !zulu => "an offset (%z or %:z)",
             _ => {
                 let iso = matches!(want, Want::DateTime | Want::Timestamp) && is_iso(&steps);
-                return Ok(Self { want, steps, iso });
+                return Ok(Self { want, steps, iso, cuts: false });
             }
         };
         Err(format!("the format `{format}` lacks {missing}"))
+    }
+
+    /// The same format, which cuts digits of the second beyond the sixth off instead of refusing them.
+    pub(in crate::schema) fn cutting(&self) -> Self {
+        Self { cuts: true, ..self.clone() }
     }
 
     /// A date as days since 1970-01-01.
@@ -143,7 +150,7 @@ impl TimeFormat {
     }
 
     fn read(&self, text: &[u8]) -> Result<Parts, Misfit> {
-        let mut scan = Scan { rest: text };
+        let mut scan = Scan { rest: text, cuts: self.cuts };
         let read = if self.iso { self.iso(&mut scan) } else { self.by_steps(&mut scan) };
         match read? {
             Some(parts) if scan.rest.is_empty() => Ok(parts),
@@ -356,6 +363,7 @@ const MONTHS: [&str; 12] = [
 
 struct Scan<'a> {
     rest: &'a [u8],
+    cuts: bool,
 }
 
 impl Scan<'_> {
@@ -393,12 +401,13 @@ impl Scan<'_> {
         Some(value)
     }
 
-    /// Digits after a point, in microseconds; finer ones must be zero. `None` without any digit.
+    /// Digits after a point, in microseconds; finer ones must be zero or are cut off. `None` without any
+    /// digit.
     fn fraction(&mut self) -> Result<Option<u32>, Misfit> {
         let length = self.rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
         let (digits, rest) = self.rest.split_at(length);
         self.rest = rest;
-        if digits.iter().skip(6).any(|&byte| byte != b'0') {
+        if !self.cuts && digits.iter().skip(6).any(|&byte| byte != b'0') {
             return Err(Misfit::SubMicrosecond);
         }
         let micros =

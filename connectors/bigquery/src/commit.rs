@@ -1,0 +1,283 @@
+//! The statements of a commit. No I/O.
+
+use std::fmt::Write as _;
+
+use transload_core::schema::TargetColumn;
+
+use crate::sql::{ORDER_COLUMN, converted, literal, quote, stage_name};
+
+/// What the rows of the staging table do to the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Apply<'a> {
+    /// They are added.
+    Append,
+    /// They take the place of all rows.
+    Replace,
+    /// They take the place of rows with the same key.
+    Merge {
+        key: &'a [usize],
+        order_by: Option<usize>,
+        /// The lowest and highest staged value, as literals, of a key column that the target is partitioned by.
+        within: Option<(usize, &'a str, &'a str)>,
+    },
+}
+
+/// Everything that the commit script depends on.
+#[derive(Debug)]
+pub(crate) struct Commit<'a> {
+    /// Quoted path of the target.
+    pub(crate) target: &'a str,
+    /// Quoted path of the load records.
+    pub(crate) loads: &'a str,
+    /// Quoted path of the staging table and its rows; `None` for a load without rows.
+    pub(crate) staging: Option<(&'a str, u64)>,
+    pub(crate) columns: &'a [TargetColumn],
+    pub(crate) apply: Apply<'a>,
+    pub(crate) record: RecordRow<'a>,
+    /// A condition for every row of the target, there called `t`, where its queries must name partitions.
+    pub(crate) every_partition: Option<&'a str>,
+    /// Tells this run's commit from another run's commit of the same load.
+    pub(crate) nonce: &'a str,
+}
+
+/// The load record as a row.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RecordRow<'a> {
+    pub(crate) load_id: &'a str,
+    pub(crate) table: &'a str,
+    /// When the target was created, milliseconds since 1970. Older records belong to a dropped table.
+    pub(crate) table_created: i64,
+    pub(crate) job: &'a str,
+    pub(crate) job_name: &'a str,
+    pub(crate) sequence: u64,
+    pub(crate) json: &'a str,
+}
+
+/// Condition for the records of a target as it is now.
+pub(crate) fn records_of(table: &str, created: i64) -> String {
+    format!("target_table = {} AND committed_at >= TIMESTAMP_MILLIS({created})", literal(table))
+}
+
+/// What a commit script did, as the first column of its result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Committed,
+    /// A load of this id was committed before.
+    Repeated,
+    /// Another load of the job came first.
+    Overtaken,
+    /// The staging table does not hold the rows that were written.
+    Incomplete,
+}
+
+impl State {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "0" => Self::Committed,
+            "1" => Self::Repeated,
+            "2" => Self::Overtaken,
+            "3" => Self::Incomplete,
+            _ => return None,
+        })
+    }
+}
+
+/// Whether the load, and whether it or a later one of its job, has a record.
+pub(crate) fn lookup(loads: &str, record: &RecordRow<'_>) -> String {
+    format!(
+        "SELECT COUNTIF(load_id = {load_id}), COUNT(*) FROM {loads} \
+         WHERE (load_id = {load_id} OR (job = {job} AND sequence >= {sequence})) AND {records}",
+        load_id = literal(record.load_id),
+        job = literal(record.job),
+        sequence = record.sequence,
+        records = records_of(record.table, record.table_created),
+    )
+}
+
+/// The script that makes rows and record visible in one transaction. Its result is one row: state, distinct
+/// keys, rows inserted, nonce.
+pub(crate) fn commit_script(commit: &Commit<'_>) -> String {
+    let record = &commit.record;
+    let records = records_of(record.table, record.table_created);
+    let mut body = String::new();
+    apply(&mut body, commit);
+    // Counting rows reads nothing.
+    let complete = commit.staging.map_or_else(String::new, |(staging, rows)| {
+        format!("ELSEIF (SELECT COUNT(*) FROM {staging}) != {rows} THEN\nSET state = 3;\n")
+    });
+    format!(
+        "DECLARE state INT64 DEFAULT 0;\n\
+         DECLARE distinct_rows INT64 DEFAULT 0;\n\
+         DECLARE inserted_rows INT64 DEFAULT 0;\n\
+         BEGIN TRANSACTION;\n\
+         IF EXISTS(SELECT 1 FROM {loads} WHERE load_id = {load_id} AND {records}) THEN\n\
+         SET state = 1;\n\
+         ELSEIF EXISTS(SELECT 1 FROM {loads} WHERE job = {job} AND sequence >= {sequence} AND {records}) THEN\n\
+         SET state = 2;\n\
+         {complete}\
+         END IF;\n\
+         IF state > 0 THEN\n\
+         ROLLBACK TRANSACTION;\n\
+         ELSE\n\
+         {body}\
+         INSERT INTO {loads} (load_id, target_table, job, job_name, sequence, record, committed_at) \
+         VALUES ({load_id}, {table}, {job}, {job_name}, {sequence}, {json}, CURRENT_TIMESTAMP());\n\
+         COMMIT TRANSACTION;\n\
+         END IF;\n\
+         SELECT state, distinct_rows, inserted_rows, {nonce};\n",
+        loads = commit.loads,
+        load_id = literal(record.load_id),
+        table = literal(record.table),
+        job = literal(record.job),
+        job_name = literal(record.job_name),
+        sequence = record.sequence,
+        json = literal(record.json),
+        nonce = literal(commit.nonce),
+    )
+}
+
+fn apply(body: &mut String, commit: &Commit<'_>) {
+    let target = commit.target;
+    if commit.apply == Apply::Replace {
+        let _ = match commit.every_partition {
+            // Free, unlike DELETE, and allowed in a transaction.
+            None => writeln!(body, "TRUNCATE TABLE {target};"),
+            Some(every) => writeln!(body, "DELETE FROM {target} AS t WHERE {every};"),
+        };
+    }
+    let Some((staging, _)) = commit.staging else { return };
+    if let Apply::Merge { key, order_by, within } = commit.apply {
+        merge(body, commit, staging, key, order_by, within);
+        return;
+    }
+    let _ = writeln!(
+        body,
+        "INSERT INTO {target} ({names}) SELECT {values} FROM {staging} AS s;\n\
+         SET inserted_rows = @@row_count;",
+        names = names(commit.columns),
+        values = values(commit.columns),
+    );
+}
+
+/// `UPDATE` and `INSERT` rather than `MERGE`: it counts both kinds of rows without a look at child jobs, at the
+/// price of reading the target's key columns a second time. Both run in one transaction on the same
+/// de-duplicated rows.
+fn merge(
+    body: &mut String,
+    commit: &Commit<'_>,
+    staging: &str,
+    key: &[usize],
+    order_by: Option<usize>,
+    within: Option<(usize, &str, &str)>,
+) {
+    let (target, columns) = (commit.target, commit.columns);
+    let staged_key: Vec<String> = key.iter().map(|i| stage_name(*i)).collect();
+    let order = order_by.map(|i| format!("{} DESC, ", stage_name(i))).unwrap_or_default();
+    let mut matches: Vec<String> =
+        key.iter().map(|i| format!("t.{} = s.{}", quote(&columns[*i].name), stage_name(*i))).collect();
+    // Only constants prune partitions; the values of a join do not.
+    if let Some((index, low, high)) = within {
+        matches.push(format!("t.{} BETWEEN {low} AND {high}", quote(&columns[index].name)));
+    }
+    matches.extend(commit.every_partition.filter(|_| within.is_none()).map(str::to_owned));
+    let matches = matches.join(" AND ");
+    let sets: Vec<String> = columns
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| !key.contains(i))
+        .map(|(i, c)| format!("{} = {}", quote(&c.name), converted(c, &format!("s.{}", stage_name(i)))))
+        .collect();
+    let _ = writeln!(
+        body,
+        "CREATE TEMP TABLE _tl_fresh AS SELECT * FROM {staging} \
+         QUALIFY ROW_NUMBER() OVER (PARTITION BY {keys} ORDER BY {order}{ORDER_COLUMN} DESC) = 1;\n\
+         SET distinct_rows = (SELECT COUNT(*) FROM _tl_fresh);",
+        keys = staged_key.join(", "),
+    );
+    if !sets.is_empty() {
+        let _ = writeln!(
+            body,
+            "UPDATE {target} AS t SET {} FROM _tl_fresh AS s WHERE {matches};",
+            sets.join(", ")
+        );
+    }
+    let _ = writeln!(
+        body,
+        "INSERT INTO {target} ({names}) SELECT {values} FROM _tl_fresh AS s \
+         WHERE NOT EXISTS (SELECT 1 FROM {target} AS t WHERE {matches});\n\
+         SET inserted_rows = @@row_count;",
+        names = names(columns),
+        values = values(columns),
+    );
+}
+
+fn names(columns: &[TargetColumn]) -> String {
+    columns.iter().map(|column| quote(&column.name)).collect::<Vec<_>>().join(", ")
+}
+
+fn values(columns: &[TargetColumn]) -> String {
+    let value = |(i, column)| converted(column, &format!("s.{}", stage_name(i)));
+    columns.iter().enumerate().map(value).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use transload_core::schema::{BigQueryType, Mode};
+
+    fn script(staging: Option<(&str, u64)>, apply: Apply<'_>) -> String {
+        let column = |name: &str, data_type, mode| TargetColumn {
+            name: name.to_owned(),
+            data_type,
+            mode,
+            description: None,
+        };
+        let columns = [
+            column("id", BigQueryType::Int64, Mode::Required),
+            column("day", BigQueryType::Date, Mode::Required),
+            column("v", BigQueryType::String, Mode::Nullable),
+        ];
+        let record = RecordRow {
+            load_id: "l'1",
+            table: "t",
+            table_created: 5,
+            job: "j",
+            job_name: "n",
+            sequence: 3,
+            json: "{}",
+        };
+        commit_script(&Commit {
+            target: "`p`.`d`.`t`",
+            loads: "`p`.`d`.`l`",
+            staging,
+            columns: &columns,
+            apply,
+            record,
+            every_partition: None,
+            nonce: "n1",
+        })
+    }
+
+    #[test]
+    fn an_empty_load_needs_no_staging() {
+        assert!(script(None, Apply::Replace).contains("TRUNCATE TABLE `p`.`d`.`t`;"));
+        let append = script(None, Apply::Append);
+        assert!(!append.contains("`p`.`d`.`t`") && append.contains("load_id = 'l\\'1'"), "{append}");
+    }
+
+    #[test]
+    fn staged_rows_are_counted_before_anything_is_changed() {
+        let append = script(Some(("`s`", 7)), Apply::Append);
+        let counted = append.find("(SELECT COUNT(*) FROM `s`) != 7").unwrap();
+        assert!(counted < append.find("INSERT INTO `p`.`d`.`t`").unwrap(), "{append}");
+    }
+
+    #[test]
+    fn both_halves_of_a_merge_are_pruned() {
+        let apply = |within| Apply::Merge { key: &[0, 1], order_by: None, within };
+        assert!(!script(Some(("`s`", 1)), apply(None)).contains("BETWEEN"));
+        let pruned = script(Some(("`s`", 1)), apply(Some((1, "DATE '2026-01-01'", "DATE '2026-01-02'"))));
+        let range = "t.`day` BETWEEN DATE '2026-01-01' AND DATE '2026-01-02'";
+        assert_eq!(pruned.matches(range).count(), 2, "{pruned}");
+    }
+}

@@ -1,0 +1,202 @@
+//! Trying again: one policy for Google's clients and for the requests that are made by hand.
+//!
+//! A failure that may pass (429, a quota, 5xx, no answer) is tried again after a random pause, up to a bound
+//! that doubles ("full jitter"), until a deadline. A server that says `Retry-After` is left alone that long by
+//! every request of the connection. A first 401 makes the credentials anew.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use google_cloud_gax::backoff_policy::BackoffPolicy;
+use google_cloud_gax::retry_policy::RetryPolicy;
+use google_cloud_gax::retry_result::RetryResult;
+use google_cloud_gax::retry_state::RetryState;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use transload_core::{Error, Result};
+
+use crate::error;
+use crate::renew::Renewable;
+
+/// Bound of the first pause; it doubles with each failure.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(32);
+/// A refused token is not replaced more often than this.
+const RENEWAL: Duration = Duration::from_secs(30);
+
+/// The policy of one connection. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Retry(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    deadline: Duration,
+    auth: Renewable,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// No request is made before this instant, because the server said so.
+    not_before: Option<Instant>,
+    renewed: Option<Instant>,
+}
+
+impl Retry {
+    /// A step that keeps failing is given up `deadline` after its first try.
+    pub(crate) fn new(deadline: Duration, auth: Renewable) -> Self {
+        Self(Arc::new(Shared { deadline, auth, state: Mutex::default() }))
+    }
+
+    /// Begins a step.
+    pub(crate) fn begin(&self) -> Tries {
+        Tries { retry: self.clone(), start: Instant::now(), failures: 0 }
+    }
+
+    /// Heeds what the headers of a failed answer say.
+    pub(crate) fn heed(&self, headers: &HeaderMap) {
+        if let Some(pause) = retry_after(headers) {
+            let until = Instant::now().checked_add(pause.min(self.0.deadline));
+            let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.not_before = state.not_before.max(until);
+        }
+    }
+
+    /// Answers a 401: true if there are new credentials to try with.
+    pub(crate) fn renew(&self) -> bool {
+        {
+            let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+            if state.renewed.is_some_and(|at| at.elapsed() < RENEWAL) {
+                return false;
+            }
+            state.renewed = Some(Instant::now());
+        }
+        self.0.auth.renew()
+    }
+
+    fn pause(&self, failures: u32) -> Duration {
+        let bound = FIRST_PAUSE * 2_u32.saturating_pow(failures.saturating_sub(1).min(8));
+        let jitter = rand::random_range(Duration::ZERO..=bound.min(LONGEST_PAUSE));
+        let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = state.not_before.map(|at| at.saturating_duration_since(Instant::now()));
+        // Those that were told the same instant do not come back together.
+        told.filter(|told| !told.is_zero()).map_or(jitter, |told| told + jitter.min(FIRST_PAUSE))
+    }
+}
+
+/// Tries of one step.
+#[derive(Debug)]
+pub(crate) struct Tries {
+    retry: Retry,
+    start: Instant,
+    failures: u32,
+}
+
+impl Tries {
+    /// Waits before the next try of a request.
+    ///
+    /// # Errors
+    /// The failure itself, where it will not pass or the time is up.
+    pub(crate) async fn after(&mut self, failure: Error) -> Result<()> {
+        if failure.context_value("status") == Some("401") && self.retry.renew() {
+            return Ok(());
+        }
+        if error::may_pass(&failure) { self.again(failure).await } else { Err(failure) }
+    }
+
+    /// Waits before the next try, whatever the failure.
+    ///
+    /// # Errors
+    /// The failure itself, where the time is up.
+    pub(crate) async fn again(&mut self, failure: Error) -> Result<()> {
+        self.failures += 1;
+        let pause = self.retry.pause(self.failures);
+        if self.start.elapsed() + pause > self.retry.0.deadline {
+            return Err(failure.with("tries", self.failures));
+        }
+        tracing::debug!(%failure, ?pause, tries = self.failures, "trying again");
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+
+    /// Something worked: pauses begin small again, and so does the deadline.
+    pub(crate) fn progress(&mut self) {
+        self.failures = 0;
+        self.start = Instant::now();
+    }
+}
+
+impl RetryPolicy for Retry {
+    fn on_error(&self, state: &RetryState, error: google_cloud_gax::error::Error) -> RetryResult {
+        if error.http_status_code() == Some(401) && self.renew() {
+            return RetryResult::Continue(error);
+        }
+        if let Some(headers) = error.http_headers() {
+            self.heed(headers);
+        }
+        // Every request that this crate makes may be repeated: jobs have ids of our own, and "exists already"
+        // and "not found" are answers to creating and deleting. An exhausted policy would wrap the error.
+        if error::client_may_pass(&error) && state.start.elapsed() < self.0.deadline {
+            RetryResult::Continue(error)
+        } else {
+            RetryResult::Permanent(error)
+        }
+    }
+
+    fn remaining_time(&self, state: &RetryState) -> Option<Duration> {
+        Some(self.0.deadline.saturating_sub(state.start.elapsed()))
+    }
+}
+
+impl BackoffPolicy for Retry {
+    fn on_failure(&self, state: &RetryState) -> Duration {
+        self.pause(state.attempt_count).min(self.0.deadline.saturating_sub(state.start.elapsed()))
+    }
+}
+
+/// Seconds that a `Retry-After` header asks for; its other form, a date, is not used by Google's APIs.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use transload_core::ErrorKind;
+
+    fn retry(deadline: Duration) -> Retry {
+        Retry::new(deadline, Renewable::anonymous())
+    }
+
+    #[test]
+    fn pauses_are_random_and_bounded() {
+        let retry = retry(Duration::from_secs(60));
+        for (failures, bound) in [(1, 500), (2, 1000), (4, 4000), (30, 32_000)] {
+            let pauses: Vec<Duration> = (0..200).map(|_| retry.pause(failures)).collect();
+            assert!(pauses.iter().all(|pause| *pause <= Duration::from_millis(bound)));
+            // Full jitter: some are short, some are long.
+            assert!(pauses.iter().any(|pause| *pause < Duration::from_millis(bound / 4)));
+            assert!(pauses.iter().any(|pause| *pause > Duration::from_millis(bound / 2)));
+        }
+    }
+
+    #[test]
+    fn retry_after_holds_for_the_whole_connection() {
+        let retry = retry(Duration::from_secs(60));
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, "7".parse().unwrap());
+        retry.heed(&headers);
+        let pause = retry.clone().pause(1);
+        assert!(pause > Duration::from_secs(6) && pause < Duration::from_secs(8), "{pause:?}");
+    }
+
+    #[tokio::test]
+    async fn what_will_not_pass_is_not_tried_again() {
+        let mut tries = retry(Duration::from_secs(60)).begin();
+        let lasting = Error::new(ErrorKind::Permission, "no");
+        assert_eq!(tries.after(lasting).await.unwrap_err().kind(), ErrorKind::Permission);
+        let mut tries = retry(Duration::ZERO).begin();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let passing = Error::new(ErrorKind::Unreachable, "gone");
+        assert!(tries.after(passing).await.unwrap_err().is_retryable());
+    }
+}

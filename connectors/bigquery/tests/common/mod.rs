@@ -1,0 +1,84 @@
+//! What the tests against the emulator share.
+#![allow(dead_code, reason = "each test file uses its own share")]
+
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+use transload_core::{Connection, Registry, Runner, RunnerOptions};
+use transload_testkit::{Done, Failure, need_env};
+
+pub const URL: &str = "TRANSLOAD_TEST_BIGQUERY_URL";
+pub const PROJECT: &str = "TRANSLOAD_TEST_BIGQUERY_PROJECT";
+
+/// Where the emulator's API is.
+pub fn base() -> Done<String> {
+    Ok(format!("{}/bigquery/v2/projects/{}", need_env(URL)?, need_env(PROJECT)?))
+}
+
+/// The emulator's address, for a proxy.
+pub fn address() -> Done<SocketAddr> {
+    let url = need_env(URL)?;
+    Ok(url.trim_start_matches("http://").trim_end_matches('/').parse()?)
+}
+
+/// A connection named `warehouse` to BigQuery at `endpoint`.
+pub fn warehouse(endpoint: &str) -> Done<Connection> {
+    Ok(Connection::new("warehouse", "bigquery")
+        .option("endpoint", endpoint)
+        .option("project", need_env(PROJECT)?))
+}
+
+/// A runner with the connections that the tests use.
+pub fn runner(connections: impl IntoIterator<Item = Connection>) -> Runner {
+    let registry = Registry::new().with(transload_bigquery::BigQuery).with(transload_sqlite::Sqlite);
+    let runner = Runner::new(registry).options(RunnerOptions::default().parallelism(1));
+    connections.into_iter().fold(runner, Runner::connection)
+}
+
+pub async fn answer(request: reqwest::RequestBuilder) -> Done<(u16, Value)> {
+    let response = request.send().await?;
+    let status = response.status().as_u16();
+    let text = response.text().await?;
+    Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+}
+
+/// All rows of a query as texts; `None` if its table does not exist.
+pub async fn query(sql: &str) -> Done<Option<Vec<Vec<Option<String>>>>> {
+    let client = reqwest::Client::new();
+    let body = json!({"query": sql, "useLegacySql": false, "formatOptions": {"useInt64Timestamp": true}});
+    let (status, mut page) = answer(client.post(format!("{}/queries", base()?)).json(&body)).await?;
+    if status == 404 {
+        return Ok(None);
+    }
+    let mut rows = Vec::new();
+    loop {
+        if page["jobComplete"] != json!(true) {
+            return Err(Failure::new(format!("{sql}: {page}")));
+        }
+        for row in page["rows"].as_array().cloned().unwrap_or_default() {
+            let cells = row["f"].as_array().cloned().unwrap_or_default();
+            rows.push(cells.iter().map(|cell| cell["v"].as_str().map(str::to_owned)).collect());
+        }
+        let Some(token) = page["pageToken"].as_str().filter(|token| !token.is_empty()) else { break };
+        let job = page["jobReference"]["jobId"].as_str().unwrap_or_default().to_owned();
+        let next = client.get(format!("{}/queries/{job}", base()?));
+        page =
+            answer(next.query(&[("pageToken", token), ("formatOptions.useInt64Timestamp", "true")])).await?.1;
+    }
+    Ok(Some(rows))
+}
+
+/// The names of the tables of a dataset.
+pub async fn tables(dataset: &str) -> Done<Vec<String>> {
+    let url = format!("{}/datasets/{dataset}/tables?maxResults=1000", base()?);
+    let (_, body) = answer(reqwest::Client::new().get(url)).await?;
+    let tables = body["tables"].as_array().cloned().unwrap_or_default();
+    Ok(tables.iter().filter_map(|t| t["tableReference"]["tableId"].as_str().map(str::to_owned)).collect())
+}
+
+/// Drops a dataset and all in it.
+pub async fn drop_dataset(dataset: &str) -> Done {
+    let url = format!("{}/datasets/{dataset}?deleteContents=true", base()?);
+    let (status, body) = answer(reqwest::Client::new().delete(url)).await?;
+    if status < 300 || status == 404 { Ok(()) } else { Err(Failure::new(format!("{status}: {body}"))) }
+}

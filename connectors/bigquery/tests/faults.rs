@@ -1,0 +1,403 @@
+//! Seeded runs against the emulator, with faults on the way and runners that are killed: no row may be lost or
+//! doubled. Each seed is a job (append, merge or replace) over several rounds of changes at the source; each round
+//! is tried until a run succeeds. After every attempt the target must hold the state before or after the round, and
+//! nothing between; after the round it must equal the source.
+//!
+//! `TRANSLOAD_FAULT_SEEDS=200` runs 200 seeds (`make test-faults`), `TRANSLOAD_FAULT_SEED=17` one of them.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::process::{ExitCode, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use transload_core::{Connection, EtlJob, RunStatus};
+use transload_testkit::http::{FaultProxy, Harm, Reply};
+use transload_testkit::{Done, Failure, need_env};
+
+/// A runner process gets its work here, as JSON.
+const CHILD: &str = "TRANSLOAD_FAULT_CHILD";
+/// Seeds of a normal test run.
+const SEEDS: u64 = 30;
+/// Seeds at work at the same time.
+const PARALLEL: usize = 3;
+const ROUNDS: u32 = 3;
+/// Attempts of a round with faults; those after go well.
+const HARMED_ATTEMPTS: u32 = 4;
+
+/// Rows with how often they occur.
+type Rows = BTreeMap<(i64, i64, String), i64>;
+
+/// What all seeds together did.
+#[derive(Debug, Default)]
+struct Tally {
+    runs: AtomicU64,
+    killed: AtomicU64,
+    failed: AtomicU64,
+    harmed: AtomicU64,
+    lost: AtomicU64,
+    doubled: AtomicU64,
+}
+
+struct Seed {
+    number: u64,
+    random: StdRng,
+    strategy: &'static str,
+    folder: tempfile::TempDir,
+    proxy: FaultProxy,
+    next_id: i64,
+    clock: i64,
+    tally: Arc<Tally>,
+}
+
+impl Seed {
+    async fn new(number: u64, tally: Arc<Tally>) -> Done<Self> {
+        let folder = tempfile::tempdir()?;
+        let source = rusqlite::Connection::open(folder.path().join("shop.db"))?;
+        source
+            .execute_batch("CREATE TABLE orders (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, what TEXT)")?;
+        Ok(Self {
+            number,
+            random: StdRng::seed_from_u64(number),
+            strategy: ["append", "merge", "replace"][usize::try_from(number % 3)?],
+            folder,
+            proxy: FaultProxy::new(common::address()?).await?,
+            next_id: 1,
+            clock: 1,
+            tally,
+        })
+    }
+
+    fn source(&self) -> Done<rusqlite::Connection> {
+        Ok(rusqlite::Connection::open(self.folder.path().join("shop.db"))?)
+    }
+
+    fn dataset(&self) -> String {
+        format!("faults_{}_{}", std::process::id(), self.number)
+    }
+
+    fn job(&self) -> Value {
+        let load = match self.strategy {
+            "append" => json!({"strategy": "append", "cursor": "at"}),
+            "merge" => json!({"strategy": "merge", "key": ["id"], "cursor": "at"}),
+            _ => json!({"strategy": "replace"}),
+        };
+        json!({
+            "name": format!("seed {}", self.number),
+            "source": {"connection": "shop", "table": "orders"},
+            "destination": {"connection": "warehouse", "dataset": self.dataset(), "table": "orders"},
+            "load": load,
+            "mapping": {"detect_types": false},
+        })
+    }
+
+    /// Work for a runner of its own process, or of this one.
+    fn work(&self) -> Value {
+        json!({
+            "job": self.job(),
+            "endpoint": self.proxy.url(),
+            "database": self.folder.path().join("shop.db"),
+            // Small enough to make several files.
+            "file_mib": 1,
+        })
+    }
+
+    /// Changes the source as the strategy expects it to change.
+    fn change(&mut self) -> Done {
+        let source = self.source()?;
+        let transaction = source.unchecked_transaction()?;
+        // Ties with the watermark are part of what must not be lost.
+        let tie = self.random.random_bool(0.5);
+        self.clock += i64::from(!tie);
+        let count = [0, 1, 7, 200, 3000][self.random.random_range(0..5)];
+        for _ in 0..count {
+            self.clock += i64::from(self.random.random_bool(0.3));
+            let what = format!("{:016x}", self.random.random::<u64>()).repeat(self.random.random_range(0..4));
+            transaction
+                .execute("INSERT INTO orders VALUES (?1, ?2, ?3)", (self.next_id, self.clock, &what))?;
+            self.next_id += 1;
+        }
+        if self.strategy != "append" {
+            for _ in 0..self.random.random_range(0..20) {
+                let id = self.random.random_range(0..self.next_id);
+                self.clock += 1;
+                let change = "UPDATE orders SET at = ?2, what = 'changed' WHERE id = ?1";
+                transaction.execute(change, (id, self.clock))?;
+            }
+        }
+        if self.strategy == "replace" {
+            let id = self.random.random_range(0..self.next_id);
+            transaction.execute("DELETE FROM orders WHERE id = ?1 AND id > 1", (id,))?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    fn expected(&self) -> Done<Rows> {
+        let source = self.source()?;
+        let mut statement = source.prepare("SELECT id, at, what FROM orders")?;
+        let rows = statement.query_map((), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let mut expected = Rows::new();
+        for row in rows {
+            *expected.entry(row?).or_default() += 1;
+        }
+        Ok(expected)
+    }
+
+    async fn found(&self) -> Done<Rows> {
+        let rows = common::query(&format!("SELECT id, at, what FROM `{}`.`orders`", self.dataset())).await?;
+        let mut found = Rows::new();
+        for row in rows.unwrap_or_default() {
+            let [Some(id), Some(at), what] = row.as_slice() else {
+                return Err(Failure::new(format!("{row:?} is no row of the source")));
+            };
+            let what = what.clone().unwrap_or_default();
+            *found.entry((id.parse()?, at.parse()?, what)).or_default() += 1;
+        }
+        Ok(found)
+    }
+
+    /// Draws what happens to the requests of the next attempt.
+    fn do_harm(&mut self) {
+        let mut random = StdRng::seed_from_u64(self.random.random());
+        let share = [0.0, 0.02, 0.1, 0.25][self.random.random_range(0..4)];
+        self.proxy.script(move |_| {
+            if !random.random_bool(share) {
+                return Harm::None;
+            }
+            let failure = match random.random_range(0..4) {
+                0 => Reply::google_error(500, "internalError", "injected"),
+                1 => Reply::google_error(503, "backendError", "injected"),
+                2 => Reply::google_error(403, "rateLimitExceeded", "injected"),
+                _ => Reply::google_error(429, "rateLimitExceeded", "injected").header("retry-after", "0"),
+            };
+            match random.random_range(0..5) {
+                0 => Harm::ResetBefore,
+                1 => Harm::ResetAfter,
+                2 => Harm::LoseReply,
+                3 => Harm::ReplyBefore(failure),
+                _ => Harm::ReplyAfter(Reply::google_error(503, "backendError", "injected")),
+            }
+        });
+    }
+
+    /// One attempt of a round: true if a run succeeded.
+    async fn attempt(&mut self, number: u32) -> Done<bool> {
+        if number >= HARMED_ATTEMPTS {
+            self.proxy.pass();
+            return self.here().await;
+        }
+        self.do_harm();
+        match self.random.random_range(0..4) {
+            0 | 1 => self.here().await,
+            2 => {
+                let pause = Duration::from_millis(self.random.random_range(0..2500));
+                self.killed_after(pause).await
+            }
+            _ => self.two_at_once().await,
+        }
+    }
+
+    /// A run in this process.
+    async fn here(&self) -> Done<bool> {
+        let report = run(&self.work()).await?;
+        self.count(report["status"] == json!("succeeded"), &report);
+        Ok(report["status"] == json!("succeeded"))
+    }
+
+    fn count(&self, succeeded: bool, report: &Value) {
+        self.tally.runs.fetch_add(1, Ordering::Relaxed);
+        if !succeeded {
+            self.tally.failed.fetch_add(1, Ordering::Relaxed);
+            if std::env::var_os("TRANSLOAD_FAULT_SEED").is_some() {
+                println!("seed {}: {}", self.number, report["error"]);
+            }
+        }
+    }
+
+    fn child(&self) -> Done<tokio::process::Child> {
+        let mut command = tokio::process::Command::new(std::env::current_exe()?);
+        command.env(CHILD, self.work().to_string());
+        Ok(command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?)
+    }
+
+    /// A run in a process that is killed (SIGKILL) after a while, unless it ends before.
+    async fn killed_after(&self, pause: Duration) -> Done<bool> {
+        let mut child = self.child()?;
+        if tokio::time::timeout(pause, child.wait()).await.is_err() {
+            child.kill().await?;
+            self.tally.runs.fetch_add(1, Ordering::Relaxed);
+            self.tally.killed.fetch_add(1, Ordering::Relaxed);
+            return Ok(false);
+        }
+        self.outcome(child).await
+    }
+
+    /// Two processes that run the same job at the same time.
+    async fn two_at_once(&self) -> Done<bool> {
+        let (one, two) = (self.child()?, self.child()?);
+        let (one, two) = futures::join!(self.outcome(one), self.outcome(two));
+        Ok(one? || two?)
+    }
+
+    async fn outcome(&self, child: tokio::process::Child) -> Done<bool> {
+        let output = child.wait_with_output().await?;
+        let report: Value = serde_json::from_slice(&output.stdout).map_err(|error| {
+            Failure::new(format!("a runner process ended with {}: {error}", output.status))
+        })?;
+        self.count(report["status"] == json!("succeeded"), &report);
+        Ok(report["status"] == json!("succeeded"))
+    }
+
+    async fn round(&mut self) -> Done {
+        let before = self.found().await?;
+        self.change()?;
+        let after = self.expected()?;
+        let mut attempt = 0;
+        loop {
+            let succeeded = self.attempt(attempt).await?;
+            let found = self.found().await?;
+            if succeeded && found == after {
+                return Ok(());
+            }
+            if found != before && found != after || succeeded {
+                let lost = missing(&after, &found);
+                let doubled = missing(&found, &after);
+                self.tally.lost.fetch_add(u64::try_from(lost)?, Ordering::Relaxed);
+                self.tally.doubled.fetch_add(u64::try_from(doubled)?, Ordering::Relaxed);
+                return Err(Failure::new(format!(
+                    "seed {} ({}), attempt {attempt} ({}): {lost} rows are missing and {doubled} too many",
+                    self.number,
+                    self.strategy,
+                    if succeeded { "succeeded" } else { "failed" },
+                )));
+            }
+            attempt += 1;
+            if attempt > HARMED_ATTEMPTS + 3 {
+                return Err(Failure::new(format!("seed {}: no run succeeds any more", self.number)));
+            }
+        }
+    }
+}
+
+/// Rows of `all` that `some` does not have.
+fn missing(all: &Rows, some: &Rows) -> i64 {
+    all.iter().map(|(row, count)| (count - some.get(row).copied().unwrap_or(0)).max(0)).sum()
+}
+
+/// Runs a job and gives its report.
+async fn run(work: &Value) -> Done<Value> {
+    let text = |name: &str| work[name].as_str().unwrap_or_default();
+    let shop = Connection::new("shop", "sqlite").option("path", text("database"));
+    let warehouse = common::warehouse(text("endpoint"))?
+        .option("file_mib", work["file_mib"].clone())
+        .option("retry_seconds", 20);
+    let job = EtlJob::from_json(work["job"].clone())?;
+    Ok(common::runner([shop, warehouse]).run(&job).await.to_json())
+}
+
+async fn seed(number: u64, tally: Arc<Tally>) -> Done {
+    let mut seed = Seed::new(number, tally).await?;
+    let mut outcome = Ok(());
+    for _ in 0..ROUNDS {
+        outcome = seed.round().await;
+        if outcome.is_err() {
+            break;
+        }
+    }
+    seed.tally.harmed.fetch_add(seed.proxy.harmed(), Ordering::Relaxed);
+    if outcome.is_ok() {
+        // One more run: nothing staged is left behind.
+        seed.proxy.pass();
+        seed.change()?;
+        if !seed.here().await? {
+            return Err(Failure::new(format!("seed {number}: the run after all faults failed")));
+        }
+        let left: Vec<String> = common::tables(&seed.dataset())
+            .await?
+            .into_iter()
+            .filter(|name| name.starts_with("_tl_"))
+            .collect();
+        if !left.is_empty() {
+            return Err(Failure::new(format!("seed {number}: staging tables are left: {left:?}")));
+        }
+    }
+    common::drop_dataset(&seed.dataset()).await?;
+    outcome
+}
+
+async fn all_seeds() -> Done {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let mut waiting: Vec<u64> = match number("TRANSLOAD_FAULT_SEED") {
+        Some(seed) => vec![seed],
+        None => (0..number("TRANSLOAD_FAULT_SEEDS").unwrap_or(SEEDS)).rev().collect(),
+    };
+    let (count, tally) = (waiting.len(), Arc::new(Tally::default()));
+    let mut failures = Vec::new();
+    let mut seeds = JoinSet::new();
+    loop {
+        while seeds.len() < PARALLEL
+            && let Some(number) = waiting.pop()
+        {
+            seeds.spawn(seed(number, Arc::clone(&tally)));
+        }
+        match seeds.join_next().await {
+            Some(Ok(Ok(()))) => {}
+            Some(Ok(Err(failure))) => failures.push(format!("{failure:?}")),
+            Some(Err(error)) => failures.push(error.to_string()),
+            None => break,
+        }
+    }
+    let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    println!(
+        "{count} seeds, {} runs ({} killed, {} failed), {} requests harmed: lost/doubled = {}/{}",
+        get(&tally.runs),
+        get(&tally.killed),
+        get(&tally.failed),
+        get(&tally.harmed),
+        get(&tally.lost),
+        get(&tally.doubled),
+    );
+    if get(&tally.killed) == 0 && count >= 30 {
+        failures.push("no runner was killed: the test has become tame".to_owned());
+    }
+    if failures.is_empty() { Ok(()) } else { Err(Failure::new(failures.join("\n"))) }
+}
+
+/// The work of a runner process: its report goes to stdout.
+async fn child(work: &str) -> ExitCode {
+    let report = match serde_json::from_str(work) {
+        Ok(work) => run(&work).await,
+        Err(error) => Err(error.into()),
+    };
+    match report {
+        Ok(report) => {
+            println!("{report}");
+            ExitCode::from(u8::from(report["status"] != json!(RunStatus::Succeeded.as_str())))
+        }
+        Err(failure) => {
+            eprintln!("{failure:?}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    transload_google::install_crypto_provider();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    if let Ok(work) = std::env::var(CHILD) {
+        return runtime.block_on(child(&work));
+    }
+    let trial = Trial::test("no_row_is_lost_or_doubled", move || {
+        need_env(common::URL).map_err(|failure| Failed::from(format!("{failure:?}")))?;
+        runtime.block_on(all_seeds()).map_err(|failure| Failed::from(format!("{failure:?}")))
+    });
+    libtest_mimic::run(&Arguments::from_args(), vec![trial]).exit_code()
+}

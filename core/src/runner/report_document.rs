@@ -1,0 +1,141 @@
+//! The JSON form of a report.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::report::{ColumnRejects, PhaseTimes, QuarantineCount, RowCounts, RunReport, RunStatus};
+use super::window::Window;
+use crate::error::ErrorDocument;
+use crate::profile::TableProfile;
+use crate::schema::ColumnLedger;
+
+/// What happened in one run of one job, as JSON.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct RunReportDocument {
+    /// The job's name.
+    pub job: String,
+    /// How it ended.
+    pub status: RunStatus,
+    /// `replace`, `append` or `merge`.
+    pub strategy: String,
+    /// `connection: table` of the source.
+    pub source: String,
+    /// `connection: dataset.table` of the destination.
+    pub destination: String,
+    /// How often the run began: 1, and one more for each retry.
+    pub attempts: u32,
+    /// The deterministic id of the load, once the window was decided.
+    pub load_id: Option<String>,
+    /// Whether a load was committed. A run that found nothing new succeeds without one.
+    pub committed: bool,
+    /// The window, for jobs with a cursor.
+    pub window: Option<WindowDocument>,
+    /// Row counts.
+    pub rows: RowCounts,
+    /// Whether the run succeeded and every value at the destination is the one at the source: nothing was
+    /// rounded, nothing became NULL.
+    pub lossless: bool,
+    /// Values that did not fit and became NULL, by column, for the columns that have any.
+    pub rejects: Vec<ColumnRejects>,
+    /// What became of every value, by column. Of a run that failed: of those that it had cast until then.
+    pub ledger: Vec<ColumnLedger>,
+    /// What the quarantine got, if anything. It has it even if the run failed after that.
+    pub quarantine: Option<QuarantineCount>,
+    /// What the rows hold, as the job's `profile` asks.
+    pub profile: Option<TableProfile>,
+    /// Bytes of Arrow data read.
+    pub bytes_read: u64,
+    /// Encoded bytes written or sent.
+    pub bytes_written: u64,
+    /// Bytes that the destination charges for the commit, where it charges by bytes and says so.
+    pub bytes_billed: Option<u64>,
+    /// Batches read.
+    pub batches: u64,
+    /// Seconds by phase.
+    pub seconds: PhaseTimes,
+    /// Hash of the mapping used.
+    pub mapping_hash: Option<String>,
+    /// What to look out for.
+    pub warnings: Vec<WarningDocument>,
+    /// What went wrong.
+    pub error: Option<ErrorDocument>,
+    /// When it began, RFC 3339 in UTC.
+    pub started_at: String,
+    /// When it ended, RFC 3339 in UTC.
+    pub finished_at: String,
+    /// Version of transload.
+    pub engine: String,
+}
+
+/// The range of cursor values one run loads, as JSON: values as texts at full precision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct WindowDocument {
+    /// The cursor column.
+    pub cursor: String,
+    /// Where it begins; `null` for the beginning of time.
+    pub lo: Option<String>,
+    /// Where it ends, inclusive; `null` if the source has no row with a cursor value.
+    pub hi: Option<String>,
+    /// `lo` is the watermark of an earlier load, so rows equal to it may be loaded already.
+    pub continues: bool,
+}
+
+/// A warning, as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct WarningDocument {
+    /// The column at the source, where it belongs to one.
+    pub column: Option<String>,
+    /// Stable identifier, for example `W_REJECTED`.
+    pub code: String,
+    /// One sentence for people.
+    pub text: String,
+}
+
+impl From<&Window> for WindowDocument {
+    fn from(window: &Window) -> Self {
+        Self {
+            cursor: window.cursor.clone(),
+            lo: window.lo.as_ref().map(ToString::to_string),
+            hi: window.hi.as_ref().map(ToString::to_string),
+            continues: window.continues,
+        }
+    }
+}
+
+impl From<&RunReport> for RunReportDocument {
+    fn from(report: &RunReport) -> Self {
+        let warning = |(column, warning): &(Option<String>, crate::schema::Warning)| WarningDocument {
+            column: column.clone(),
+            code: warning.code.clone(),
+            text: warning.text.clone(),
+        };
+        Self {
+            job: report.job.clone(),
+            status: report.status,
+            strategy: report.strategy.to_owned(),
+            source: report.source.clone(),
+            destination: report.destination.clone(),
+            attempts: report.attempts,
+            load_id: report.load_id.clone(),
+            committed: report.committed,
+            window: report.window.as_ref().map(WindowDocument::from),
+            rows: report.rows,
+            lossless: report.lossless,
+            rejects: report.rejects.clone(),
+            ledger: report.ledger.clone(),
+            quarantine: report.quarantine.clone(),
+            profile: report.profile.clone(),
+            bytes_read: report.bytes_read,
+            bytes_written: report.bytes_written,
+            bytes_billed: report.bytes_billed,
+            batches: report.batches,
+            seconds: report.seconds.clone(),
+            mapping_hash: report.mapping_hash.clone(),
+            warnings: report.warnings.iter().map(warning).collect(),
+            error: report.error.as_ref().map(ErrorDocument::from),
+            started_at: report.started_at.to_string(),
+            finished_at: report.finished_at.to_string(),
+            engine: crate::VERSION.to_owned(),
+        }
+    }
+}
