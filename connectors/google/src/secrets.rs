@@ -273,11 +273,11 @@ impl SecretStore for SecretManager {
                 .with("secret", name)
                 .hint("leave the version out"));
         }
-        if secret.expose().len() > MAX_BYTES {
-            return Err(Error::config("the secret is too long for Google Secret Manager")
+        if !(1..=MAX_BYTES).contains(&secret.expose().len()) {
+            return Err(Error::config("the secret is empty or too long for Google Secret Manager")
                 .operation("store secret")
                 .with("secret", name)
-                .hint("it takes 64 KiB"));
+                .hint("it takes from 1 byte to 64 KiB"));
         }
         let resource = self.resource(&parsed).await?;
         // Most are there, and adding a version needs fewer rights than creating a secret.

@@ -300,14 +300,25 @@ async fn workload_identity_is_exchanged() {
     assert_eq!(form(&sts, "subject_token"), "subject-1");
 }
 
-/// Runs a test of this file in a process of its own, with variables set: they count for a whole process.
-fn alone(test: &str, variables: &[(&str, &str)]) {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--include-ignored", "--nocapture"])
-        .env_remove("GOOGLE_APPLICATION_CREDENTIALS")
-        .envs(variables.iter().copied())
-        .output()
-        .unwrap();
+/// Set in the process that [`alone`] starts.
+const INNER: &str = "TRANSLOAD_TEST_INNER";
+
+fn is_inner() -> bool {
+    std::env::var_os(INNER).is_some()
+}
+
+/// Runs the same test once more in a process of its own, with variables set: they count for a whole process.
+async fn alone(test: &'static str, variables: Vec<(&'static str, String)>) {
+    let run = move || {
+        Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture"])
+            .env_remove("GOOGLE_APPLICATION_CREDENTIALS")
+            .env(INNER, "yes")
+            .envs(variables)
+            .output()
+            .unwrap()
+    };
+    let output = tokio::task::spawn_blocking(run).await.unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
         output.status.success() && text.contains("1 passed"),
@@ -331,37 +342,33 @@ async fn metadata_server() -> Scripted {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_metadata_server_gives_the_machines_account() {
+    if is_inner() {
+        // Both ways lead there.
+        for mode in [AuthMode::Metadata, AuthMode::Default] {
+            let auth = GoogleAuth::from_options(Some(mode), None, &google()).unwrap();
+            assert_eq!(token(&auth).await, "of-the-machine");
+        }
+        return;
+    }
     let metadata = metadata_server().await;
     let host = metadata.server.url().replace("http://", "");
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path().to_str().unwrap().to_owned();
-    let inner = tokio::task::spawn_blocking(move || {
-        alone(
-            "inner_machine_token",
-            &[("GCE_METADATA_HOST", &host), ("HOME", &home), ("TRANSLOAD_INNER", "yes")],
-        );
-    });
-    inner.await.unwrap();
+    let test = "the_metadata_server_gives_the_machines_account";
+    alone(test, vec![("GCE_METADATA_HOST", host), ("HOME", home)]).await;
     let paths: Vec<String> = metadata.seen().iter().map(|request| request.path().to_owned()).collect();
-    assert!(
-        paths.iter().any(|path| path == "/computeMetadata/v1/instance/service-accounts/default/token"),
-        "{paths:?}"
-    );
-}
-
-/// Both ways that lead to the metadata server. Run by `the_metadata_server_gives_the_machines_account`.
-#[tokio::test]
-#[ignore = "needs the variables that another test sets"]
-async fn inner_machine_token() {
-    assert!(std::env::var_os("TRANSLOAD_INNER").is_some());
-    for mode in [AuthMode::Metadata, AuthMode::Default] {
-        let auth = GoogleAuth::from_options(Some(mode), None, &google()).unwrap();
-        assert_eq!(token(&auth).await, "of-the-machine");
-    }
+    let path = "/computeMetadata/v1/instance/service-accounts/default/token";
+    assert!(paths.iter().any(|seen| seen == path), "{paths:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn default_credentials_come_from_the_named_file() {
+    if is_inner() {
+        let auth = GoogleAuth::from_options(None, None, &google()).unwrap();
+        assert_eq!(auth.mode(), AuthMode::Default);
+        assert_eq!(token(&auth).await, "from-file");
+        return;
+    }
     let service = Scripted::new(|_, _| {
         Reply::json(200, &json!({"access_token": "from-file", "expires_in": 3600, "token_type": "Bearer"}))
     })
@@ -371,19 +378,7 @@ async fn default_credentials_come_from_the_named_file() {
     let file = json!({"type": "authorized_user", "client_id": "c", "client_secret": "s", "refresh_token": "r",
                       "token_uri": format!("{}/token", service.server.url())});
     std::fs::write(&path, file.to_string()).unwrap();
-    let inner = tokio::task::spawn_blocking(move || {
-        alone("inner_file_token", &[("GOOGLE_APPLICATION_CREDENTIALS", &path), ("TRANSLOAD_INNER", "yes")]);
-    });
-    inner.await.unwrap();
+    alone("default_credentials_come_from_the_named_file", vec![("GOOGLE_APPLICATION_CREDENTIALS", path)])
+        .await;
     assert_eq!(service.seen().len(), 1);
-}
-
-/// Run by `default_credentials_come_from_the_named_file`.
-#[tokio::test]
-#[ignore = "needs the variables that another test sets"]
-async fn inner_file_token() {
-    assert!(std::env::var_os("TRANSLOAD_INNER").is_some());
-    let auth = GoogleAuth::from_options(None, None, &google()).unwrap();
-    assert_eq!(auth.mode(), AuthMode::Default);
-    assert_eq!(token(&auth).await, "from-file");
 }

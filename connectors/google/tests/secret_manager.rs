@@ -27,7 +27,7 @@ async fn secrets_are_created_read_and_deleted() {
     let error = store.get(NAME).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     assert!(error.hint_text().is_some());
-    for text in ["hunter2/ü\n", ""] {
+    for text in ["hunter2/ü\n", "123456789"] {
         store.put(NAME, Secret::new(text)).await.unwrap();
         assert_eq!(store.get(NAME).await.unwrap().expose(), text);
     }
@@ -46,8 +46,8 @@ async fn secrets_are_created_read_and_deleted() {
         .collect();
     let add = format!("/v1/projects/p/secrets/{NAME}:addVersion");
     assert_eq!(writes, [add.clone(), "/v1/projects/p/secrets".to_owned(), add.clone(), add]);
-    // The checksum goes with it: CRC-32C of nothing is 0.
-    assert_eq!(server.versions("p", NAME)[1].crc32c.as_deref(), Some("0"));
+    // The checksum goes with it.
+    assert_eq!(server.versions("p", NAME)[1].crc32c.as_deref(), Some("3808858755"));
 
     store.delete(NAME).await.unwrap();
     store.delete(NAME).await.unwrap();
@@ -146,7 +146,9 @@ async fn answers_become_the_right_kinds() {
 async fn wrong_uses_are_refused_before_anything_is_asked() {
     let server = SecretManagerServer::start().await.unwrap();
     let store = store(&server, OldVersions::Keep);
-    for (name, text) in [("a b", "x".to_owned()), ("db@1", "x".to_owned()), ("db", "x".repeat(65_537))] {
+    for (name, text) in
+        [("a b", "x".to_owned()), ("db@1", "x".to_owned()), ("db", String::new()), ("db", "x".repeat(65_537))]
+    {
         let error = store.put(name, Secret::new(text)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config, "{error}");
     }
