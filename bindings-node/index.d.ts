@@ -477,6 +477,62 @@ export interface BigQueryField {
   [property: string]: unknown;
 }
 
+/** How a table is laid out and kept. What is left out is not looked at in a table that exists. */
+export interface TableLayout {
+  /** By what the table is partitioned; a table that exists cannot be partitioned in another way. */
+  partition_by?:
+    | "advised"
+    | {
+        /** Name of a column at the destination. */
+        column?: string;
+        /** Default: `DAY`. */
+        granularity?: "HOUR" | "DAY" | "MONTH" | "YEAR";
+        /** Partitions of an INT64 column. */
+        range?: { start: number; end: number; interval: number };
+        /** In place of a column: by the time at which rows arrive. */
+        ingestion_time?: "HOUR" | "DAY" | "MONTH" | "YEAR";
+      };
+  /** Up to four columns. */
+  cluster_by?: "advised" | string[];
+  /** Whether queries must name the partitions that they read. */
+  require_partition_filter?: boolean;
+  /** Only for a new table, for example `90d`. */
+  partition_expires_after?: string;
+  /** Only for a new table, for example `30d`. */
+  expires_after?: string;
+  labels?: Record<string, string>;
+  /** Default: the comment of the source table. */
+  description?: string;
+}
+
+/** How one thing of an existing table compares with the wanted one. */
+export type Fit = "matches" | "new" | "in_place" | "impossible" | "not_loaded";
+
+/** How an existing table compares with the wanted one. */
+export interface TableCheck {
+  /** `dataset.table`. */
+  target: string;
+  exists: boolean;
+  /** Rows can be loaded without any change. */
+  fits: boolean;
+  /** The table can be made, or changed in place. */
+  in_place: boolean;
+  columns: {
+    column: string;
+    fit: Fit;
+    existing: string | null;
+    wanted: string | null;
+    reason: string | null;
+    hint: string | null;
+    /** Statements that make the changes, where DDL can. */
+    ddl: string[];
+  }[];
+  /** Differences of layout and descriptions. */
+  options: { option: string; fit: Fit; reason: string; hint: string | null; ddl: string | null }[];
+  /** Why the wanted table could not be made at all. */
+  problems: string[];
+}
+
 /** The mapping that is proposed for a table. */
 export class TableMapping {
   private constructor();
@@ -503,6 +559,8 @@ export class TableMapping {
   toDDL(table?: string, options?: { advised?: boolean }): string;
   /** What changed since `before`, with statements for `dataset.table`. */
   diff(before: TableMapping | TableMappingDocument, table?: string): MappingDiff;
+  /** Compares the table `dataset.table` of a connection with this mapping, without changing it. */
+  validate(connection: Connection | ConnectionDocument | string, table: string, layout?: TableLayout): Promise<TableCheck>;
   /**
    * Checks that this is the mapping that somebody approved.
    *
@@ -559,7 +617,7 @@ export interface JobDocument {
   /** Name of the job; part of its identity. */
   name: string;
   source: { connection: string; schema?: string; table: string; columns?: string[] };
-  destination: { connection: string; dataset: string; table: string };
+  destination: { connection: string; dataset: string; table: string } & TableLayout;
   /** Default: `replace`. */
   load?: {
     strategy: "replace" | "append" | "merge";
@@ -587,7 +645,7 @@ export interface JobDocument {
   };
   mapping?: {
     overrides?: Record<string, ColumnOverride>;
-    on_schema_change?: "evolve" | "freeze";
+    on_schema_change?: "evolve" | "evolve_columns_only" | "freeze";
     /** What happens to values that do not fit. Default: `fail`. Columns of key and cursor always `fail`. */
     on_reject?: RejectPolicy;
     /** What happens to values with more digits than their type keeps. Default: `refuse`. */
@@ -823,6 +881,8 @@ export class Runner {
   run(job: EtlJob | JobDocument | string, options?: RunOptions): Promise<RunReport>;
   /** The mapping that a run of the job would use, without loading. */
   propose(job: EtlJob | JobDocument | string): Promise<TableMapping>;
+  /** Compares the table at the destination with the one that the job needs, without changing it. */
+  validate(job: EtlJob | JobDocument | string): Promise<TableCheck>;
   /** Creates or evolves the target table as the job needs it, without loading rows. */
   prepare(job: EtlJob | JobDocument | string): Promise<TargetTable>;
 }

@@ -190,6 +190,12 @@ class TableMapping {
     call(() => native.checkApproved(json(this.#document), hash));
   }
 
+  async validate(connection, table, layout = {}) {
+    return JSON.parse(
+      await callAsync(() => connectionOf(connection).validateTable(json(this.#document), table, json(layout))),
+    );
+  }
+
   checkPartitioning(partitioning, days) {
     return JSON.parse(
       call(() => native.checkPartitioning(json(this.#document), json(partitioning), days)),
@@ -290,6 +296,10 @@ class Runner {
 
   async propose(job) {
     return new TableMapping(await callAsync(() => this.#native.propose(jobOf(job))));
+  }
+
+  async validate(job) {
+    return JSON.parse(await callAsync(() => this.#native.validate(jobOf(job))));
   }
 
   async prepare(job) {

@@ -10,6 +10,9 @@ pub mod connectors {
     pub use transload_dataset as dataset;
     #[cfg(feature = "files")]
     pub use transload_files as files;
+    /// No connector: credentials and the secret store of Google Cloud.
+    #[cfg(feature = "gcp-secrets")]
+    pub use transload_google as google;
     #[cfg(feature = "postgres")]
     pub use transload_postgres as postgres;
     #[cfg(feature = "sqlite")]
@@ -31,5 +34,12 @@ pub fn default_registry() -> Registry {
     let registry = registry.with(connectors::postgres::Postgres).with(connectors::postgres::Redshift);
     #[cfg(feature = "sqlite")]
     let registry = registry.with(connectors::sqlite::Sqlite);
+    #[cfg(feature = "gcp-secrets")]
+    let registry = {
+        let mut registry = registry;
+        let store = connectors::google::SecretManager::default();
+        registry.secrets_mut().register("gcp-secret", std::sync::Arc::new(store));
+        registry
+    };
     registry
 }

@@ -11,12 +11,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use transload::connector::{ReadPlan, SchemaInfo, Source, TableInfo};
 use transload::document::parse_str;
-use transload::schema::TableRef;
+use transload::schema::{LayoutDocument, TableRef, TargetRef};
 use transload::{Connection, Error, Result};
 
 use crate::arrow::{from_ipc, to_ipc};
 use crate::error::Throw as _;
-use crate::mapper::NativeMapper;
+use crate::mapper::{NativeMapper, mapping_of};
 use crate::reader::NativeReader;
 use crate::{MEMORY, REGISTRY};
 
@@ -183,6 +183,28 @@ impl NativeConnection {
     #[napi]
     pub fn put(&self, table: String, ipc: Uint8Array, schema: Option<String>) -> napi::Result<()> {
         self.named("put", self.put_ipc(&self.table(table, schema), &ipc)).or_throw()
+    }
+
+    /// Compares a table of the connection with a mapping and a layout, given as JSON texts; gives a JSON text.
+    ///
+    /// # Errors
+    /// `config` for a broken mapping, table or layout; those of reaching the destination.
+    #[napi(ts_return_type = "Promise<string>")]
+    pub fn validate_table<'env>(
+        &self,
+        env: &'env Env,
+        mapping: String,
+        table: String,
+        layout: String,
+    ) -> napi::Result<PromiseRaw<'env, String>> {
+        let connection = self.0.clone();
+        let mapping = mapping_of(&mapping).or_throw()?;
+        let target = table.parse::<TargetRef>().or_throw()?;
+        let layout = parse_str::<LayoutDocument>("layout", &layout).or_throw()?;
+        env.spawn_future(async move {
+            let check = REGISTRY.validate_table(&connection, &mapping, &target, &layout).await.or_throw()?;
+            Ok(check.to_json().to_string())
+        })
     }
 
     /// The mapping that a mapper proposes for a table; see `mapper::mapping_json`.

@@ -177,7 +177,7 @@ pub fn check_partitioning(document: String, wanted: String, days: Option<u32>) -
     Ok(serde_json::to_string(&warnings)?)
 }
 
-fn mapping_of(document: &str) -> Result<TableMapping> {
+pub(crate) fn mapping_of(document: &str) -> Result<TableMapping> {
     let document = serde_json::from_str(document)
         .map_err(|error| Error::config(format!("the mapping is not JSON: {error}")))?;
     TableMapping::from_json(&document)

@@ -133,6 +133,20 @@ impl NativeRunner {
         })
     }
 
+    /// Compares the table at the destination with the one that the job needs; gives a JSON text.
+    ///
+    /// # Errors
+    /// Those of [`Self::propose`].
+    #[napi(ts_return_type = "Promise<string>")]
+    pub fn validate<'env>(&self, env: &'env Env, job: &NativeJob) -> napi::Result<PromiseRaw<'env, String>> {
+        let (runner, job) = (self.0.clone(), job.0.clone());
+        env.spawn_future(async move {
+            let check =
+                runner.validate(&job).await.map_err(|error| error.with("job", job.name())).or_throw()?;
+            Ok(check.to_json().to_string())
+        })
+    }
+
     /// Creates or evolves the target table without loading rows; gives it as a JSON text.
     ///
     /// # Errors

@@ -170,7 +170,14 @@ test("propose maps and prepare creates the table, both without rows", async () =
   const mapping = await runner.propose(job);
   assert.equal(mapping.column("total").bigquery_type, "NUMERIC");
   await failure(() => lake.describe("orders", "raw"), "not_found");
+  const before = await runner.validate(job);
+  assert.deepEqual([before.exists, before.in_place, before.columns[0].fit], [false, true, "new"]);
   const target = await runner.prepare(job);
+  assert.equal((await runner.validate(job)).fits, true);
+  const other = await runner.propose({ ...document, mapping: { overrides: { total: { type: "STRING" } } } });
+  const check = await other.validate(lake, "raw.orders", { cluster_by: ["id"] });
+  assert.deepEqual([check.in_place, check.columns[1].fit], [false, "impossible"]);
+  assert.match(check.problems[0], /cluster_by/);
   assert.deepEqual([target.dataset, target.table], ["raw", "orders"]);
   assert.deepEqual(
     target.columns.map((column) => [column.name, column.type]),

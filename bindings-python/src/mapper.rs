@@ -6,8 +6,8 @@ use pyo3::prelude::*;
 use serde_json::{Value, json};
 use transload::document::parse;
 use transload::schema::{
-    AddedColumns, ColumnSchema, MapperOptions, MappingDiff, Overrides, Partitioning, TableRef, TableSchema,
-    TargetRef, check_partitioning, type_systems,
+    AddedColumns, ColumnSchema, LayoutDocument, MapperOptions, MappingDiff, Overrides, Partitioning,
+    TableRef, TableSchema, TargetRef, check_partitioning, type_systems,
 };
 use transload::{Connection, Error, Result, SchemaMapper, TableMapping};
 
@@ -204,6 +204,21 @@ impl PyTableMapping {
     #[pyo3(signature = (before, table=None))]
     fn diff(&self, py: Python<'_>, before: &Self, table: Option<&str>) -> PyResult<PyMappingDiff> {
         Ok(PyMappingDiff(self.0.diff(&before.0, &self.target(table).or_raise(py)?)))
+    }
+
+    #[pyo3(signature = (connection, table, layout=None))]
+    fn validate<'py>(
+        &self,
+        py: Python<'py>,
+        connection: &Bound<'py, PyAny>,
+        table: &str,
+        layout: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let connection = any_connection(connection)?;
+        let target = self.target(Some(table)).or_raise(py)?;
+        let layout = parse::<LayoutDocument>("layout", document("layout", layout)?).or_raise(py)?;
+        let check = block_on(py, REGISTRY.validate_table(&connection, &self.0, &target, &layout))?;
+        to_py(py, &check.or_raise(py)?.to_json())
     }
 
     fn check_approved(&self, py: Python<'_>, hash: &str) -> PyResult<()> {

@@ -99,6 +99,12 @@ impl PyRunner {
         mapping.map(PyTableMapping).map_err(|error| named(error, &job)).or_raise(py)
     }
 
+    fn validate<'py>(&self, py: Python<'py>, job: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let job = job_of(job)?;
+        let check = block_on(py, self.0.validate(&job))?.map_err(|error| named(error, &job)).or_raise(py)?;
+        to_py(py, &check.to_json())
+    }
+
     fn prepare<'py>(&self, py: Python<'py>, job: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let job = job_of(job)?;
         let target = block_on(py, self.0.prepare(&job))?.map_err(|error| named(error, &job)).or_raise(py)?;

@@ -87,7 +87,20 @@ def test_propose_and_prepare(shop, lake):
     document = job(mapping={"overrides": {"total": {"type": "NUMERIC"}}})
     mapping = runner.propose(document)
     assert mapping.column("total")["bigquery_type"] == "NUMERIC"
+    check = runner.validate(document)
+    assert (check["exists"], check["fits"], check["in_place"]) == (False, False, True)
+    assert [column["fit"] for column in check["columns"]] == ["new", "new", "new"]
     target = runner.prepare(document)
+    check = runner.validate(document)
+    assert (check["target"], check["fits"]) == ("raw.orders", True)
+    other = runner.propose(job(mapping={"overrides": {"total": {"type": "STRING"}}}))
+    check = other.validate(lake, "raw.orders", layout={"partition_by": {"column": "id"}})
+    assert (check["fits"], check["in_place"]) == (False, False)
+    assert check["columns"][1]["fit"] == "impossible"
+    assert "NUMERIC" in check["columns"][1]["hint"]
+    assert "partition_by" in check["problems"][0]
+    with pytest.raises(transload.ConfigError, match="unknown field `partition_on`"):
+        other.validate(lake, "raw.orders", layout={"partition_on": "x"})
     assert (target["dataset"], target["table"]) == ("raw", "orders")
     assert [column["type"] for column in target["columns"]] == ["INT64", "NUMERIC", "STRING"]
     assert Runner([shop, lake]).run(document).rows["written"] == 1000

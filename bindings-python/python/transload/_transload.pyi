@@ -321,6 +321,20 @@ class TableMapping:
     def diff(self, before: TableMapping, table: str | None = None) -> MappingDiff:
         """What changed since `before`, with statements for `dataset.table`."""
 
+    def validate(
+        self,
+        connection: Connection | Mapping[str, Any] | str,
+        table: str,
+        layout: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Compares the table `dataset.table` of a connection with this mapping, without changing it.
+
+        `layout` has the fields of a job's `destination` that lay a table out: `partition_by`, `cluster_by`,
+        `labels` and so on. Keys: `target`, `exists`, `fits` (rows can be loaded as it is), `in_place` (what
+        differs can be changed in place), `columns` and `options` (each with `fit`, `reason`, `hint` and `ddl`),
+        `problems`.
+        """
+
     def check_approved(self, hash: str) -> None:
         """Raises SchemaChangedError if this is not the mapping with that hash."""
 
@@ -434,6 +448,12 @@ class Runner:
 
     def propose(self, job: EtlJob | Mapping[str, Any] | str) -> TableMapping:
         """The mapping that a run of the job would use."""
+
+    def validate(self, job: EtlJob | Mapping[str, Any] | str) -> dict[str, Any]:
+        """Compares the table at the destination with the one that the job needs, without changing it.
+
+        Keys as of `TableMapping.validate`.
+        """
 
     def prepare(self, job: EtlJob | Mapping[str, Any] | str) -> dict[str, Any]:
         """Creates or evolves the target table without loading rows, and gives it.

@@ -34,6 +34,8 @@ pub(crate) struct Commit<'a> {
     pub(crate) columns: &'a [TargetColumn],
     pub(crate) apply: Apply<'a>,
     pub(crate) record: RecordRow<'a>,
+    /// A condition for every row of the target, there called `t`, where its queries must name partitions.
+    pub(crate) every_partition: Option<&'a str>,
     /// Tells this run's commit from another run's commit of the same load.
     pub(crate) nonce: &'a str,
 }
@@ -137,8 +139,11 @@ pub(crate) fn commit_script(commit: &Commit<'_>) -> String {
 fn apply(body: &mut String, commit: &Commit<'_>) {
     let target = commit.target;
     if commit.apply == Apply::Replace {
-        // Free, unlike DELETE, and allowed in a transaction.
-        let _ = writeln!(body, "TRUNCATE TABLE {target};");
+        let _ = match commit.every_partition {
+            // Free, unlike DELETE, and allowed in a transaction.
+            None => writeln!(body, "TRUNCATE TABLE {target};"),
+            Some(every) => writeln!(body, "DELETE FROM {target} AS t WHERE {every};"),
+        };
     }
     let Some((staging, _)) = commit.staging else { return };
     if let Apply::Merge { key, order_by, within } = commit.apply {
@@ -174,6 +179,7 @@ fn merge(
     if let Some((index, low, high)) = within {
         matches.push(format!("t.{} BETWEEN {low} AND {high}", quote(&columns[index].name)));
     }
+    matches.extend(commit.every_partition.filter(|_| within.is_none()).map(str::to_owned));
     let matches = matches.join(" AND ");
     let sets: Vec<String> = columns
         .iter()
@@ -247,6 +253,7 @@ mod tests {
             columns: &columns,
             apply,
             record,
+            every_partition: None,
             nonce: "n1",
         })
     }

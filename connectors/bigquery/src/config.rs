@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use transload_core::schema::{DatasetOptions, life};
 use transload_core::{Connection, Error, Result};
-use transload_google::{AuthMode, Endpoint};
+use transload_google::{AuthMode, AuthOptions, Endpoint};
 
 use crate::{limits, sql};
 
@@ -64,6 +64,13 @@ pub struct BigQueryConfig {
     /// this machine, else Application Default Credentials.
     #[serde(default)]
     pub auth: Option<AuthMode>,
+    /// E-mail of a service account that the credentials are exchanged for; they need the role Service Account Token
+    /// Creator on it.
+    #[serde(default)]
+    pub impersonate: Option<String>,
+    /// Base URL of the IAM Credentials API in place of Google's, for `impersonate`.
+    #[serde(default)]
+    pub iam_endpoint: Option<String>,
     /// Dataset for staging tables; it must exist in the target's location. Default: the target's dataset.
     #[serde(default)]
     pub staging_dataset: Option<String>,
@@ -116,13 +123,13 @@ impl BigQueryConfig {
         if self.file_mib.is_some_and(|size| !(1..=1024).contains(&size)) {
             return Err(Error::config("`file_mib` must be from 1 to 1024").hint("leave it out for 128"));
         }
+        self.dataset_options()?;
         if self.retry_seconds.is_some_and(|seconds| seconds > 3600) {
             return Err(Error::config("`retry_seconds` must be from 0 to 3600").hint("leave it out for 120"));
         }
         if self.job_seconds == Some(0) {
             return Err(Error::config("`job_seconds` must be 1 or more").hint("leave it out for six hours"));
         }
-        self.dataset_options()?;
         self.bucket()?;
         self.base()?;
         self.gcs_base()?;
@@ -172,6 +179,15 @@ impl BigQueryConfig {
         let prefix = prefix.trim_end_matches('/');
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
         Ok(Some((bucket.to_owned(), prefix)))
+    }
+
+    /// What the connection says about its credentials.
+    pub(crate) fn auth_options(&self) -> AuthOptions {
+        AuthOptions {
+            mode: self.auth,
+            impersonate: self.impersonate.clone(),
+            iam_endpoint: self.iam_endpoint.clone(),
+        }
     }
 
     /// What datasets get that are created.

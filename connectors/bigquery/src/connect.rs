@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use google_cloud_bigquery_v2::client::{DatasetService, JobService, TableService};
 use google_cloud_bigquery_v2::model::{Dataset, ListFormatTable, Table, TableReference};
-use reqwest::Url;
 use reqwest::header::IF_MATCH;
+use reqwest::{StatusCode, Url};
 use serde_json::Value;
 use transload_core::{Error, ErrorKind, Result, Secret};
 use transload_google::Endpoint;
@@ -69,7 +69,7 @@ impl Client {
     /// Sets up clients and credentials; no request is made.
     pub(crate) async fn new(config: BigQueryConfig, secret: Option<&Secret>) -> Result<Self> {
         let endpoint = config.base()?;
-        let auth = Renewable::new(config.auth, secret, &endpoint)?;
+        let auth = Renewable::new(config.auth_options(), secret, &endpoint)?;
         let retry = Retry::new(config.retry_time(), auth.clone());
         let unusable = |source: Box<dyn std::error::Error + Send + Sync>| {
             Error::new(ErrorKind::Config, "cannot set up the clients for BigQuery")
@@ -175,21 +175,26 @@ impl Client {
         if let Ok(mut path) = url.path_segments_mut() {
             path.extend(["projects", &self.project, "datasets", dataset, "tables", table]);
         }
-        let mut request =
-            self.http.patch(url).timeout(REQUEST_TIMEOUT).headers(self.auth.headers().await?).json(body);
-        if !etag.is_empty() {
-            request = request.header(IF_MATCH, etag);
-        }
         let named = |error: Error| error.with("target", format_args!("{dataset}.{table}"));
-        let answer = request.send().await.map_err(|error| named(error::of_transport(what, error)))?;
-        let status = answer.status().as_u16();
-        match status {
-            200..=299 => Ok(true),
-            412 => Ok(false),
-            _ => {
-                let body = answer.bytes().await.unwrap_or_default();
-                Err(named(error::of_answer(what, status, &body)))
+        let mut tries = self.retry.begin();
+        loop {
+            let mut request = self.http.patch(url.clone()).timeout(REQUEST_TIMEOUT).json(body);
+            request = request.headers(self.auth.headers().await?);
+            if !etag.is_empty() {
+                request = request.header(IF_MATCH, etag);
             }
+            let failure = match request.send().await {
+                Ok(answer) if answer.status().is_success() => return Ok(true),
+                // Also the answer to a second try whose first one did arrive.
+                Ok(answer) if answer.status() == StatusCode::PRECONDITION_FAILED => return Ok(false),
+                Ok(answer) => {
+                    self.retry.heed(answer.headers());
+                    let status = answer.status().as_u16();
+                    error::of_answer(what, status, &answer.bytes().await.unwrap_or_default())
+                }
+                Err(error) => error::of_transport(what, error),
+            };
+            tries.after(named(failure)).await?;
         }
     }
 

@@ -8,9 +8,10 @@ use async_trait::async_trait;
 use google_cloud_bigquery_v2::model::Table;
 use serde_json::json;
 use transload_core::connector::{
-    Destination, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome, ServerInfo, WriteMode,
+    Destination, LoadPlan, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome, ServerInfo,
+    WriteMode,
 };
-use transload_core::schema::{BigQueryType, Mode, TableCheck, TargetRef, TargetTable};
+use transload_core::schema::{BigQueryType, Mode, TableCheck, TargetRef, TargetTable, Warning};
 use transload_core::{Error, ErrorKind, Result, ResultExt as _};
 
 use crate::commit::records_of;
@@ -21,7 +22,7 @@ use crate::prune::Range;
 use crate::sql::{self, LOADS_TABLE};
 use crate::types;
 use crate::writer::{Claim, Mode as LoadMode, Writer};
-use crate::{encode, evolve, jobs};
+use crate::{encode, evolve, jobs, limits};
 
 /// Pages of table names that a load looks through for what dead loads left.
 const CLEAN_PAGES: usize = 5;
@@ -177,6 +178,11 @@ impl Destination for BigQueryDestination {
         Ok(true)
     }
 
+    async fn plan_load(&self, plan: LoadPlan<'_>) -> Result<Vec<Warning>> {
+        limits::check_partitions(plan)?;
+        Ok(Vec::new())
+    }
+
     async fn last_load(&self, target: &TargetRef, job: &str) -> Result<Option<LoadRecord>> {
         sql::check_target(target)?;
         let operation = "read last load";
@@ -240,6 +246,7 @@ impl Destination for BigQueryDestination {
             client: self.client.clone(),
             location,
             created: table.creation_time,
+            every_partition: evolve::every_partition(&table, "t."),
             stage_schema: encode::stage_schema(&staging),
             staging,
             staging_table: format!("{prefix}{}_{nonce}", safe_id(&request.load_id)),

@@ -282,19 +282,20 @@ async fn check_rounding(client: &Client, target: &TargetRef, existing: &Table, p
 /// Counts the values of a column that FLOAT64 does not hold.
 fn rounded_rows(path: &str, column: &str, from: &BigQueryType, existing: &Table) -> String {
     let (name, exact) = (sql::quote(column), from.name());
-    let filter = every_partition(existing).map(|filter| format!(" AND {filter}")).unwrap_or_default();
+    let filter = every_partition(existing, "").map(|filter| format!(" AND {filter}")).unwrap_or_default();
     format!(
         "SELECT COUNT(*) FROM {path} WHERE {name} IS NOT NULL AND \
          SAFE_CAST(CAST({name} AS FLOAT64) AS {exact}) IS DISTINCT FROM {name}{filter}"
     )
 }
 
-/// A condition that holds for every row, for tables whose queries must name partitions; `None` for others.
-pub(crate) fn every_partition(existing: &Table) -> Option<String> {
+/// A condition that holds for every row, for tables whose queries must name partitions; `None` for others. `alias`
+/// stands before the column.
+pub(crate) fn every_partition(existing: &Table, alias: &str) -> Option<String> {
     existing.require_partition_filter.filter(|required| *required)?;
     let column = match table::layout(existing).partition_by? {
-        PartitionBy::IngestionTime(_) => "_PARTITIONTIME".to_owned(),
-        by => sql::quote(by.column()?),
+        PartitionBy::IngestionTime(_) => format!("{alias}_PARTITIONTIME"),
+        by => format!("{alias}{}", sql::quote(by.column()?)),
     };
     Some(format!("({column} IS NULL OR {column} IS NOT NULL)"))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use transload_core::connector::LoadPlan;
 use transload_core::schema::{BigQueryType, RecordField, TargetTable, is_reserved_name};
 use transload_core::{Error, ErrorKind, Result};
 
@@ -17,6 +18,10 @@ const MAX_TABLE_DESCRIPTION: usize = 16_384;
 /// Labels of a table, and characters of a label's name and value.
 const MAX_LABELS: usize = 64;
 const MAX_LABEL: usize = 63;
+
+/// Partitions of a table, and those that one job touches.
+const MAX_PARTITIONS: u64 = 10_000;
+const MAX_PARTITIONS_PER_JOB: u64 = 4_000;
 
 /// Characters that no name of a column may have.
 const FORBIDDEN: &str = "!\"$()*,./;?@[\\]^`{}~";
@@ -61,6 +66,29 @@ pub(crate) fn check_table(target: &TargetTable) -> Result<()> {
         return refuse(why, "labels have lower-case letters, digits, `_` and `-`, up to 63 of them");
     }
     target.layout.check(target)
+}
+
+/// Checks that the rows of a load lie in no more partitions than BigQuery takes.
+///
+/// # Errors
+/// `config`, with what is possible.
+pub(crate) fn check_partitions(plan: LoadPlan<'_>) -> Result<()> {
+    let Some(count) = plan.partitions.filter(|count| *count > MAX_PARTITIONS_PER_JOB) else { return Ok(()) };
+    let takes = match count {
+        0..=MAX_PARTITIONS => format!("one job touches {MAX_PARTITIONS_PER_JOB}"),
+        _ => format!("a table has {MAX_PARTITIONS} and one job touches {MAX_PARTITIONS_PER_JOB}"),
+    };
+    let by = plan.target.layout.partition_by.as_ref().map(ToString::to_string).unwrap_or_default();
+    Err(Error::config(format!(
+        "the rows of this load lie in up to {count} partitions of {} ({by}), and {takes} at most",
+        plan.target.target
+    ))
+    .with("target", &plan.target.target)
+    .with("partitions", count)
+    .hint(
+        "partition by MONTH or YEAR or a larger interval and cluster by the column, or load less at a time with \
+         `load.backfill_since`",
+    ))
 }
 
 /// Names of the columns of a table or the fields of a record.
@@ -187,6 +215,25 @@ mod tests {
         check_table(&table(&[("r", deep(15))])).unwrap();
         refused(&table(&[("r", deep(16))]), "deeper than 15");
         refused(&table(&[("r", BigQueryType::Record(Vec::new()))]), "no fields");
+    }
+
+    #[test]
+    fn partitions_of_a_load() {
+        let target = table(&[("a", BigQueryType::Int64)]);
+        for (partitions, fine) in
+            [(None, true), (Some(4_000), true), (Some(4_001), false), (Some(10_001), false)]
+        {
+            let outcome = check_partitions(LoadPlan { target: &target, partitions });
+            assert_eq!(outcome.is_ok(), fine, "{partitions:?}");
+            if let Err(error) = outcome {
+                assert!(error.kind() == ErrorKind::Config && error.hint_text().is_some());
+                assert_eq!(
+                    error.to_string().contains("a table has 10000"),
+                    partitions > Some(10_000),
+                    "{error}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub(crate) struct Load {
     pub(crate) location: String,
     /// When the target was created, milliseconds since 1970.
     pub(crate) created: i64,
+    /// A condition for every row of the target, there called `t`, where its queries must name partitions.
+    pub(crate) every_partition: Option<String>,
     /// Columns of the staging table.
     pub(crate) staging: Vec<TargetColumn>,
     pub(crate) stage_schema: SchemaRef,

@@ -6,7 +6,7 @@ use google_cloud_auth::credentials::{CacheableResource, Credentials, Credentials
 use google_cloud_auth::errors::CredentialsError;
 use http::{Extensions, HeaderMap};
 use transload_core::{Result, Secret};
-use transload_google::{AuthMode, Endpoint, GoogleAuth};
+use transload_google::{AuthMode, AuthOptions, Endpoint, GoogleAuth};
 
 /// The credentials of a connection. Cheap to clone; all clones change together.
 #[derive(Debug, Clone)]
@@ -14,24 +14,23 @@ pub(crate) struct Renewable(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    mode: Option<AuthMode>,
+    options: AuthOptions,
     secret: Option<Secret>,
-    endpoint: Endpoint,
     current: RwLock<GoogleAuth>,
 }
 
 impl Renewable {
     /// # Errors
     /// Those of [`GoogleAuth::from_options`].
-    pub(crate) fn new(mode: Option<AuthMode>, secret: Option<&Secret>, endpoint: &Endpoint) -> Result<Self> {
-        let current = RwLock::new(GoogleAuth::from_options(mode, secret, endpoint)?);
-        Ok(Self(Arc::new(Inner { mode, secret: secret.cloned(), endpoint: endpoint.clone(), current })))
+    pub(crate) fn new(options: AuthOptions, secret: Option<&Secret>, endpoint: &Endpoint) -> Result<Self> {
+        let current = RwLock::new(GoogleAuth::from_options(options.clone(), secret, endpoint)?);
+        Ok(Self(Arc::new(Inner { options, secret: secret.cloned(), current })))
     }
 
     #[cfg(test)]
     pub(crate) fn anonymous() -> Self {
         let endpoint = Endpoint::new(Some("http://127.0.0.1:1"), "", "/").unwrap();
-        Self::new(Some(AuthMode::None), None, &endpoint).unwrap()
+        Self::new(Some(AuthMode::None).into(), None, &endpoint).unwrap()
     }
 
     /// Makes the credentials anew, with nothing cached. False where there is nothing to make anew.
@@ -40,7 +39,7 @@ impl Renewable {
         if matches!(self.auth().mode(), AuthMode::None | AuthMode::AccessToken) {
             return false;
         }
-        match GoogleAuth::from_options(inner.mode, inner.secret.as_ref(), &inner.endpoint) {
+        match self.auth().renewed(inner.options.clone(), inner.secret.as_ref()) {
             Ok(auth) => {
                 *inner.current.write().unwrap_or_else(PoisonError::into_inner) = auth;
                 true

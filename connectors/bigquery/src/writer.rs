@@ -180,6 +180,7 @@ impl Writer {
             columns: &load.columns,
             apply,
             record,
+            every_partition: load.every_partition.as_deref(),
             nonce: &load.nonce,
         })
     }

@@ -8,9 +8,13 @@
 
 use std::sync::Arc;
 
+use arrow_array::{Date32Array, Int64Array, RecordBatch};
 use serde_json::{Value, json};
 use transload_bigquery::BigQuery;
-use transload_core::connector::{Connector as _, Credentialed, Destination, OnSchemaChange, PrepareOutcome};
+use transload_core::connector::{
+    Connector as _, Credentialed, Destination, LoadRecord, LoadRequest, OnSchemaChange, PrepareOutcome,
+    WriteMode,
+};
 use transload_core::schema::{Fit, LayoutDocument, Mode, TargetColumn, TargetRef, TargetTable};
 use transload_core::{Connection, ErrorKind};
 use transload_testkit::need_env;
@@ -377,6 +381,55 @@ async fn two_who_evolve_at_once_both_get_their_columns() {
         ]
     );
     assert_eq!(place.raw("/tables/t").await["labels"].as_object().unwrap().len(), 4);
+    place.drop().await;
+}
+
+/// Loads rows `(id, day)` and gives all that are there, as `id@day`.
+async fn loaded(
+    place: &Place,
+    table: &TargetTable,
+    mode: WriteMode,
+    sequence: u64,
+    rows: &[(i64, i32)],
+) -> Vec<String> {
+    let load_id = format!("{sequence:06}-x");
+    let request =
+        LoadRequest { target: table.clone(), mode, load_id: load_id.clone(), memory_budget: 32 << 20 };
+    let writer = place.destination.begin_load(request).await.unwrap();
+    let ids = Int64Array::from_iter_values(rows.iter().map(|row| row.0));
+    let days = Date32Array::from_iter_values(rows.iter().map(|row| row.1));
+    let batch = RecordBatch::try_new(table.arrow_schema(), vec![Arc::new(ids), Arc::new(days)]).unwrap();
+    writer.write(batch).await.unwrap();
+    let record = LoadRecord {
+        load_id,
+        job: "j".to_owned(),
+        sequence,
+        rows: u64::try_from(rows.len()).unwrap(),
+        ..LoadRecord::default()
+    };
+    writer.commit(record).await.unwrap();
+    let filter = "day >= '1970-01-01' OR day IS NULL";
+    let rows =
+        place.query(&format!("SELECT id, CAST(day AS STRING) FROM {{t}} WHERE {filter} ORDER BY id")).await;
+    let text = |row: &Value| {
+        format!("{}@{}", row["f"][0]["v"].as_str().unwrap(), row["f"][1]["v"].as_str().unwrap())
+    };
+    rows.as_array().unwrap().iter().map(text).collect()
+}
+
+#[tokio::test]
+async fn loads_name_partitions_where_they_must() {
+    let place = Place::new("filter").await;
+    let layout = json!({"partition_by": {"column": "day"}, "require_partition_filter": true});
+    let table = place.table("id INT64; day DATE", layout);
+    place.prepare(&table, OnSchemaChange::Evolve).await;
+    let first = loaded(&place, &table, WriteMode::Append, 1, &[(1, 0), (2, 1)]).await;
+    assert_eq!(first, ["1@1970-01-01", "2@1970-01-02"]);
+    let key = WriteMode::Merge { key: vec!["id".to_owned()], order_by: None };
+    let merged = loaded(&place, &table, key, 2, &[(2, 9), (3, 3)]).await;
+    assert_eq!(merged, ["1@1970-01-01", "2@1970-01-10", "3@1970-01-04"]);
+    let replaced = loaded(&place, &table, WriteMode::Replace, 3, &[(7, 7)]).await;
+    assert_eq!(replaced, ["7@1970-01-08"]);
     place.drop().await;
 }
 

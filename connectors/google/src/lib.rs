@@ -2,9 +2,16 @@
 
 mod auth;
 mod endpoint;
+#[cfg(feature = "secret-manager")]
+mod project;
+#[cfg(feature = "secret-manager")]
+mod secrets;
+mod token;
 
-pub use auth::{AuthMode, GoogleAuth};
+pub use auth::{AuthMode, AuthOptions, GoogleAuth};
 pub use endpoint::{Endpoint, transport_kind};
+#[cfg(feature = "secret-manager")]
+pub use secrets::{OldVersions, SecretManager, SecretManagerOptions};
 
 /// Makes ring the process's default TLS provider, unless another one was installed before.
 ///

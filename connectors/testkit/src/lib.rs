@@ -13,6 +13,7 @@ pub mod generate;
 pub mod http;
 pub mod proxy;
 mod runner;
+pub mod secret_manager;
 mod source;
 pub mod suite;
 pub mod table;

@@ -120,6 +120,15 @@ pub struct LoadRequest {
     pub memory_budget: usize,
 }
 
+/// What a load is about to bring, as far as it is known before any row is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoadPlan<'a> {
+    /// The table, as prepared.
+    pub target: &'a TargetTable,
+    /// Partitions of the target that the rows lie in, at most.
+    pub partitions: Option<u64>,
+}
+
 /// What a commit did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LoadOutcome {

@@ -24,14 +24,15 @@ use serde_json::{Value, json};
 
 pub use descriptor::{Capability, Category, Descriptor};
 pub use load::{
-    BoundaryRows, LoadOutcome, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome, WriteMode,
+    BoundaryRows, LoadOutcome, LoadPlan, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome,
+    WriteMode,
 };
 pub use read::{CursorFilter, CursorSummary, OpenTransaction, ReadPlan, ReadSession, Settled, Split};
 pub use registry::{ConnectionStatus, Registry, TestStatus};
 
 use crate::connection::Connection;
 use crate::error::{Error, Result, ResultExt as _};
-use crate::schema::{Evolvable, TableCheck, TableRef, TableSchema, TargetRef, TargetTable};
+use crate::schema::{Evolvable, TableCheck, TableRef, TableSchema, TargetRef, TargetTable, Warning};
 use crate::secret::Secret;
 
 /// A connection whose credentials have been fetched: what a [`Connector`] opens.
@@ -305,6 +306,15 @@ pub trait Destination: Send + Sync + fmt::Debug {
     async fn withdraw(&self, target: &TargetRef) -> Result<bool> {
         let _ = target;
         Ok(false)
+    }
+
+    /// Holds what a load is about to bring against the limits of the system, before any row is read. Gives warnings.
+    ///
+    /// # Errors
+    /// `config` where the load would be refused at its end.
+    async fn plan_load(&self, plan: LoadPlan<'_>) -> Result<Vec<Warning>> {
+        let _ = plan;
+        Ok(Vec::new())
     }
 
     /// The newest committed load of this job into this table, or `None`. `job` is

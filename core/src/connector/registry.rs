@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{Connector, Credentialed, Descriptor, Destination, ServerInfo, Source};
 use crate::connection::Connection;
 use crate::error::{Error, ErrorKind, Result};
+use crate::schema::{LayoutDocument, TableCheck, TableMapping, TargetRef};
 use crate::secret::SecretStores;
 
 /// The connectors and secret stores that connections are opened with. A value: clone it, extend it.
@@ -107,6 +108,26 @@ impl Registry {
             connector.destination(self.credentialed(connection).await?).await
         };
         open.await.map_err(|error| error.with("connection", connection.name()))
+    }
+
+    /// Compares the table that is at a destination with the one that a mapping and a layout want, without changing
+    /// it.
+    ///
+    /// # Errors
+    /// Those of [`Self::destination`] and [`Destination::validate`], and `config` for an impossible layout.
+    pub async fn validate_table(
+        &self,
+        connection: &Connection,
+        mapping: &TableMapping,
+        target: &TargetRef,
+        layout: &LayoutDocument,
+    ) -> Result<TableCheck> {
+        let destination = self.destination(connection).await?;
+        let check = async {
+            let advise = layout.wants_advice() && destination.table(target).await?.is_none();
+            destination.validate(&mapping.wanted_table(target.clone(), layout, advise)?).await
+        };
+        check.await.map_err(|error| error.with("connection", connection.name()))
     }
 
     /// Tests a connection: a status, never an error.

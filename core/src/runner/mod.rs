@@ -201,7 +201,7 @@ impl Runner {
         let mut none = Demotions::default();
         let mapping = run::map(session.as_ref(), job, last.as_ref(), sampling, &mut none).await?;
         session.close().await?;
-        let target = run::target_table(job, &mapping, advise)?;
+        let target = mapping.wanted_table(job.target(), job.layout(), advise)?;
         Ok((mapping, target, destination))
     }
 

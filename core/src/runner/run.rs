@@ -15,15 +15,15 @@ use super::quarantine::Quarantine;
 use super::report::RunReport;
 use super::window::{Decision, Window, decide};
 use crate::connector::{
-    BoundaryRows, Destination, LoadRecord, LoadRequest, LoadWriter, ReadPlan, ReadSession, Settled, Source,
-    Split, WriteMode,
+    BoundaryRows, Destination, LoadPlan, LoadRecord, LoadRequest, LoadWriter, ReadPlan, ReadSession, Settled,
+    Source, Split, WriteMode,
 };
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::job::{CursorBound, EtlJob, LoadStrategy};
 use crate::profile::SharedProfile;
 use crate::schema::{
-    Caster, ColumnOverride, CursorValue, MapperOptions, Overrides, RejectPolicy, SchemaMapper, TableMapping,
-    TableSchema, TargetTable, pins,
+    Caster, ColumnMapping, ColumnOverride, CursorValue, MapperOptions, Overrides, RejectPolicy, SchemaMapper,
+    TableMapping, TableSchema, TargetTable, pins,
 };
 
 /// Runs a job to its end; fills in the report on the way.
@@ -105,7 +105,7 @@ async fn plan(
     let caster = caster.with_row_key(row_key(job, &table));
 
     tracker.phase(Phase::Prepare);
-    let target = target_table(job, &mapping, advise)?;
+    let target = mapping.wanted_table(job.target(), job.layout(), advise)?;
     let mode = write_mode(job.strategy(), &table, &mapping)?;
     let decision = decision(session.as_ref(), job, &table, settled.as_ref(), last.as_ref()).await?;
     destination.ensure_dataset(&target.target.dataset).await.operation("create dataset")?;
@@ -129,6 +129,10 @@ async fn plan(
         parallelism: runner.options.parallelism,
         batch_bytes: runner.options.batch_bytes(),
     };
+    let partitions = partitions(session.as_ref(), job, &mapping, &target, window.as_ref()).await?;
+    let warnings =
+        destination.plan_load(LoadPlan { target: &target, partitions }).await.operation("plan load")?;
+    report.warnings.extend(warnings.into_iter().map(|warning| (None, warning)));
     let splits = session.splits(&read_plan).await.operation("plan splits")?;
     let boundary = boundary(job, &table, window.as_ref(), last.as_ref())?;
     let load_id = load_id(job, window.as_ref(), last.as_ref(), &mapping);
@@ -178,16 +182,6 @@ async fn begin(source: &dyn Source, job: &EtlJob) -> Result<(Box<dyn ReadSession
 pub(super) async fn wants_advice(job: &EtlJob, destination: &dyn Destination) -> Result<bool> {
     Ok(job.layout().wants_advice()
         && destination.table(&job.target()).await.operation("read table")?.is_none())
-}
-
-/// The table that the job wants.
-pub(super) fn target_table(job: &EtlJob, mapping: &TableMapping, advise: bool) -> Result<TargetTable> {
-    let mut target = mapping.target_table(job.target());
-    target.layout = job.layout().resolve(advise.then_some(&mapping.advice))?;
-    if let Some(description) = &job.layout().description {
-        target.description = Some(description.clone());
-    }
-    Ok(target)
 }
 
 /// How much of the source is looked at before the mapping.
@@ -319,6 +313,38 @@ async fn decision(
     }
     let summary = session.cursor_summary(cursor).await.operation("find the window")?;
     decide(job.strategy(), column, &summary, settled, last, Timestamp::now()).map(Some)
+}
+
+/// Partitions of the target that the rows of the load lie in, where the job says how it is partitioned. Known from
+/// the window if the partitions follow the cursor, else the source is asked for the span of their column.
+async fn partitions(
+    session: &dyn ReadSession,
+    job: &EtlJob,
+    mapping: &TableMapping,
+    target: &TargetTable,
+    window: Option<&Window>,
+) -> Result<Option<u64>> {
+    let Some(by) = &target.layout.partition_by else { return Ok(None) };
+    let named = |column: &&ColumnMapping| {
+        by.column().is_some_and(|name| name.eq_ignore_ascii_case(&column.target_name))
+    };
+    let Some(column) = mapping.columns.iter().find(named) else { return Ok(None) };
+    let name = column.source_name.as_str();
+    if job.strategy().cursor() == Some(name)
+        && let Some(Window { lo: Some(lo), hi: Some(hi), .. }) = window
+    {
+        return Ok(by.partitions_between(lo, hi));
+    }
+    let summary = match session.cursor_summary(name).await {
+        Ok(summary) => summary,
+        // Not every source can tell, and not of every column.
+        Err(error) if error.kind() == ErrorKind::Unsupported => return Ok(None),
+        Err(error) => return Err(error.operation("find the partitions of the load")),
+    };
+    Ok(match (summary.min, summary.max) {
+        (Some(min), Some(max)) => by.partitions_between(&min, &max),
+        _ => None,
+    })
 }
 
 /// Only `append` must know which rows at the watermark it has; `merge` may write them again.

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::SignedDuration;
+use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::advice::{Granularity, LayoutAdvice, Partitioning};
 use super::bigquery::{BigQueryType, Mode};
+use super::cursor::CursorValue;
 use super::target::{TargetColumn, TargetTable};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -251,6 +253,19 @@ impl PartitionBy {
         }
     }
 
+    /// How many partitions values from `lowest` to `highest` lie in, at most; `None` where that cannot be told from
+    /// such values. Times before 1960 and after 2159, and integers outside of the range, share one.
+    #[must_use]
+    pub fn partitions_between(&self, lowest: &CursorValue, highest: &CursorValue) -> Option<u64> {
+        let numbers = |value| match self {
+            Self::Time(Partitioning { granularity, .. }) => granularity.number(value),
+            Self::Range(_, range) => range.number(value),
+            Self::IngestionTime(_) => None,
+        };
+        let ((first, inside), (last, also)) = (numbers(lowest)?, numbers(highest)?);
+        Some(last.abs_diff(first).saturating_add(1).saturating_add(u64::from(!(inside && also))))
+    }
+
     fn check(&self, table: &TargetTable) -> Result<()> {
         let Some(name) = self.column() else { return Ok(()) };
         let fits = |column: &&TargetColumn| {
@@ -291,7 +306,44 @@ impl PartitionBy {
     }
 }
 
+/// 1960-01-01 and 2159-12-31 as days since 1970.
+const FIRST_DAY: i64 = -3_653;
+const LAST_DAY: i64 = 69_396;
+
+impl Granularity {
+    /// The number of the partition of a time, counted on, and whether it has one of its own.
+    fn number(self, value: &CursorValue) -> Option<(i64, bool)> {
+        let seconds = match value {
+            CursorValue::Date(days) => i64::from(*days).checked_mul(86_400)?,
+            CursorValue::DateTime(nanos) | CursorValue::Timestamp(nanos) => {
+                i64::try_from(nanos.0.div_euclid(1_000_000_000)).ok()?
+            }
+            _ => return None,
+        };
+        let (first, end) = (FIRST_DAY * 86_400, (LAST_DAY + 1) * 86_400 - 1);
+        let inside = (first..=end).contains(&seconds);
+        let date = jiff::Timestamp::from_second(seconds.clamp(first, end)).ok()?.to_zoned(TimeZone::UTC);
+        let seconds = date.timestamp().as_second();
+        let (year, month) = (i64::from(date.year()), i64::from(date.month()));
+        let number = match self {
+            Self::Hour => seconds.div_euclid(3_600),
+            Self::Day => seconds.div_euclid(86_400),
+            Self::Month => year * 12 + month,
+            Self::Year => year,
+        };
+        Some((number, inside))
+    }
+}
+
 impl IntegerRange {
+    /// The number of the partition of an integer, and whether it has one of its own.
+    fn number(self, value: &CursorValue) -> Option<(i64, bool)> {
+        let CursorValue::Int(value) = value else { return None };
+        let inside = (self.start..self.end).contains(value);
+        let value = (*value).clamp(self.start, self.end.checked_sub(1)?);
+        Some((value.checked_sub(self.start)?.checked_div(self.interval)?, inside))
+    }
+
     fn check(self, table: &TargetTable) -> Result<()> {
         let Self { start, end, interval } = self;
         if interval < 1 || end <= start {
@@ -536,6 +588,44 @@ mod tests {
             let text = verdict(value.clone());
             assert!(text.contains(part), "{value}: {text}");
         }
+    }
+
+    #[test]
+    fn partitions_are_counted_before_rows_are_read() {
+        use crate::schema::Nanos;
+        let by = |value: Value| {
+            let layout = document(json!({"partition_by": value})).unwrap().resolve(None).unwrap();
+            layout.partition_by.unwrap()
+        };
+        let time = |granularity: &str| by(json!({"column": "at", "granularity": granularity}));
+        let day = |text: &str| CursorValue::parse(text, &arrow_schema::DataType::Date32).unwrap();
+        let at = |text: &str| {
+            let zoned =
+                arrow_schema::DataType::Timestamp(arrow_schema::TimeUnit::Microsecond, Some("UTC".into()));
+            CursorValue::parse(text, &zoned).unwrap()
+        };
+        let (first, last) = (at("2024-01-31T23:59:59Z"), at("2024-02-01T00:00:00Z"));
+        for granularity in ["HOUR", "DAY", "MONTH"] {
+            assert_eq!(time(granularity).partitions_between(&first, &last), Some(2), "{granularity}");
+            assert_eq!(time(granularity).partitions_between(&last, &last), Some(1), "{granularity}");
+        }
+        assert_eq!(time("YEAR").partitions_between(&first, &last), Some(1));
+        assert_eq!(time("DAY").partitions_between(&day("2010-01-01"), &day("2024-12-31")), Some(5_479));
+        assert_eq!(
+            time("HOUR").partitions_between(&day("2024-01-01"), &at("2024-01-02T00:00:00Z")),
+            Some(25)
+        );
+        // Sentinels share the partition of what has none, whatever their distance.
+        let wide = time("YEAR").partitions_between(&day("0001-01-01"), &day("9999-12-31"));
+        assert_eq!(wide, Some(2159 - 1960 + 2));
+        let range = by(json!({"column": "id", "range": {"start": 0, "end": 100, "interval": 10}}));
+        let int = |value| CursorValue::Int(value);
+        assert_eq!(range.partitions_between(&int(5), &int(95)), Some(10));
+        assert_eq!(range.partitions_between(&int(-5), &int(i64::MAX)), Some(11));
+        assert_eq!(time("DAY").partitions_between(&int(1), &int(2)), None);
+        assert_eq!(by(json!({"ingestion_time": "DAY"})).partitions_between(&first, &last), None);
+        let far = CursorValue::Timestamp(Nanos(i128::MAX));
+        assert_eq!(time("DAY").partitions_between(&first, &far), None);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::cast::{RejectPolicy, RoundPolicy};
 use super::ddl;
 use super::diff::MappingDiff;
 use super::evidence::Evidence;
-use super::layout::IntegerRange;
+use super::layout::{IntegerRange, LayoutDocument};
 use super::recipe::Recipe;
 use super::table::TableRef;
 use super::target::{TargetColumn, TargetRef, TargetTable};
@@ -243,6 +243,25 @@ impl TableMapping {
             .chain(self.added.iter().map(AddedMapping::target))
             .collect();
         TargetTable { description: self.description.clone(), ..TargetTable::new(target, columns) }
+    }
+
+    /// The table that a destination must hold, laid out as a job wants it. `advise` says that the table is still to
+    /// be made, so that advice counts.
+    ///
+    /// # Errors
+    /// Those of [`LayoutDocument::resolve`].
+    pub fn wanted_table(
+        &self,
+        target: TargetRef,
+        layout: &LayoutDocument,
+        advise: bool,
+    ) -> Result<TargetTable> {
+        let mut table = self.target_table(target);
+        table.layout = layout.resolve(advise.then_some(&self.advice))?;
+        if let Some(description) = &layout.description {
+            table.description = Some(description.clone());
+        }
+        Ok(table)
     }
 
     /// A target of the source's own names, for statements that are only looked at.

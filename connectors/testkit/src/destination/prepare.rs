@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use transload_core::ErrorKind;
 use transload_core::connector::{OnSchemaChange, PrepareOutcome, WriteMode};
-use transload_core::schema::{BigQueryType, Mode, TargetTable};
+use transload_core::schema::{BigQueryType, Fit, Granularity, Mode, PartitionBy, Partitioning, TargetTable};
 
 use super::{Loading, record};
 use crate::cell::{Cell, Row};
@@ -19,6 +19,8 @@ pub(super) fn add(cases: &mut Cases) {
     cases.add("destination::evolve_adds_and_relaxes", evolves);
     cases.add("destination::freeze_refuses", freeze_refuses);
     cases.add("destination::impossible_change", impossible_change);
+    cases.add("destination::layout_is_kept_or_refused", layout_is_kept_or_refused);
+    cases.add("destination::validate_changes_nothing", validate_changes_nothing);
     cases.add("destination::load_without_prepare", load_without_prepare);
 }
 
@@ -129,6 +131,53 @@ async fn impossible_change(ctx: Arc<Ctx>) -> Done {
     let error = error_with_hint("prepare", refused, &[ErrorKind::SchemaChanged])?;
     ensure(error.to_string().contains("what"), || format!("the column is not named: {error}"))?;
     equal("columns after a refusal", &told(&ctx, &table).await?, &columns(&table))
+}
+
+/// A wish for partitions, clusters and labels is fulfilled or refused by name, never ignored.
+async fn layout_is_kept_or_refused(ctx: Arc<Ctx>) -> Done {
+    let mut table = with(&simple(&ctx), &[("day", BigQueryType::Date, Mode::Nullable)]);
+    table.layout.partition_by =
+        Some(PartitionBy::Time(Partitioning { column: "day".to_owned(), granularity: Granularity::Month }));
+    table.layout.cluster_by = Some(vec!["what".to_owned()]);
+    table.layout.labels.insert("team".to_owned(), "tests".to_owned());
+    let destination = ctx.open_destination().await?;
+    destination.ensure_dataset(&table.target.dataset).await?;
+    let check = destination.validate(&table).await?;
+    match destination.prepare(&table, OnSchemaChange::Evolve).await {
+        Ok(_) => {
+            equal("problems before", &check.problems, &Vec::new())?;
+            let there = destination.table(&table.target).await?;
+            let there = there.ok_or_else(|| Failure::new("the table is not there"))?;
+            equal("partitions", &there.layout.partition_by, &table.layout.partition_by)?;
+            equal("clusters", &there.layout.cluster_by, &table.layout.cluster_by)?;
+            equal("labels", &there.layout.labels, &table.layout.labels)
+        }
+        refused => {
+            let error = error_with_hint("prepare", refused, &[ErrorKind::Unsupported])?;
+            for field in ["partition_by", "cluster_by", "labels"] {
+                ensure(error.to_string().contains(field), || format!("`{field}` is not named: {error}"))?;
+            }
+            equal("the table after a refusal", &destination.table(&table.target).await?, &None)?;
+            ensure(!check.in_place(), || "validate promised what prepare refuses".to_owned())
+        }
+    }
+}
+
+async fn validate_changes_nothing(ctx: Arc<Ctx>) -> Done {
+    let table = simple(&ctx);
+    let destination = ctx.open_destination().await?;
+    destination.ensure_dataset(&table.target.dataset).await?;
+    let check = destination.validate(&table).await?;
+    ensure(!check.exists && check.in_place() && !check.fits(), || format!("{:?}", check.to_json()))?;
+    equal("the table after validate", &destination.table(&table.target).await?, &None)?;
+    destination.prepare(&table, OnSchemaChange::Evolve).await?;
+    ensure(destination.validate(&table).await?.fits(), || "the table just made does not fit".to_owned())?;
+    let mut other = with(&table, &[("note", BigQueryType::String, Mode::Nullable)]);
+    other.columns[1].data_type = BigQueryType::Date;
+    let check = destination.validate(&other).await?;
+    let fits: Vec<Fit> = check.columns.iter().map(|column| column.fit).collect();
+    equal("fits", &fits, &vec![Fit::Matches, Fit::Impossible, Fit::InPlace])?;
+    equal("columns after validate", &told(&ctx, &table).await?, &columns(&table))
 }
 
 async fn load_without_prepare(ctx: Arc<Ctx>) -> Done {
