@@ -59,6 +59,8 @@ struct Seed {
     grpc: Option<Proxy>,
     next_id: i64,
     clock: i64,
+    /// The report of the last run, for failures.
+    last: Value,
     tally: Arc<Tally>,
 }
 
@@ -80,6 +82,7 @@ impl Seed {
             },
             next_id: 1,
             clock: 1,
+            last: Value::Null,
             tally,
         })
     }
@@ -232,13 +235,13 @@ impl Seed {
     }
 
     /// A run in this process.
-    async fn here(&self) -> Done<bool> {
+    async fn here(&mut self) -> Done<bool> {
         let report = run(&self.work()).await?;
-        self.count(report["status"] == json!("succeeded"), &report);
-        Ok(report["status"] == json!("succeeded"))
+        Ok(self.judge(report))
     }
 
-    fn count(&self, succeeded: bool, report: &Value) {
+    fn count(&mut self, succeeded: bool, report: &Value) {
+        self.last = json!([report["rows"], report["warnings"], report["error"]]);
         self.tally.runs.fetch_add(1, Ordering::Relaxed);
         if !succeeded {
             self.tally.failed.fetch_add(1, Ordering::Relaxed);
@@ -255,7 +258,7 @@ impl Seed {
     }
 
     /// A run in a process that is killed (SIGKILL) after a while, unless it ends before.
-    async fn killed_after(&self, pause: Duration) -> Done<bool> {
+    async fn killed_after(&mut self, pause: Duration) -> Done<bool> {
         let mut child = self.child()?;
         if tokio::time::timeout(pause, child.wait()).await.is_err() {
             child.kill().await?;
@@ -263,23 +266,21 @@ impl Seed {
             self.tally.killed.fetch_add(1, Ordering::Relaxed);
             return Ok(false);
         }
-        self.outcome(child).await
+        Ok(self.judge(report(child).await?))
     }
 
     /// Two processes that run the same job at the same time.
-    async fn two_at_once(&self) -> Done<bool> {
+    async fn two_at_once(&mut self) -> Done<bool> {
         let (one, two) = (self.child()?, self.child()?);
-        let (one, two) = futures::join!(self.outcome(one), self.outcome(two));
-        Ok(one? || two?)
+        let (one, two) = futures::join!(report(one), report(two));
+        let (one, two) = (self.judge(one?), self.judge(two?));
+        Ok(one || two)
     }
 
-    async fn outcome(&self, child: tokio::process::Child) -> Done<bool> {
-        let output = child.wait_with_output().await?;
-        let report: Value = serde_json::from_slice(&output.stdout).map_err(|error| {
-            Failure::new(format!("a runner process ended with {}: {error}", output.status))
-        })?;
-        self.count(report["status"] == json!("succeeded"), &report);
-        Ok(report["status"] == json!("succeeded"))
+    fn judge(&mut self, report: Value) -> bool {
+        let succeeded = report["status"] == json!("succeeded");
+        self.count(succeeded, &report);
+        succeeded
     }
 
     async fn round(&mut self) -> Done {
@@ -294,15 +295,23 @@ impl Seed {
                 return Ok(());
             }
             if found != before && found != after || succeeded {
+                // Whether the table itself is wrong or only one answer of the server.
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                let again = self.found().await?;
                 let lost = missing(&after, &found);
                 let doubled = missing(&found, &after);
                 self.tally.lost.fetch_add(u64::try_from(lost)?, Ordering::Relaxed);
                 self.tally.doubled.fetch_add(u64::try_from(doubled)?, Ordering::Relaxed);
                 return Err(Failure::new(format!(
-                    "seed {} ({}), attempt {attempt} ({}): {lost} rows are missing and {doubled} too many",
+                    "seed {} ({}), attempt {attempt} ({}): {lost} rows are missing and {doubled} too many; read \
+                     again, {} are missing and {} too many; {} were there before; last report: {}",
                     self.number,
                     self.strategy,
                     if succeeded { "succeeded" } else { "failed" },
+                    missing(&after, &again),
+                    missing(&again, &after),
+                    before.values().sum::<i64>(),
+                    self.last,
                 )));
             }
             attempt += 1;
@@ -311,6 +320,13 @@ impl Seed {
             }
         }
     }
+}
+
+/// The report of a runner process.
+async fn report(child: tokio::process::Child) -> Done<Value> {
+    let output = child.wait_with_output().await?;
+    serde_json::from_slice(&output.stdout)
+        .map_err(|error| Failure::new(format!("a runner process ended with {}: {error}", output.status)))
 }
 
 /// Rows of `all` that `some` does not have.
