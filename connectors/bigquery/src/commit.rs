@@ -99,7 +99,8 @@ pub(crate) fn lookup(loads: &str, record: &RecordRow<'_>) -> String {
 pub(crate) fn commit_script(commit: &Commit<'_>) -> String {
     let record = &commit.record;
     let records = records_of(record.table, record.table_created);
-    let mut body = String::new();
+    // A block may not be empty.
+    let mut body = String::from("SET inserted_rows = 0;\n");
     apply(&mut body, commit);
     // Counting rows reads nothing.
     let complete = commit.staging.map_or_else(String::new, |(staging, rows)| {
@@ -116,10 +117,12 @@ pub(crate) fn commit_script(commit: &Commit<'_>) -> String {
          SET state = 2;\n\
          {complete}\
          END IF;\n\
+         IF state = 0 THEN\n\
+         {body}\
+         END IF;\n\
          IF state > 0 THEN\n\
          ROLLBACK TRANSACTION;\n\
          ELSE\n\
-         {body}\
          INSERT INTO {loads} (load_id, target_table, job, job_name, sequence, record, committed_at) \
          VALUES ({load_id}, {table}, {job}, {job_name}, {sequence}, {json}, CURRENT_TIMESTAMP());\n\
          COMMIT TRANSACTION;\n\
@@ -145,15 +148,18 @@ fn apply(body: &mut String, commit: &Commit<'_>) {
             Some(every) => writeln!(body, "DELETE FROM {target} AS t WHERE {every};"),
         };
     }
-    let Some((staging, _)) = commit.staging else { return };
+    let Some((staging, rows)) = commit.staging else { return };
+    // Another run may drop the staging table between the count and here.
     if let Apply::Merge { key, order_by, within } = commit.apply {
         merge(body, commit, staging, key, order_by, within);
+        let _ = writeln!(body, "IF distinct_rows = 0 THEN\nSET state = 3;\nEND IF;");
         return;
     }
     let _ = writeln!(
         body,
         "INSERT INTO {target} ({names}) SELECT {values} FROM {staging} AS s;\n\
-         SET inserted_rows = @@row_count;",
+         SET inserted_rows = @@row_count;\n\
+         IF inserted_rows != {rows} THEN\nSET state = 3;\nEND IF;",
         names = names(commit.columns),
         values = values(commit.columns),
     );

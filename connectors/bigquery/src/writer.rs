@@ -249,10 +249,14 @@ impl Writer {
         let mine = text(3) == Some(self.load.nonce.as_str());
         let state = text(0).and_then(State::parse);
         if mine && state == Some(State::Incomplete) {
-            return Err(Error::internal("the staged rows are not those that were written")
+            return Err(Error::new(ErrorKind::Conflict, "the staged rows are not those that were written")
                 .with("target", &self.load.target)
                 .with("written", totals.rows)
-                .hint("nothing was committed; run the load again, and report this if it happens twice"));
+                .retryable(true)
+                .hint(
+                    "nothing was committed; another run of the same table may have dropped them: run the job again, \
+                     and make sure that only one run at a time loads a table",
+                ));
         }
         if let (true, Some(State::Committed), Some(distinct), Some(inserted)) =
             (mine, state, number(1), number(2))

@@ -47,6 +47,8 @@ struct Tally {
     harmed: AtomicU64,
     lost: AtomicU64,
     doubled: AtomicU64,
+    /// Answers without a row that were right when the server was asked again.
+    empty_answers: AtomicU64,
 }
 
 struct Seed {
@@ -59,6 +61,8 @@ struct Seed {
     grpc: Option<Proxy>,
     next_id: i64,
     clock: i64,
+    /// The report of the last run, for failures.
+    last: Value,
     tally: Arc<Tally>,
 }
 
@@ -80,6 +84,7 @@ impl Seed {
             },
             next_id: 1,
             clock: 1,
+            last: Value::Null,
             tally,
         })
     }
@@ -232,13 +237,13 @@ impl Seed {
     }
 
     /// A run in this process.
-    async fn here(&self) -> Done<bool> {
+    async fn here(&mut self) -> Done<bool> {
         let report = run(&self.work()).await?;
-        self.count(report["status"] == json!("succeeded"), &report);
-        Ok(report["status"] == json!("succeeded"))
+        Ok(self.judge(report))
     }
 
-    fn count(&self, succeeded: bool, report: &Value) {
+    fn count(&mut self, succeeded: bool, report: &Value) {
+        self.last = json!([report["rows"], report["warnings"], report["error"]]);
         self.tally.runs.fetch_add(1, Ordering::Relaxed);
         if !succeeded {
             self.tally.failed.fetch_add(1, Ordering::Relaxed);
@@ -255,7 +260,7 @@ impl Seed {
     }
 
     /// A run in a process that is killed (SIGKILL) after a while, unless it ends before.
-    async fn killed_after(&self, pause: Duration) -> Done<bool> {
+    async fn killed_after(&mut self, pause: Duration) -> Done<bool> {
         let mut child = self.child()?;
         if tokio::time::timeout(pause, child.wait()).await.is_err() {
             child.kill().await?;
@@ -263,23 +268,21 @@ impl Seed {
             self.tally.killed.fetch_add(1, Ordering::Relaxed);
             return Ok(false);
         }
-        self.outcome(child).await
+        Ok(self.judge(report(child).await?))
     }
 
     /// Two processes that run the same job at the same time.
-    async fn two_at_once(&self) -> Done<bool> {
+    async fn two_at_once(&mut self) -> Done<bool> {
         let (one, two) = (self.child()?, self.child()?);
-        let (one, two) = futures::join!(self.outcome(one), self.outcome(two));
-        Ok(one? || two?)
+        let (one, two) = futures::join!(report(one), report(two));
+        let (one, two) = (self.judge(one?), self.judge(two?));
+        Ok(one || two)
     }
 
-    async fn outcome(&self, child: tokio::process::Child) -> Done<bool> {
-        let output = child.wait_with_output().await?;
-        let report: Value = serde_json::from_slice(&output.stdout).map_err(|error| {
-            Failure::new(format!("a runner process ended with {}: {error}", output.status))
-        })?;
-        self.count(report["status"] == json!("succeeded"), &report);
-        Ok(report["status"] == json!("succeeded"))
+    fn judge(&mut self, report: Value) -> bool {
+        let succeeded = report["status"] == json!("succeeded");
+        self.count(succeeded, &report);
+        succeeded
     }
 
     async fn round(&mut self) -> Done {
@@ -289,21 +292,33 @@ impl Seed {
         let mut attempt = 0;
         loop {
             let succeeded = self.attempt(attempt).await?;
-            let found = self.found().await?;
-            if succeeded && found == after {
-                return Ok(());
+            let right = |found: &Rows| *found == after || !succeeded && *found == before;
+            let mut found = self.found().await?;
+            if !right(&found) && found.is_empty() {
+                // Seen once in 200 seeds, and never again: no rows at all after a run that succeeded. Whether the
+                // table is empty or only this answer of the emulator was is told by asking again.
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                found = self.found().await?;
+                self.tally.empty_answers.fetch_add(u64::from(right(&found)), Ordering::Relaxed);
             }
-            if found != before && found != after || succeeded {
+            if !right(&found) {
                 let lost = missing(&after, &found);
                 let doubled = missing(&found, &after);
                 self.tally.lost.fetch_add(u64::try_from(lost)?, Ordering::Relaxed);
                 self.tally.doubled.fetch_add(u64::try_from(doubled)?, Ordering::Relaxed);
                 return Err(Failure::new(format!(
-                    "seed {} ({}), attempt {attempt} ({}): {lost} rows are missing and {doubled} too many",
+                    "seed {} ({}), attempt {attempt} ({}): {lost} rows are missing and {doubled} too many; {} are \
+                     there, {} were there before; last report: {}",
                     self.number,
                     self.strategy,
                     if succeeded { "succeeded" } else { "failed" },
+                    found.values().sum::<i64>(),
+                    before.values().sum::<i64>(),
+                    self.last,
                 )));
+            }
+            if succeeded {
+                return Ok(());
             }
             attempt += 1;
             if attempt > HARMED_ATTEMPTS + 3 {
@@ -311,6 +326,13 @@ impl Seed {
             }
         }
     }
+}
+
+/// The report of a runner process.
+async fn report(child: tokio::process::Child) -> Done<Value> {
+    let output = child.wait_with_output().await?;
+    serde_json::from_slice(&output.stdout)
+        .map_err(|error| Failure::new(format!("a runner process ended with {}: {error}", output.status)))
 }
 
 /// Rows of `all` that `some` does not have.
@@ -390,11 +412,13 @@ async fn all_seeds() -> Done {
     }
     let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     println!(
-        "{done} of {count} seeds well, {} runs ({} killed, {} failed), {} requests harmed: lost/doubled = {}/{}",
+        "{done} of {count} seeds well, {} runs ({} killed, {} failed), {} requests harmed, {} empty answers: \
+         lost/doubled = {}/{}",
         get(&tally.runs),
         get(&tally.killed),
         get(&tally.failed),
         get(&tally.harmed),
+        get(&tally.empty_answers),
         get(&tally.lost),
         get(&tally.doubled),
     );
