@@ -9,6 +9,8 @@ use crate::sql;
 
 /// Google's own endpoint.
 const DEFAULT_ENDPOINT: &str = "https://bigquery.googleapis.com";
+/// Google's own endpoint of the Storage API.
+const DEFAULT_STORAGE_ENDPOINT: &str = "https://bigquerystorage.googleapis.com";
 /// Path under which the REST API lives; an endpoint may be given with or without it.
 const VERSION_PATH: &str = "/bigquery/v2";
 
@@ -25,6 +27,10 @@ pub struct BigQueryConfig {
     /// Base URL in place of Google's, for emulators and private endpoints.
     #[serde(default)]
     pub endpoint: Option<String>,
+    /// Base URL of the Storage API (gRPC) in place of Google's, for emulators and private endpoints. Reading
+    /// needs it wherever `endpoint` is set.
+    #[serde(default)]
+    pub storage_endpoint: Option<String>,
     /// Kind of credentials. Default: what the secret looks like; without a secret none for an endpoint on
     /// this machine, else Application Default Credentials.
     #[serde(default)]
@@ -67,7 +73,8 @@ impl BigQueryConfig {
         if self.file_mib.is_some_and(|size| !(1..=1024).contains(&size)) {
             return Err(Error::config("`file_mib` must be from 1 to 1024").hint("leave it out for 128"));
         }
-        self.base().map(|_| ())
+        self.base()?;
+        self.storage_base().map(|_| ())
     }
 
     /// The endpoint that requests go to.
@@ -76,6 +83,17 @@ impl BigQueryConfig {
     /// `config` if it is not a URL.
     pub(crate) fn base(&self) -> Result<Endpoint> {
         Endpoint::new(self.endpoint.as_deref(), DEFAULT_ENDPOINT, VERSION_PATH)
+    }
+
+    /// The endpoint that requests to the Storage API go to.
+    ///
+    /// # Errors
+    /// `config` if it is not a URL.
+    pub(crate) fn storage_base(&self) -> Result<Endpoint> {
+        let wrong = |error: Error| error.with("option", "storage_endpoint");
+        // The path of every method begins so; an endpoint may be given with or without it.
+        let service = "/google.cloud.bigquery.storage";
+        Endpoint::new(self.storage_endpoint.as_deref(), DEFAULT_STORAGE_ENDPOINT, service).map_err(wrong)
     }
 
     /// Bytes at which a Parquet file is closed.
@@ -105,6 +123,7 @@ mod tests {
             connection().option("project", "a/../b"),
             connection().option("project", "p").option("location", "E U"),
             connection().option("project", "p").option("endpoint", "nowhere"),
+            connection().option("project", "p").option("storage_endpoint", "nowhere"),
             connection().option("project", "p").option("staging_dataset", "a.b"),
             connection().option("project", "p").option("file_mib", 0),
             connection().option("project", "p").option("auth", "magic"),

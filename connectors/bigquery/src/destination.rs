@@ -153,14 +153,7 @@ impl BigQueryDestination {
 #[async_trait]
 impl Destination for BigQueryDestination {
     async fn check(&self) -> Result<ServerInfo> {
-        self.client.ping().await.operation("check")?;
-        let endpoint = &self.client.endpoint;
-        let version = if endpoint.is_overridden() {
-            format!("BigQuery (endpoint {})", endpoint.as_str())
-        } else {
-            "BigQuery".to_owned()
-        };
-        Ok(ServerInfo { version, tls: Some(endpoint.is_tls()) })
+        self.client.server_info().await.operation("check")
     }
 
     async fn ensure_dataset(&self, dataset: &str) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Classifies what BigQuery and the way to it answer: one table, from codes and never from texts.
 
 use google_cloud_bigquery_v2::model::ErrorProto;
-use google_cloud_gax::error::rpc::StatusDetails;
+use google_cloud_gax::error::rpc::{Code, StatusDetails};
 use serde::Deserialize;
 use transload_core::{Error, ErrorKind};
 use transload_google::transport_kind;
@@ -170,6 +170,39 @@ pub(crate) fn of_answer(what: &str, status: u16, body: &[u8]) -> Error {
     classified(what, status, reason, &body.error.message)
 }
 
+/// Kind and retryability of a gRPC status. Source: the Storage API's page of errors and quotas.
+fn of_code(code: Code) -> (ErrorKind, bool) {
+    use ErrorKind as K;
+    match code {
+        Code::Unauthenticated => (K::Auth, false),
+        Code::PermissionDenied => (K::Permission, false),
+        Code::NotFound => (K::NotFound, false),
+        Code::AlreadyExists => (K::Conflict, false),
+        Code::Aborted => (K::Conflict, true),
+        Code::ResourceExhausted => (K::RateLimited, true),
+        Code::Unavailable | Code::Internal => (K::Unreachable, true),
+        Code::DeadlineExceeded => (K::Timeout, true),
+        Code::Cancelled => (K::Cancelled, false),
+        Code::Unimplemented => (K::Unsupported, false),
+        _ => (K::Data, false),
+    }
+}
+
+/// An error of Google's client for the Storage API, which speaks gRPC.
+pub(crate) fn of_storage(what: &str, error: google_cloud_gax::error::Error) -> Error {
+    // What ended the retries is what went wrong; there are no statuses of HTTP in gRPC.
+    let Some(answer) = error.status().filter(|_| error.http_status_code().is_none()) else {
+        return of_client(what, error);
+    };
+    let (kind, retryable) = of_code(answer.code);
+    let message = Answer(answer.message.clone());
+    Error::new(kind, what.to_owned())
+        .retryable(retryable)
+        .with("code", answer.code.name())
+        .hint(hint(kind))
+        .source_error(message)
+}
+
 /// The `errorResult` of a job, with the details of `errors`.
 pub(crate) fn of_job(what: &str, result: &ErrorProto, details: &[ErrorProto]) -> Error {
     let mut message = result.message.clone();
@@ -225,6 +258,30 @@ mod tests {
             assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "{status} {reason}");
             assert_eq!(error.message(), "load part 1");
             assert_eq!(error.causes(), ["words of the server"]);
+            assert!(error.hint_text().is_some());
+        }
+    }
+
+    #[test]
+    fn codes_of_the_storage_api() {
+        use ErrorKind as K;
+        for (code, kind, retryable) in [
+            (Code::Unauthenticated, K::Auth, false),
+            (Code::PermissionDenied, K::Permission, false),
+            (Code::NotFound, K::NotFound, false),
+            (Code::ResourceExhausted, K::RateLimited, true),
+            (Code::Unavailable, K::Unreachable, true),
+            (Code::Internal, K::Unreachable, true),
+            (Code::DeadlineExceeded, K::Timeout, true),
+            (Code::InvalidArgument, K::Data, false),
+            (Code::FailedPrecondition, K::Data, false),
+            (Code::Unimplemented, K::Unsupported, false),
+        ] {
+            let status =
+                google_cloud_gax::error::rpc::Status::default().set_code(code).set_message("its words");
+            let error = of_storage("read", google_cloud_gax::error::Error::service(status));
+            assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "{code:?}");
+            assert_eq!((error.message(), error.causes()), ("read", vec!["its words".to_owned()]));
             assert!(error.hint_text().is_some());
         }
     }

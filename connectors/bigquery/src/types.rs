@@ -37,12 +37,51 @@ pub(crate) fn target_table(target: &TargetRef, table: &Table) -> (TargetTable, V
     (TargetTable { target: target.clone(), columns, description }, foreign)
 }
 
-fn mode(text: &str) -> Mode {
+pub(crate) fn mode(text: &str) -> Mode {
     match text {
         "REQUIRED" => Mode::Required,
         "REPEATED" => Mode::Repeated,
         // BigQuery leaves the default out.
         _ => Mode::Nullable,
+    }
+}
+
+/// The type of a column as BigQuery's DDL spells it, with what Arrow has no place for: lengths, and types that
+/// transload does not know.
+pub(crate) fn type_text(field: &TableFieldSchema) -> String {
+    let named = |name: &str| name.parse().map_or(name.to_owned(), |known: BigQueryType| known.to_string());
+    let element = match field.r#type.as_str() {
+        "RECORD" | "STRUCT" => {
+            let inner: Vec<String> =
+                field.fields.iter().map(|inner| format!("{} {}", inner.name, type_text(inner))).collect();
+            format!("STRUCT<{}>", inner.join(", "))
+        }
+        "RANGE" => {
+            let element = field.range_element_type.as_ref().map_or("", |element| element.r#type.as_str());
+            format!("RANGE<{element}>")
+        }
+        name @ ("STRING" | "BYTES") if field.max_length > 0 => format!("{name}({})", field.max_length),
+        name => data_type(field).map_or_else(|| named(name), |known| known.to_string()),
+    };
+    if field.mode == "REPEATED" { format!("ARRAY<{element}>") } else { element }
+}
+
+/// The type that a column is read as, that of the elements where it repeats; `None` for types that transload
+/// does not know.
+pub(crate) fn source_type(field: &TableFieldSchema) -> Option<BigQueryType> {
+    match field.r#type.as_str() {
+        "INTERVAL" => Some(BigQueryType::Interval),
+        "RANGE" => format!("RANGE<{}>", field.range_element_type.as_ref()?.r#type).parse().ok(),
+        "RECORD" | "STRUCT" => {
+            let fields = field.fields.iter().map(|inner| {
+                let (data_type, mode) = (source_type(inner)?, mode(&inner.mode));
+                Some(RecordField { name: inner.name.clone(), data_type, mode })
+            });
+            fields.collect::<Option<Vec<_>>>().map(BigQueryType::Record)
+        }
+        // Arrow has no twelve digits of a second.
+        "TIMESTAMP" if field.timestamp_precision.is_some_and(|digits| digits > 6) => None,
+        _ => data_type(field),
     }
 }
 

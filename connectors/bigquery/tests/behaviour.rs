@@ -7,13 +7,14 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use transload_bigquery::BigQuery;
 use transload_core::Connection;
-use transload_core::schema::{BigQueryType, CursorValue, Mode, Nanos, TargetTable};
+use transload_core::schema::{BigQueryType, CursorValue, Mode, Nanos, TableRef, TargetTable};
 use transload_testkit::{
-    Cell, DestinationFacts, DestinationFixture, Done, Failure, Float, Row, Subject, need_env, run,
-    table::all_target_types,
+    Cell, DestinationFacts, DestinationFixture, Done, Failure, Float, Kind, Row, SourceFacts, SourceFixture,
+    Subject, TestTable, need_env, run, table::all_target_types,
 };
 
 const URL: &str = "TRANSLOAD_TEST_BIGQUERY_URL";
+const GRPC: &str = "TRANSLOAD_TEST_BIGQUERY_GRPC";
 const PROJECT: &str = "TRANSLOAD_TEST_BIGQUERY_PROJECT";
 
 struct Emulator;
@@ -153,10 +154,123 @@ impl DestinationFixture for Emulator {
     }
 }
 
+/// Dataset of the tables that the suite reads.
+const DATASET: &str = "transload_suite_source";
+
+fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
+}
+
+fn text(value: &str) -> String {
+    let mut quoted = String::from("'");
+    for c in value.chars() {
+        match c {
+            '\'' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('\'');
+    quoted
+}
+
+/// A value as the emulator's SQL reads it.
+fn literal(kind: Kind, cell: &Cell) -> String {
+    let plain = cell.to_plain().unwrap_or_default();
+    match (kind, cell) {
+        (_, Cell::Null) => "NULL".to_owned(),
+        (Kind::Bool | Kind::Int, _) => plain,
+        (Kind::Float, _) => format!("CAST({} AS FLOAT64)", text(&plain)),
+        (Kind::Decimal, _) => format!("NUMERIC {}", text(&plain)),
+        (Kind::Bytes, _) => format!("FROM_HEX({})", text(&plain[2..])),
+        (Kind::Date, _) => format!("DATE {}", text(&plain)),
+        (Kind::DateTime, _) => format!("DATETIME {}", text(&plain)),
+        (Kind::Timestamp, _) => format!("TIMESTAMP {}", text(&plain)),
+        (Kind::Time, _) => format!("TIME {}", text(&plain)),
+        (Kind::Json, _) => format!("PARSE_JSON({}, wide_number_mode=>'round')", text(&plain)),
+        _ => text(&plain),
+    }
+}
+
+#[async_trait]
+impl SourceFixture for Emulator {
+    fn facts(&self) -> SourceFacts {
+        let kinds = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Uuid).collect();
+        SourceFacts { kinds, primary_keys: true, not_null: true, ..SourceFacts::default() }
+    }
+
+    /// The rules of BigQuery's names.
+    fn accepts_name(&self, name: &str) -> bool {
+        name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | ' '))
+    }
+
+    async fn create(&self, table: &TestTable) -> Done<TableRef> {
+        let dataset = json!({"datasetReference": {"datasetId": DATASET}});
+        let (status, body) =
+            answer(reqwest::Client::new().post(format!("{}/datasets", base()?)).json(&dataset)).await?;
+        if !(status < 300 || status == 409) {
+            return Err(Failure::new(format!("{status}: {body}")));
+        }
+        let mut parts: Vec<String> = Vec::new();
+        for column in &table.columns {
+            let declared = match column.kind {
+                Kind::Bool => "BOOL",
+                Kind::Int => "INT64",
+                Kind::Float => "FLOAT64",
+                Kind::Decimal => "NUMERIC(18,4)",
+                Kind::Text => "STRING",
+                Kind::Bytes => "BYTES",
+                Kind::Date => "DATE",
+                Kind::DateTime => "DATETIME",
+                Kind::Timestamp => "TIMESTAMP",
+                Kind::Time => "TIME",
+                Kind::Json => "JSON",
+                other => return Err(Failure::new(format!("BigQuery has no type for {other:?}"))),
+            };
+            let null = if column.nullable { "" } else { " NOT NULL" };
+            parts.push(format!("{} {declared}{null}", quoted(&column.name)));
+        }
+        if !table.key.is_empty() {
+            let key: Vec<_> = table.key.iter().map(|name| quoted(name)).collect();
+            parts.push(format!("PRIMARY KEY ({}) NOT ENFORCED", key.join(", ")));
+        }
+        let made = TableRef::new(DATASET, &table.name);
+        let create = format!("CREATE TABLE {DATASET}.{} ({})", quoted(&table.name), parts.join(", "));
+        query(&create).await?.ok_or_else(|| Failure::new("the dataset is gone"))?;
+        self.insert(&made, table).await?;
+        Ok(made)
+    }
+
+    async fn insert(&self, table: &TableRef, rows: &TestTable) -> Done {
+        let columns: Vec<_> = rows.columns.iter().map(|column| quoted(&column.name)).collect();
+        for rows_of in rows.rows.chunks(2000) {
+            let values = rows_of.iter().map(|row| {
+                let cells = row.iter().zip(&rows.columns).map(|(cell, column)| literal(column.kind, cell));
+                format!("({})", cells.collect::<Vec<_>>().join(", "))
+            });
+            let sql = format!(
+                "INSERT INTO {DATASET}.{} ({}) VALUES {}",
+                quoted(&table.name),
+                columns.join(", "),
+                values.collect::<Vec<_>>().join(", ")
+            );
+            query(&sql).await?.ok_or_else(|| Failure::new(format!("{table} is gone")))?;
+        }
+        Ok(())
+    }
+
+    async fn drop_table(&self, table: &TableRef) -> Done {
+        let url = format!("{}/datasets/{DATASET}/tables/{}", base()?, table.name);
+        let (status, body) = answer(reqwest::Client::new().delete(url)).await?;
+        if status < 300 || status == 404 { Ok(()) } else { Err(Failure::new(format!("{status}: {body}"))) }
+    }
+}
+
 fn main() -> ExitCode {
     let connection = || {
         let connection = Connection::new("bigquery", "bigquery").option("endpoint", need_env(URL)?);
+        let connection = connection.option("storage_endpoint", need_env(GRPC)?);
         Ok(connection.option("project", need_env(PROJECT)?))
     };
-    run(&[Subject::new("bigquery", BigQuery, connection).destination(Emulator)])
+    run(&[Subject::new("bigquery", BigQuery, connection).source(Emulator).destination(Emulator)])
 }
