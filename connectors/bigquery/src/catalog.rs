@@ -218,7 +218,7 @@ fn described(reference: &TableRef, table: &Table) -> Result<Described> {
     let fields = table.schema.as_ref().map(|schema| schema.fields.as_slice()).unwrap_or_default();
     let (mut columns, mut unknown) = (Vec::with_capacity(fields.len()), Vec::new());
     for field in fields {
-        match types::source_type(field) {
+        match types::data_type(field) {
             Some(data_type) => columns.push(column(field, data_type, table)),
             None => unknown.push(format!("{} {}", field.name, types::type_text(field))),
         }

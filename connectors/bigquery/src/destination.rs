@@ -239,7 +239,6 @@ impl Destination for BigQueryDestination {
         let operation = "begin load";
         sql::check_target(&target)?;
         let mode = load_mode(&request)?;
-        check_columns(&request.target)?;
         let place = format!("{}/{}/{target}", self.client.endpoint.as_str(), self.client.project);
         let claim = Claim::take(place)?;
         let table = self.client.table(&target.dataset, &target.table).await.operation(operation)?;
@@ -301,29 +300,6 @@ fn changes(target: &TargetTable, existing: &Table) -> Result<Vec<ColumnChange>> 
     Ok(changes)
 }
 
-/// Columns that a load cannot stage: JSON and GEOGRAPHY inside records would need a conversion per field.
-fn check_columns(target: &TargetTable) -> Result<()> {
-    fn textual(data_type: &BigQueryType) -> bool {
-        match data_type {
-            BigQueryType::Json | BigQueryType::Geography => true,
-            BigQueryType::Record(fields) => fields.iter().any(|field| textual(&field.data_type)),
-            _ => false,
-        }
-    }
-    for column in &target.columns {
-        if matches!(column.data_type, BigQueryType::Record(_)) && textual(&column.data_type) {
-            return Err(Error::new(
-                ErrorKind::TypeMapping,
-                "JSON and GEOGRAPHY inside a RECORD cannot be loaded",
-            )
-            .with("target", &target.target)
-            .with("column", &column.name)
-            .hint("map the column to JSON or STRING as a whole"));
-        }
-    }
-    Ok(())
-}
-
 fn load_mode(request: &LoadRequest) -> Result<LoadMode> {
     let target = &request.target;
     let index = |name: &str, role: &str| -> Result<usize> {
@@ -335,8 +311,14 @@ fn load_mode(request: &LoadRequest) -> Result<LoadMode> {
         })?;
         let column = &target.columns[index];
         let kind = &column.data_type;
-        let unordered =
-            matches!(kind, BigQueryType::Json | BigQueryType::Geography | BigQueryType::Record(_));
+        let unordered = matches!(
+            kind,
+            BigQueryType::Json
+                | BigQueryType::Geography
+                | BigQueryType::Interval
+                | BigQueryType::Range(_)
+                | BigQueryType::Record(_)
+        );
         let inexact = role == "key" && *kind == BigQueryType::Float64;
         if unordered || inexact || column.mode == Mode::Repeated {
             return Err(Error::new(

@@ -3,6 +3,7 @@
 mod catalog;
 mod config;
 mod connect;
+mod convert;
 mod decode;
 mod destination;
 mod encode;

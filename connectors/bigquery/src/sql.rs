@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
-use transload_core::schema::{BigQueryType, Mode, TargetColumn, TargetRef};
+use transload_core::schema::{TargetColumn, TargetRef};
 use transload_core::{Error, Result};
+
+use crate::convert::converted;
 
 /// Table that keeps the records of committed loads, in the dataset of the target.
 pub(crate) const LOADS_TABLE: &str = "_transload_loads";
@@ -75,32 +77,6 @@ pub(crate) fn check_target(target: &TargetRef) -> Result<()> {
 /// Staging columns have neutral names, so that no name of the target must survive Parquet.
 pub(crate) fn stage_name(index: usize) -> String {
     format!("c{index}")
-}
-
-/// The type that a column has in the staging table: Parquet cannot carry JSON and GEOGRAPHY.
-pub(crate) fn stage_type(data_type: &BigQueryType) -> BigQueryType {
-    match data_type {
-        BigQueryType::Json | BigQueryType::Geography => BigQueryType::String,
-        other => other.clone(),
-    }
-}
-
-/// The expression that turns the staged column into the target's.
-fn converted(column: &TargetColumn, staged: &str) -> String {
-    let convert = |value: &str| match column.data_type {
-        BigQueryType::Json => Some(format!("PARSE_JSON({value}, wide_number_mode=>'exact')")),
-        BigQueryType::Geography => Some(format!("ST_GEOGFROMTEXT({value})")),
-        _ => None,
-    };
-    if column.mode != Mode::Repeated {
-        return convert(staged).unwrap_or_else(|| staged.to_owned());
-    }
-    match convert("x") {
-        Some(value) => {
-            format!("ARRAY(SELECT {value} FROM UNNEST({staged}) AS x WITH OFFSET AS o ORDER BY o)")
-        }
-        None => staged.to_owned(),
-    }
 }
 
 /// What the rows of the staging table do to the target.
@@ -209,8 +185,11 @@ fn merge(body: &mut String, commit: &Commit<'_>, staging: &str, key: &[usize], o
     let (target, columns) = (commit.target, commit.columns);
     let staged_key: Vec<String> = key.iter().map(|i| stage_name(*i)).collect();
     let order = order_by.map(|i| format!("{} DESC, ", stage_name(i))).unwrap_or_default();
-    let matches: Vec<String> =
-        key.iter().map(|i| format!("t.{} = s.{}", quote(&columns[*i].name), stage_name(*i))).collect();
+    let matches: Vec<String> = key
+        .iter()
+        .map(|i| (&columns[*i], format!("s.{}", stage_name(*i))))
+        .map(|(column, staged)| format!("t.{} = {}", quote(&column.name), converted(column, &staged)))
+        .collect();
     let matches = matches.join(" AND ");
     let sets: Vec<String> = columns
         .iter()
@@ -256,6 +235,7 @@ fn values(columns: &[TargetColumn]) -> String {
 mod tests {
     use super::*;
     use rand::{Rng as _, SeedableRng as _};
+    use transload_core::schema::{BigQueryType, Mode};
 
     fn column(name: &str, data_type: BigQueryType, mode: Mode) -> TargetColumn {
         TargetColumn { name: name.to_owned(), data_type, mode, description: None }

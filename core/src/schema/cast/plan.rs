@@ -93,6 +93,7 @@ fn scalar(
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => from_text(source, target, recipe)?,
         DataType::Struct(fields) => match target {
             BigQueryType::Record(targets) => Some(record(fields, targets)?),
+            BigQueryType::Range(_) if *source == target.arrow_type() => Some(Kernel::Same),
             _ => as_text(target),
         },
         DataType::Map(..) => as_text(target),
@@ -102,6 +103,7 @@ fn scalar(
             Some(if *source == DataType::Binary { Kernel::Same } else { Kernel::Arrow(DataType::Binary) })
         }
         _ if matches!(target, BigQueryType::String) => Some(Kernel::ToText(None)),
+        _ if *target == BigQueryType::Interval && *source == target.arrow_type() => Some(Kernel::Same),
         DataType::Boolean => match target {
             BigQueryType::Bool => Some(Kernel::Same),
             BigQueryType::Int64 => Some(Kernel::Arrow(DataType::Int64)),
