@@ -109,6 +109,7 @@ fn columns() -> Vec<(&'static str, &'static str, Mode, ArrayRef)> {
         let data_type = format!("RANGE<{element}>").parse().unwrap();
         struct_of(&data_type, vec![starts, ends], vec![true, true, true, false])
     };
+    // The emulator stores intervals in Parquet, which has no negative ones and 32 bits of milliseconds.
     let interval = |months, days, nanos| Some(IntervalMonthDayNano::new(months, days, nanos));
     let record: BigQueryType = NESTED.parse().unwrap();
     let mut columns: Vec<(&str, &str, Mode, ArrayRef)> = vec![
@@ -187,8 +188,8 @@ fn columns() -> Vec<(&'static str, &'static str, Mode, ArrayRef)> {
             "INTERVAL",
             Mode::Nullable,
             Arc::new(IntervalMonthDayNanoArray::from(vec![
-                interval(120_000, 3_660_000, 9_000_000_000_000_000_000),
-                interval(-14, -3, -14_706_789_001_000),
+                interval(120_000, 3_660_000, 4_294_967_000_000_000),
+                interval(14, 3, 14_706_789_000_000),
                 interval(0, 0, 0),
                 None,
             ])),
@@ -245,7 +246,7 @@ const NESTED: &str = "RECORD<n INT64, j JSON, g GEOGRAPHY, v INTERVAL, rd RANGE<
 
 /// A record with every type that needs turning.
 fn nested(record: &BigQueryType) -> ArrayRef {
-    let interval = IntervalMonthDayNano::new(1, 2, 3_000);
+    let interval = IntervalMonthDayNano::new(1, 2, 3_000_000);
     let starts: ArrayRef = Arc::new(Date32Array::from(vec![Some(0), Some(1), None, None]));
     let ends: ArrayRef = Arc::new(Date32Array::from(vec![Some(1), None, None, None]));
     let range = struct_of(
