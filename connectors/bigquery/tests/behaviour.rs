@@ -33,7 +33,7 @@ async fn answer(request: reqwest::RequestBuilder) -> Done<(u16, Value)> {
 /// All rows of a query; `None` if its table does not exist.
 async fn query(sql: &str) -> Done<Option<Vec<Value>>> {
     let client = reqwest::Client::new();
-    let body = json!({"query": sql, "useLegacySql": false, "formatOptions": {"useInt64Timestamp": true}});
+    let body = json!({"query": sql, "useLegacySql": false, "timeoutMs": 100_000, "formatOptions": {"useInt64Timestamp": true}});
     let (status, mut page) = answer(client.post(format!("{}/queries", base()?)).json(&body)).await?;
     if status == 404 {
         return Ok(None);

@@ -48,7 +48,7 @@ async fn sql(statement: &str) -> Value {
         "{}/bigquery/v2/projects/{project}/queries",
         need_env("TRANSLOAD_TEST_BIGQUERY_URL").unwrap()
     );
-    let body = json!({"query": statement, "useLegacySql": false});
+    let body = json!({"query": statement, "useLegacySql": false, "timeoutMs": 100_000});
     let answer = reqwest::Client::new().post(url).json(&body).send().await.unwrap();
     let answer: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
     assert_eq!(answer["jobComplete"], json!(true), "{statement}: {answer}");
@@ -242,18 +242,16 @@ fn columns() -> Vec<(&'static str, &'static str, Mode, ArrayRef)> {
     columns
 }
 
-const NESTED: &str = "RECORD<n INT64, j JSON, g GEOGRAPHY, v INTERVAL, rd RANGE<DATE>, l ARRAY<STRING>, deep RECORD<z TIMESTAMP>>";
+const NESTED: &str =
+    "RECORD<n INT64, j JSON, v INTERVAL, rd RANGE<DATE>, l ARRAY<STRING>, deep RECORD<z TIMESTAMP>>";
 
 /// A record with every type that needs turning.
 fn nested(record: &BigQueryType) -> ArrayRef {
     let interval = IntervalMonthDayNano::new(1, 2, 3_000_000);
     let starts: ArrayRef = Arc::new(Date32Array::from(vec![Some(0), Some(1), None, None]));
     let ends: ArrayRef = Arc::new(Date32Array::from(vec![Some(1), None, None, None]));
-    let range = struct_of(
-        &"RANGE<DATE>".parse().unwrap(),
-        vec![starts, ends],
-        vec![true, true, false, false],
-    );
+    let range =
+        struct_of(&"RANGE<DATE>".parse().unwrap(), vec![starts, ends], vec![true, true, false, false]);
     let times =
         TimestampMicrosecondArray::from(vec![Some(FIRST), Some(LAST), None, None]).with_timezone("UTC");
     let deep = struct_of(
@@ -264,7 +262,6 @@ fn nested(record: &BigQueryType) -> ArrayRef {
     let columns: Vec<ArrayRef> = vec![
         Arc::new(Int64Array::from(vec![Some(1), None, Some(3), None])),
         text([Some("[]"), Some("{\"k\":1}"), None, None]),
-        text([Some("POINT(1 2)"), None, None, None]),
         Arc::new(IntervalMonthDayNanoArray::from(vec![Some(interval), None, None, None])),
         range,
         // In a record, too, a list is never NULL.
@@ -361,8 +358,10 @@ fn assert_same(read: &RecordBatch, written: &RecordBatch) {
         let got = read.column_by_name(field.name()).unwrap();
         // Extension types of nested fields are metadata; values and layout must be equal.
         assert!(got.data_type().equals_datatype(column.data_type()), "{}: {}", field.name(), got.data_type());
-        let (got, wanted) = (without_null_lists(got), without_null_lists(column));
-        assert_eq!(format!("{got:?}"), format!("{wanted:?}"), "{}", field.name());
+        // Under one type they can be compared; what lies below a NULL record means nothing then.
+        let got = got.to_data().into_builder().data_type(column.data_type().clone()).build().unwrap();
+        let (got, wanted) = (without_null_lists(&arrow_array::make_array(got)), without_null_lists(column));
+        assert!(*got == *wanted, "{}: {got:?} in place of {wanted:?}", field.name());
     }
 }
 

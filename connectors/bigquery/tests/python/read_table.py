@@ -22,14 +22,15 @@ def plain(value):
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, decimal.Decimal):
-        return format(value.normalize(), "f")
+        text = format(value, "f")
+        return text.rstrip("0").rstrip(".") if "." in text else text
     if isinstance(value, float):
         return repr(value)
     if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
         return value.isoformat()
     if value is None or isinstance(value, (bool, int, str)):
         return value
-    # INTERVAL is a relativedelta, RANGE a class of the client.
+    # An INTERVAL comes as a relativedelta, which makes days of 24 hours.
     if hasattr(value, "microseconds"):
         time = ((value.hours * 60 + value.minutes) * 60 + value.seconds) * 1_000_000 + value.microseconds
         return {"months": value.years * 12 + value.months, "days": value.days, "micros": time}
