@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use transload_core::schema::TargetColumn;
 
-use crate::sql::{ORDER_COLUMN, converted, literal, quote, stage_name};
+use crate::convert::converted;
+use crate::sql::{ORDER_COLUMN, literal, quote, stage_name};
 
 /// What the rows of the staging table do to the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

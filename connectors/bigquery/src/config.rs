@@ -263,6 +263,7 @@ mod tests {
             connection().option("project", "a/../b"),
             connection().option("project", "p").option("location", "E U"),
             connection().option("project", "p").option("endpoint", "nowhere"),
+            connection().option("project", "p").option("storage_endpoint", "nowhere"),
             connection().option("project", "p").option("staging_dataset", "a.b"),
             connection().option("project", "p").option("file_mib", 0),
             connection().option("project", "p").option("tables_expire_after", "soon"),

@@ -8,6 +8,7 @@ use google_cloud_bigquery_v2::model::{Dataset, ListFormatTable, Table, TableRefe
 use reqwest::header::IF_MATCH;
 use reqwest::{StatusCode, Url};
 use serde_json::Value;
+use transload_core::connector::ServerInfo;
 use transload_core::{Error, ErrorKind, Result, Secret};
 use transload_google::Endpoint;
 
@@ -117,6 +118,16 @@ impl Client {
             Err(error) => Err(error::of_client("cannot list the datasets of the project", error)
                 .with("project", &self.project)),
         }
+    }
+
+    /// Proves that requests are answered, and names the server.
+    pub(crate) async fn server_info(&self) -> Result<ServerInfo> {
+        self.ping().await?;
+        let version = match self.endpoint.is_overridden() {
+            true => format!("BigQuery (endpoint {})", self.endpoint.as_str()),
+            false => "BigQuery".to_owned(),
+        };
+        Ok(ServerInfo { version, tls: Some(self.endpoint.is_tls()) })
     }
 
     pub(crate) async fn dataset(&self, name: &str) -> Result<Option<Dataset>> {

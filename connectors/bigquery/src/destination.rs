@@ -124,14 +124,7 @@ impl BigQueryDestination {
 #[async_trait]
 impl Destination for BigQueryDestination {
     async fn check(&self) -> Result<ServerInfo> {
-        self.client.ping().await.operation("check")?;
-        let endpoint = &self.client.endpoint;
-        let version = if endpoint.is_overridden() {
-            format!("BigQuery (endpoint {})", endpoint.as_str())
-        } else {
-            "BigQuery".to_owned()
-        };
-        Ok(ServerInfo { version, tls: Some(endpoint.is_tls()) })
+        self.client.server_info().await.operation("check")
     }
 
     async fn ensure_dataset(&self, dataset: &str) -> Result<()> {
@@ -217,7 +210,6 @@ impl Destination for BigQueryDestination {
         let target = request.target.target.clone();
         let operation = "begin load";
         sql::check_target(&target)?;
-        check_columns(&request.target)?;
         let place = format!("{}/{}/{target}", self.client.endpoint.as_str(), self.client.project);
         let claim = Claim::take(place)?;
         let table = self.client.table(&target.dataset, &target.table).await.operation(operation)?;
@@ -264,29 +256,6 @@ impl Destination for BigQueryDestination {
     }
 }
 
-/// Columns that a load cannot stage: JSON and GEOGRAPHY inside records would need a conversion per field.
-fn check_columns(target: &TargetTable) -> Result<()> {
-    fn textual(data_type: &BigQueryType) -> bool {
-        match data_type {
-            BigQueryType::Json | BigQueryType::Geography => true,
-            BigQueryType::Record(fields) => fields.iter().any(|field| textual(&field.data_type)),
-            _ => false,
-        }
-    }
-    for column in &target.columns {
-        if matches!(column.data_type, BigQueryType::Record(_)) && textual(&column.data_type) {
-            return Err(Error::new(
-                ErrorKind::TypeMapping,
-                "JSON and GEOGRAPHY inside a RECORD cannot be loaded",
-            )
-            .with("target", &target.target)
-            .with("column", &column.name)
-            .hint("map the column to JSON or STRING as a whole"));
-        }
-    }
-    Ok(())
-}
-
 fn load_mode(request: &LoadRequest, table: &Table) -> Result<LoadMode> {
     let target = &request.target;
     let index = |name: &str, role: &str| -> Result<usize> {
@@ -298,8 +267,14 @@ fn load_mode(request: &LoadRequest, table: &Table) -> Result<LoadMode> {
         })?;
         let column = &target.columns[index];
         let kind = &column.data_type;
-        let unordered =
-            matches!(kind, BigQueryType::Json | BigQueryType::Geography | BigQueryType::Record(_));
+        let unordered = matches!(
+            kind,
+            BigQueryType::Json
+                | BigQueryType::Geography
+                | BigQueryType::Interval
+                | BigQueryType::Range(_)
+                | BigQueryType::Record(_)
+        );
         let inexact = role == "key" && *kind == BigQueryType::Float64;
         if unordered || inexact || column.mode == Mode::Repeated {
             return Err(Error::new(

@@ -13,6 +13,8 @@ use parquet::file::properties::WriterProperties;
 use transload_core::schema::TargetColumn;
 use transload_core::{Error, ErrorKind, Result};
 
+use crate::convert;
+
 /// Arrow schema of the staged rows.
 pub(crate) fn stage_schema(staging: &[TargetColumn]) -> SchemaRef {
     Arc::new(Schema::new(staging.iter().map(|column| plain(&column.to_field())).collect::<Vec<_>>()))
@@ -37,11 +39,7 @@ fn plain(field: &Field) -> Field {
 pub(crate) fn stage(batch: &RecordBatch, schema: &SchemaRef, first: Option<i64>) -> Result<RecordBatch> {
     let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
     for (column, field) in columns.iter_mut().zip(schema.fields()) {
-        // Only metadata of nested fields can differ; the buffers stay the same.
-        if column.data_type() != field.data_type() && column.data_type().equals_datatype(field.data_type()) {
-            let data = column.to_data().into_builder().data_type(field.data_type().clone()).build()?;
-            *column = arrow_array::make_array(data);
-        }
+        *column = convert::stage_array(column, field)?;
     }
     if let Some(first) = first {
         let rows = i64::try_from(batch.num_rows()).unwrap_or(i64::MAX);

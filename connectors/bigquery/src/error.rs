@@ -293,6 +293,30 @@ mod tests {
     }
 
     #[test]
+    fn codes_of_the_storage_api() {
+        use ErrorKind as K;
+        for (code, kind, retryable) in [
+            (Code::Unauthenticated, K::Auth, false),
+            (Code::PermissionDenied, K::Permission, false),
+            (Code::NotFound, K::NotFound, false),
+            (Code::ResourceExhausted, K::RateLimited, true),
+            (Code::Unavailable, K::Unreachable, true),
+            (Code::Internal, K::Unreachable, true),
+            (Code::DeadlineExceeded, K::Timeout, true),
+            (Code::InvalidArgument, K::Data, false),
+            (Code::FailedPrecondition, K::Data, false),
+            (Code::Unimplemented, K::Unsupported, false),
+        ] {
+            let status =
+                google_cloud_gax::error::rpc::Status::default().set_code(code).set_message("its words");
+            let error = of_storage("read", google_cloud_gax::error::Error::service(status));
+            assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "{code:?}");
+            assert_eq!((error.message(), error.causes()), ("read", vec!["its words".to_owned()]));
+            assert!(error.hint_text().is_some());
+        }
+    }
+
+    #[test]
     fn a_body_that_is_no_json_is_judged_by_its_status() {
         let error = of_answer("upload", 502, b"<html>Bad Gateway</html>");
         assert_eq!((error.kind(), is_unclear(&error)), (ErrorKind::Unreachable, true));

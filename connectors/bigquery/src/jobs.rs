@@ -172,6 +172,40 @@ impl Client {
         self.rows(&job_id, location).await
     }
 
+    /// As [`Self::select`], with the rows of all pages.
+    pub(crate) async fn select_all(&self, location: &str, sql: &str) -> Result<Vec<Row>> {
+        let what = "cannot run a query";
+        let query = QueryRequest::new()
+            .set_query(sql)
+            .set_use_legacy_sql(false)
+            .set_timeout_ms(POLL_MS)
+            .set_location(location);
+        let request = self.jobs.query().set_project_id(&self.project).set_query_request(query);
+        let answer = Box::pin(request.send()).await.map_err(|error| error::of_client(what, error))?;
+        let mut rows: Vec<Row> = answer.rows.iter().map(row).collect();
+        let mut more = answer.job_complete != Some(true) || !answer.page_token.is_empty();
+        let mut token = answer.page_token;
+        // Without a job there is but the one page.
+        let Some(job) = answer.job_reference.filter(|job| !job.job_id.is_empty()) else { return Ok(rows) };
+        let location = job.location.unwrap_or_else(|| location.to_owned());
+        while more {
+            let request = self
+                .jobs
+                .get_query_results()
+                .set_project_id(&self.project)
+                .set_job_id(&job.job_id)
+                .set_location(&location)
+                .set_timeout_ms(POLL_MS)
+                .set_page_token(&token);
+            let page = Box::pin(request.send()).await.map_err(|error| error::of_client(what, error))?;
+            let complete = page.job_complete == Some(true);
+            rows.extend(page.rows.iter().map(row));
+            token = page.page_token;
+            more = !complete || !token.is_empty();
+        }
+        Ok(rows)
+    }
+
     /// The result of a query job (its first page); waits until there is one.
     pub(crate) async fn rows(&self, id: &str, location: &str) -> Result<Vec<Row>> {
         loop {
@@ -211,7 +245,7 @@ pub(crate) fn from_json<T: serde::de::DeserializeOwned>(value: Value) -> Result<
 }
 
 /// `{"f": [{"v": "1"}, {"v": null}]}` as texts.
-fn row(row: &Map<String, Value>) -> Row {
+pub(crate) fn row(row: &Map<String, Value>) -> Row {
     let cells = row.get("f").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     cells
         .iter()

@@ -1,12 +1,16 @@
 #![doc = include_str!("../README.md")]
 
+mod catalog;
 mod commit;
 mod config;
 mod connect;
+mod convert;
+mod decode;
 mod destination;
 mod encode;
 mod error;
 mod evolve;
+mod filter;
 mod gcs;
 mod jobs;
 mod limits;
@@ -15,7 +19,10 @@ mod pending;
 mod prune;
 mod renew;
 mod retry;
+mod session;
+mod source;
 mod sql;
+mod storage;
 mod table;
 mod types;
 mod upload;
@@ -27,7 +34,7 @@ use async_trait::async_trait;
 use transload_core::connector::{
     Capability, Category, Connector, Credentialed, Descriptor, Destination, Source,
 };
-use transload_core::{Connection, Error, Result};
+use transload_core::{Connection, Result};
 
 pub use config::{BigQueryConfig, LoadMethod};
 
@@ -38,7 +45,9 @@ pub struct BigQuery;
 #[async_trait]
 impl Connector for BigQuery {
     fn descriptor(&self) -> Descriptor {
-        Descriptor::new("bigquery", "Google BigQuery", Category::Warehouse, Capability::DESTINATION)
+        let source = Capability::SOURCE.with_schemas().with_snapshot().with_cursor();
+        let capability = source.and(Capability::DESTINATION);
+        Descriptor::new("bigquery", "Google BigQuery", Category::Warehouse, capability)
             .takes_secret()
             .options_of::<BigQueryConfig>()
     }
@@ -47,8 +56,10 @@ impl Connector for BigQuery {
         BigQueryConfig::from_connection(connection).map(|_| ())
     }
 
-    async fn source(&self, _: Credentialed) -> Result<Arc<dyn Source>> {
-        Err(Error::unsupported("BigQuery cannot be read yet").hint("use it as a destination"))
+    async fn source(&self, target: Credentialed) -> Result<Arc<dyn Source>> {
+        let config = BigQueryConfig::from_connection(&target.connection)?;
+        let client = connect::Client::new(config, target.secret.as_ref()).await?;
+        Ok(Arc::new(source::BigQuerySource::new(client).await?))
     }
 
     async fn destination(&self, target: Credentialed) -> Result<Arc<dyn Destination>> {

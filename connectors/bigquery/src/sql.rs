@@ -1,7 +1,7 @@
 //! SQL text: names and the statements of a commit. Quoting is that of `transload_core::schema::ddl`. No I/O.
 
+use transload_core::schema::TargetRef;
 pub(crate) use transload_core::schema::ddl::{name as quote, text as literal};
-use transload_core::schema::{BigQueryType, Mode, TargetColumn, TargetRef};
 use transload_core::{Error, Result};
 
 /// Table that keeps the records of committed loads, in the dataset of the target.
@@ -47,49 +47,9 @@ pub(crate) fn stage_name(index: usize) -> String {
     format!("c{index}")
 }
 
-/// The type that a column has in the staging table: Parquet cannot carry JSON and GEOGRAPHY.
-pub(crate) fn stage_type(data_type: &BigQueryType) -> BigQueryType {
-    match data_type {
-        BigQueryType::Json | BigQueryType::Geography => BigQueryType::String,
-        other => other.clone(),
-    }
-}
-
-/// The expression that turns the staged column into the target's.
-pub(crate) fn converted(column: &TargetColumn, staged: &str) -> String {
-    let convert = |value: &str| match column.data_type {
-        BigQueryType::Json => Some(format!("PARSE_JSON({value}, wide_number_mode=>'exact')")),
-        BigQueryType::Geography => Some(format!("ST_GEOGFROMTEXT({value})")),
-        _ => None,
-    };
-    if column.mode != Mode::Repeated {
-        return convert(staged).unwrap_or_else(|| staged.to_owned());
-    }
-    match convert("x") {
-        Some(value) => {
-            format!("ARRAY(SELECT {value} FROM UNNEST({staged}) AS x WITH OFFSET AS o ORDER BY o)")
-        }
-        None => staged.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn column(name: &str, data_type: BigQueryType, mode: Mode) -> TargetColumn {
-        TargetColumn { name: name.to_owned(), data_type, mode, description: None }
-    }
-
-    #[test]
-    fn json_and_geography_are_converted() {
-        let json = column("j", BigQueryType::Json, Mode::Nullable);
-        assert_eq!(converted(&json, "s.c0"), "PARSE_JSON(s.c0, wide_number_mode=>'exact')");
-        let list = column("j", BigQueryType::Geography, Mode::Repeated);
-        assert!(converted(&list, "s.c1").starts_with("ARRAY(SELECT ST_GEOGFROMTEXT(x) FROM UNNEST(s.c1)"));
-        let plain = column("t", BigQueryType::String, Mode::Repeated);
-        assert_eq!(converted(&plain, "s.c2"), "s.c2");
-    }
 
     #[test]
     fn names_that_would_leave_their_path_are_refused() {

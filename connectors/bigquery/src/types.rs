@@ -6,9 +6,9 @@ use transload_core::Result;
 use transload_core::schema::{BigQueryType, Mode, RecordField, TargetColumn, TargetRef, TargetTable};
 
 use crate::jobs::from_json;
-use crate::{sql, table};
+use crate::{convert, sql, table};
 
-/// A column that transload has no type for (`INTERVAL`, `RANGE` and whatever BigQuery adds).
+/// A column that transload has no type for: whatever BigQuery adds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ForeignColumn {
     pub(crate) name: String,
@@ -38,7 +38,7 @@ pub(crate) fn target_table(target: &TargetRef, found: &Table) -> (TargetTable, V
     (TargetTable { target: target.clone(), columns, description, layout }, foreign)
 }
 
-fn mode(text: &str) -> Mode {
+pub(crate) fn mode(text: &str) -> Mode {
     match text {
         "REQUIRED" => Mode::Required,
         "REPEATED" => Mode::Repeated,
@@ -47,7 +47,28 @@ fn mode(text: &str) -> Mode {
     }
 }
 
-fn data_type(field: &TableFieldSchema) -> Option<BigQueryType> {
+/// The type of a column as BigQuery's DDL spells it, with what Arrow has no place for: lengths, and types that
+/// transload does not know.
+pub(crate) fn type_text(field: &TableFieldSchema) -> String {
+    let named = |name: &str| name.parse().map_or(name.to_owned(), |known: BigQueryType| known.to_string());
+    let element = match field.r#type.as_str() {
+        "RECORD" | "STRUCT" => {
+            let inner: Vec<String> =
+                field.fields.iter().map(|inner| format!("{} {}", inner.name, type_text(inner))).collect();
+            format!("STRUCT<{}>", inner.join(", "))
+        }
+        "RANGE" => {
+            let element = field.range_element_type.as_ref().map_or("", |element| element.r#type.as_str());
+            format!("RANGE<{element}>")
+        }
+        name @ ("STRING" | "BYTES") if field.max_length > 0 => format!("{name}({})", field.max_length),
+        name => data_type(field).map_or_else(|| named(name), |known| known.to_string()),
+    };
+    if field.mode == "REPEATED" { format!("ARRAY<{element}>") } else { element }
+}
+
+/// The type of a column, that of the elements where it repeats; `None` for types that transload does not know.
+pub(crate) fn data_type(field: &TableFieldSchema) -> Option<BigQueryType> {
     let parameters = || {
         let precision = u8::try_from(field.precision).ok().filter(|precision| *precision > 0)?;
         Some((precision, u8::try_from(field.scale).unwrap_or(0)))
@@ -57,16 +78,14 @@ fn data_type(field: &TableFieldSchema) -> Option<BigQueryType> {
         "BIGNUMERIC" | "BIGDECIMAL" => Some(BigQueryType::BigNumeric(parameters())),
         "RECORD" | "STRUCT" => {
             let fields = field.fields.iter().map(|inner| {
-                Some(RecordField {
-                    name: inner.name.clone(),
-                    data_type: data_type(inner)?,
-                    mode: mode(&inner.mode),
-                })
+                let (data_type, mode) = (data_type(inner)?, mode(&inner.mode));
+                Some(RecordField { name: inner.name.clone(), data_type, mode })
             });
             fields.collect::<Option<Vec<_>>>().map(BigQueryType::Record)
         }
-        // They can be named, but not loaded: such a column is left as it is.
-        "INTERVAL" | "RANGE" => None,
+        "RANGE" => format!("RANGE<{}>", field.range_element_type.as_ref()?.r#type).parse().ok(),
+        // Arrow has no twelve digits of a second.
+        "TIMESTAMP" if field.timestamp_precision.is_some_and(|digits| digits > 6) => None,
         other => other.parse().ok(),
     }
 }
@@ -91,7 +110,7 @@ pub(crate) fn field(column: &TargetColumn) -> Result<TableFieldSchema> {
 pub(crate) fn staging_columns(columns: &[TargetColumn], ordered: bool) -> Vec<TargetColumn> {
     let staged = |(index, column): (usize, &TargetColumn)| TargetColumn {
         name: sql::stage_name(index),
-        data_type: sql::stage_type(&column.data_type),
+        data_type: convert::stage_type(&column.data_type),
         mode: if column.mode == Mode::Repeated { Mode::Repeated } else { Mode::Nullable },
         description: None,
     };
@@ -134,6 +153,8 @@ mod tests {
             {"name": "h", "type": "RECORD", "fields": [{"name": "x", "type": "INTEGER", "mode": "REPEATED"}]},
             {"name": "i", "type": "INTERVAL"},
             {"name": "j", "type": "RANGE", "rangeElementType": {"type": "DATE"}},
+            {"name": "k", "type": "TIMESTAMP", "timestampPrecision": "12"},
+            {"name": "l", "type": "TOKENLIST"},
         ]));
         let texts: Vec<String> =
             table.columns.iter().map(|c| format!("{} {} {}", c.name, c.data_type, c.mode.as_str())).collect();
@@ -148,26 +169,36 @@ mod tests {
                 "f BIGNUMERIC NULLABLE",
                 "g STRING REPEATED",
                 "h RECORD<x INT64 REPEATED> NULLABLE",
+                "i INTERVAL NULLABLE",
+                "j RANGE<DATE> NULLABLE",
             ]
         );
         assert_eq!(table.columns[2].description.as_deref(), Some("flag"));
         let foreign: Vec<&str> = foreign.iter().map(|column| column.name.as_str()).collect();
-        assert_eq!(foreign, ["i", "j"]);
+        assert_eq!(foreign, ["k", "l"]);
     }
 
     #[test]
     fn what_is_created_is_what_is_read() {
-        let columns: Vec<TargetColumn> =
-            ["INT64", "NUMERIC(10,2)", "NUMERIC(5)", "BIGNUMERIC(60,30)", "JSON", "TIME"]
-                .iter()
-                .enumerate()
-                .map(|(i, text)| TargetColumn {
-                    name: format!("x{i}"),
-                    data_type: text.parse().unwrap(),
-                    mode: if i == 0 { Mode::Required } else { Mode::Nullable },
-                    description: (i == 1).then(|| "price".to_owned()),
-                })
-                .collect();
+        let columns: Vec<TargetColumn> = [
+            "INT64",
+            "NUMERIC(10,2)",
+            "NUMERIC(5)",
+            "BIGNUMERIC(60,30)",
+            "JSON",
+            "TIME",
+            "INTERVAL",
+            "RANGE<DATETIME>",
+        ]
+        .iter()
+        .enumerate()
+        .map(|(i, text)| TargetColumn {
+            name: format!("x{i}"),
+            data_type: text.parse().unwrap(),
+            mode: if i == 0 { Mode::Required } else { Mode::Nullable },
+            description: (i == 1).then(|| "price".to_owned()),
+        })
+        .collect();
         let wanted = TargetTable {
             description: Some("orders".into()),
             ..TargetTable::new(TargetRef::new("d", "t"), columns)

@@ -6,16 +6,17 @@ use arrow_schema::{DataType, TimeUnit};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use transload_bigquery::BigQuery;
-use transload_core::schema::{BigQueryType, CursorValue, Mode, Nanos, TargetTable};
+use transload_core::schema::{BigQueryType, CursorValue, Mode, Nanos, TableRef, TargetTable};
 use transload_core::{Connection, Secret};
 use transload_testkit::{
-    Cell, DestinationFacts, DestinationFixture, Done, Failure, Float, Row, Subject, need_env, run,
-    table::all_target_types,
+    Cell, DestinationFacts, DestinationFixture, Done, Failure, Float, Kind, Row, SourceFacts, SourceFixture,
+    Subject, TestTable, need_env, run, table::all_target_types,
 };
 
 const URL: &str = "TRANSLOAD_TEST_BIGQUERY_URL";
 /// An access token for a real project.
 const TOKEN: &str = "TRANSLOAD_TEST_BIGQUERY_TOKEN";
+const GRPC: &str = "TRANSLOAD_TEST_BIGQUERY_GRPC";
 const PROJECT: &str = "TRANSLOAD_TEST_BIGQUERY_PROJECT";
 
 struct Emulator;
@@ -39,7 +40,7 @@ async fn answer(request: reqwest::RequestBuilder) -> Done<(u16, Value)> {
 /// All rows of a query; `None` if its table does not exist.
 async fn query(sql: &str) -> Done<Option<Vec<Value>>> {
     let client = reqwest::Client::new();
-    let body = json!({"query": sql, "useLegacySql": false, "formatOptions": {"useInt64Timestamp": true}});
+    let body = json!({"query": sql, "useLegacySql": false, "timeoutMs": 100_000, "formatOptions": {"useInt64Timestamp": true}});
     let (status, mut page) = answer(client.post(format!("{}/queries", base()?)).json(&body)).await?;
     if status == 404 {
         return Ok(None);
@@ -47,7 +48,7 @@ async fn query(sql: &str) -> Done<Option<Vec<Value>>> {
     let mut rows = Vec::new();
     loop {
         if page["jobComplete"] != json!(true) {
-            return Err(Failure::new(format!("{sql}: {page}")));
+            return Err(Failure::new(format!("{sql:.300}: {page}")));
         }
         rows.extend(page["rows"].as_array().cloned().unwrap_or_default());
         let Some(token) = page["pageToken"].as_str().filter(|token| !token.is_empty()) else { break };
@@ -160,13 +161,172 @@ impl DestinationFixture for Emulator {
     }
 }
 
+/// Dataset of the tables that the suite reads.
+const DATASET: &str = "transload_suite_source";
+
+fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
+}
+
+fn text(value: &str) -> String {
+    let mut quoted = String::from("'");
+    for c in value.chars() {
+        match c {
+            '\'' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('\'');
+    quoted
+}
+
+/// A value as the emulator's SQL reads it.
+fn literal(kind: Kind, cell: &Cell) -> String {
+    let plain = cell.to_plain().unwrap_or_default();
+    match (kind, cell) {
+        (_, Cell::Null) => "NULL".to_owned(),
+        (Kind::Bool | Kind::Int, _) => plain,
+        (Kind::Float, _) => format!("CAST({} AS FLOAT64)", text(&plain)),
+        (Kind::Decimal, _) => format!("NUMERIC {}", text(&plain)),
+        (Kind::Bytes, _) => format!("FROM_HEX({})", text(&plain[2..])),
+        (Kind::Date, _) => format!("DATE {}", text(&plain)),
+        (Kind::DateTime, _) => format!("DATETIME {}", text(&plain)),
+        (Kind::Timestamp, _) => format!("TIMESTAMP {}", text(&plain)),
+        (Kind::Time, _) => format!("TIME {}", text(&plain)),
+        (Kind::Json, _) => format!("PARSE_JSON({}, wide_number_mode=>'exact')", text(&plain)),
+        _ => text(&plain),
+    }
+}
+
+/// Loads rows of plain types from lines of JSON: many of them as SQL take the emulator minutes.
+async fn load(table: &str, rows: &TestTable) -> Done {
+    let mut lines = String::new();
+    for row in &rows.rows {
+        let fields = rows.columns.iter().zip(row).filter_map(|(column, cell)| {
+            let value = match cell {
+                Cell::Int(value) => json!(value),
+                other => json!(other.to_plain()?),
+            };
+            Some((column.name.clone(), value))
+        });
+        lines.push_str(&Value::Object(fields.collect()).to_string());
+        lines.push('\n');
+    }
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let project = need_env(PROJECT)?;
+    let job = json!({"configuration": {"load": {
+        "destinationTable": {"projectId": project, "datasetId": DATASET, "tableId": table},
+        "sourceFormat": "NEWLINE_DELIMITED_JSON", "createDisposition": "CREATE_NEVER",
+    }}});
+    let body = format!(
+        "--x\r\nContent-Type: application/json\r\n\r\n{job}\r\n--x\r\n\
+         Content-Type: application/octet-stream\r\n\r\n{lines}\r\n--x--\r\n"
+    );
+    let url = format!("{}/upload/bigquery/v2/projects/{project}/jobs?uploadType=multipart", need_env(URL)?);
+    let client = reqwest::Client::new();
+    let upload = client.post(url).header("Content-Type", "multipart/related; boundary=x").body(body);
+    let (status, mut job) = answer(upload).await?;
+    while status < 300 && job["status"]["state"] != json!("DONE") {
+        let id = job["jobReference"]["jobId"].as_str().unwrap_or_default().to_owned();
+        job = answer(client.get(format!("{}/jobs/{id}", base()?))).await?.1;
+    }
+    if status < 300 && job["status"]["errorResult"].is_null() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("{status}: {job}")))
+}
+
+#[async_trait]
+impl SourceFixture for Emulator {
+    fn facts(&self) -> SourceFacts {
+        let kinds = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Uuid).collect();
+        SourceFacts { kinds, primary_keys: true, not_null: true, ..SourceFacts::default() }
+    }
+
+    /// The rules of BigQuery's names.
+    fn accepts_name(&self, name: &str) -> bool {
+        name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | ' '))
+    }
+
+    async fn create(&self, table: &TestTable) -> Done<TableRef> {
+        let dataset = json!({"datasetReference": {"datasetId": DATASET}});
+        let (status, body) =
+            answer(reqwest::Client::new().post(format!("{}/datasets", base()?)).json(&dataset)).await?;
+        if !(status < 300 || status == 409) {
+            return Err(Failure::new(format!("{status}: {body}")));
+        }
+        let mut parts: Vec<String> = Vec::new();
+        for column in &table.columns {
+            let declared = match column.kind {
+                Kind::Bool => "BOOL",
+                Kind::Int => "INT64",
+                Kind::Float => "FLOAT64",
+                Kind::Decimal => "NUMERIC(18,4)",
+                Kind::Text => "STRING",
+                Kind::Bytes => "BYTES",
+                Kind::Date => "DATE",
+                Kind::DateTime => "DATETIME",
+                Kind::Timestamp => "TIMESTAMP",
+                Kind::Time => "TIME",
+                Kind::Json => "JSON",
+                other => return Err(Failure::new(format!("BigQuery has no type for {other:?}"))),
+            };
+            let null = if column.nullable { "" } else { " NOT NULL" };
+            parts.push(format!("{} {declared}{null}", quoted(&column.name)));
+        }
+        if !table.key.is_empty() {
+            let key: Vec<_> = table.key.iter().map(|name| quoted(name)).collect();
+            parts.push(format!("PRIMARY KEY ({}) NOT ENFORCED", key.join(", ")));
+        }
+        let made = TableRef::new(DATASET, &table.name);
+        let create = format!("CREATE TABLE {DATASET}.{} ({})", quoted(&table.name), parts.join(", "));
+        query(&create).await?.ok_or_else(|| Failure::new("the dataset is gone"))?;
+        self.insert(&made, table).await?;
+        Ok(made)
+    }
+
+    async fn insert(&self, table: &TableRef, rows: &TestTable) -> Done {
+        let columns: Vec<_> = rows.columns.iter().map(|column| quoted(&column.name)).collect();
+        if rows.columns.iter().all(|column| matches!(column.kind, Kind::Int | Kind::Text)) {
+            return load(&table.name, rows).await;
+        }
+        for rows_of in rows.rows.chunks(100) {
+            let values = rows_of.iter().map(|row| {
+                let cells = row.iter().zip(&rows.columns).map(|(cell, column)| literal(column.kind, cell));
+                format!("({})", cells.collect::<Vec<_>>().join(", "))
+            });
+            let sql = format!(
+                "INSERT INTO {DATASET}.{} ({}) VALUES {}",
+                quoted(&table.name),
+                columns.join(", "),
+                values.collect::<Vec<_>>().join(", ")
+            );
+            query(&sql).await?.ok_or_else(|| Failure::new(format!("{table} is gone")))?;
+        }
+        Ok(())
+    }
+
+    async fn drop_table(&self, table: &TableRef) -> Done {
+        let url = format!("{}/datasets/{DATASET}/tables/{}", base()?, table.name);
+        let (status, body) = answer(reqwest::Client::new().delete(url)).await?;
+        if status < 300 || status == 404 { Ok(()) } else { Err(Failure::new(format!("{status}: {body}"))) }
+    }
+}
+
 fn main() -> ExitCode {
+    // The HTTP client of the fixtures needs it, too.
+    transload_google::install_crypto_provider();
     let connection = || {
         let connection = Connection::new("bigquery", "bigquery").option("project", need_env(PROJECT)?);
         Ok(match std::env::var(TOKEN) {
             Ok(token) => connection.password(Secret::new(token)),
-            Err(_) => connection.option("endpoint", need_env(URL)?),
+            Err(_) => {
+                connection.option("endpoint", need_env(URL)?).option("storage_endpoint", need_env(GRPC)?)
+            }
         })
     };
-    run(&[Subject::new("bigquery", BigQuery, connection).destination(Emulator)])
+    run(&[Subject::new("bigquery", BigQuery, connection).source(Emulator).destination(Emulator)])
 }

@@ -29,7 +29,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Characters of a token service's own words that an error shows.
 const WORDS: usize = 200;
 
-type Outcome<T> = std::result::Result<T, CredentialsError>;
+type Outcome<T> = Result<T, CredentialsError>;
 
 /// Where a token comes from.
 pub(crate) enum Exchange {

@@ -6,8 +6,13 @@ built in, but local-bigquery passes `TimeZone` in the connect configuration, whi
 icu is active, and expects `ducklake` to be loaded by itself. So `duckdb.connect` is wrapped: it
 takes the time zone out, opens the database, loads ducklake, and only then sets the zone.
 
+Of a read session, local-bigquery takes the table and forgets the snapshot time, so that a session sees
+rows that come later. Its SQL does travel in time, so the wrapper asks for the table as of that time.
+
 The extensions are read from `$HOME/.duckdb`; up.sh sets HOME to the folder install.sh filled.
 """
+
+import threading
 
 import duckdb
 
@@ -25,10 +30,39 @@ def connect(*args, config=None, **kwargs):
     return connection
 
 
+def with_snapshot_time(read):
+    """Lets `read.create_session` keep to the snapshot time that was asked for."""
+    create_session, parse = read.create_session, read.parse
+    asked = threading.local()
+
+    def parse_as_of(sql):
+        if getattr(asked, "micros", None) is not None:
+            at = f" FOR SYSTEM_TIME AS OF TIMESTAMP_MICROS({asked.micros})"
+            # `_query` builds "SELECT * FROM `project.dataset.table`", then perhaps a WHERE.
+            end = sql.index("`", sql.index("`") + 1) + 1
+            sql = sql[:end] + at + sql[end:]
+        return parse(sql)
+
+    def create(request):
+        modifiers = request.read_session.table_modifiers
+        if "snapshot_time" in modifiers:
+            time = modifiers.snapshot_time
+            asked.micros = int(time.timestamp()) * 1_000_000 + time.microsecond
+        try:
+            return create_session(request)
+        finally:
+            asked.micros = None
+
+    read.parse, read.create_session = parse_as_of, create
+
+
 if __name__ == "__main__":
     # Before the import: local_bigquery looks `duckdb.connect` up when it is imported.
     duckdb.connect = connect
 
     from local_bigquery.cli import main
+    from local_bigquery.grpc import read
+
+    with_snapshot_time(read)
 
     main()

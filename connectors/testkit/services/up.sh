@@ -198,6 +198,7 @@ export TRANSLOAD_TEST_BIGQUERY_URL='http://127.0.0.1:$port'
 export TRANSLOAD_TEST_BIGQUERY_GRPC='http://127.0.0.1:$grpc_port'
 export TRANSLOAD_TEST_BIGQUERY_PROJECT='$project'
 export TRANSLOAD_TEST_BIGQUERY_GCS_ROOT='$data/gcs'
+export TRANSLOAD_TEST_BIGQUERY_PYTHON='$python'
 ENV
 }
 

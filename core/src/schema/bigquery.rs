@@ -48,10 +48,9 @@ pub enum BigQueryType {
     Json,
     /// Geography on WGS 84.
     Geography,
-    /// Years, months, days and a time; a preview. Known as a type; no column is loaded as one yet.
+    /// Years, months, days and a time, microseconds; a preview.
     Interval,
-    /// From a start to an end of DATE, DATETIME or TIMESTAMP. Known as a type; no column is loaded as one
-    /// yet.
+    /// From a start to an end of DATE, DATETIME or TIMESTAMP; a NULL end is open.
     Range(Box<Self>),
     /// Record with named fields.
     Record(Vec<RecordField>),

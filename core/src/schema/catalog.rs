@@ -13,7 +13,11 @@ use crate::error::Result;
 
 /// The proposal from the catalog type alone.
 pub(super) fn by_catalog(column: &ColumnSchema, target_name: String) -> Result<ColumnMapping> {
-    let (bigquery_type, repeated, reason) = arrow_to_bigquery(&column.data_type, column.extension)?;
+    let (bigquery_type, repeated, reason) = match &column.bigquery_type {
+        // What is at BigQuery already stays what it is.
+        Some(same) => (same.clone(), is_list(&column.data_type), "the same type".to_owned()),
+        None => arrow_to_bigquery(&column.data_type, column.extension)?,
+    };
     // A list that does not repeat is read as a whole.
     let read = if repeated { element_type(&column.data_type) } else { &column.data_type };
     let recipe = recipe_for(read, &bigquery_type, None)?;
@@ -78,6 +82,10 @@ fn catalog_score(column: &ColumnSchema) -> f64 {
     let dialect = column.note.warnings.iter().any(|warning| warning.code == "W_DIALECT");
     (column.note.confidence.score() * 100.0 - f64::from(unproved + if dialect { 5 } else { 0 })).round()
         / 100.0
+}
+
+fn is_list(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..))
 }
 
 fn element_type(data_type: &DataType) -> &DataType {

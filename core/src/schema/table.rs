@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::bigquery::BigQueryType;
 use super::mapping::{Confidence, Lossless, Warning};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -132,6 +133,9 @@ pub struct ColumnSchema {
     pub indexed: bool,
     /// What the connector's type table says of the type.
     pub note: TypeNote,
+    /// The BigQuery type that the source says it is, where the source is BigQuery itself: the Arrow type alone
+    /// does not tell a RANGE from a record. Elements' type of arrays. It wins over the Arrow type.
+    pub bigquery_type: Option<BigQueryType>,
 }
 
 impl ColumnSchema {
@@ -148,6 +152,7 @@ impl ColumnSchema {
             generated: false,
             indexed: false,
             note: TypeNote::default(),
+            bigquery_type: None,
         }
     }
 

@@ -83,6 +83,9 @@ fn field_json(name: &str, data_type: &BigQueryType, mode: Mode, description: Opt
         field["precision"] = precision.to_string().into();
         field["scale"] = scale.to_string().into();
     }
+    if let BigQueryType::Range(element) = data_type {
+        field["rangeElementType"] = json!({"type": element.name()});
+    }
     if let BigQueryType::Record(fields) = data_type {
         field["fields"] = fields.iter().map(|f| field_json(&f.name, &f.data_type, f.mode, None)).collect();
     }

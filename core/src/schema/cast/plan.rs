@@ -131,6 +131,7 @@ fn scalar(
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => from_text(source, target, recipe)?,
         DataType::Struct(fields) => match target {
             BigQueryType::Record(targets) => Some(record(fields, targets)?),
+            BigQueryType::Range(_) if *source == target.arrow_type() => Some(Kernel::Same),
             _ => as_text(target),
         },
         DataType::Map(..) | DataType::Union(..) => as_text(target),
@@ -142,6 +143,7 @@ fn scalar(
         _ if matches!(target, BigQueryType::String) => Some(Kernel::ToText(None)),
         // The number alone, in the unit of the type.
         DataType::Duration(_) => (*target == BigQueryType::Int64).then_some(Kernel::Arrow(DataType::Int64)),
+        _ if *target == BigQueryType::Interval && *source == target.arrow_type() => Some(Kernel::Same),
         DataType::Boolean => match target {
             BigQueryType::Bool => Some(Kernel::Same),
             BigQueryType::Int64 => Some(Kernel::Arrow(DataType::Int64)),

@@ -1,6 +1,6 @@
 //! Which types a column can be loaded as, and the recipe for each.
 
-use arrow_schema::DataType;
+use arrow_schema::{DataType, IntervalUnit};
 
 use super::parse::{Separators, TimeFormat, Want};
 use crate::error::{Error, ErrorKind, Result};
@@ -74,6 +74,7 @@ pub fn possible_types(data_type: &DataType, extension: Option<Extension>) -> Vec
             }
         }
         DataType::Map(..) | DataType::Union(..) => vec![Json, String],
+        DataType::Interval(IntervalUnit::MonthDayNano) => vec![String, BigQueryType::Interval],
         other => list_item(other).map_or_else(|| vec![String], |item| of_list(item.data_type())),
     }
 }
@@ -100,6 +101,11 @@ fn of_field(name: &str, data_type: &DataType) -> Option<RecordField> {
     Some(RecordField { name: name.to_owned(), data_type, mode })
 }
 
+/// Whether a record is what a range is read as: its start and its end.
+fn is_range(data_type: &DataType, target: &BigQueryType) -> bool {
+    matches!(target, BigQueryType::Range(_)) && data_type.equals_datatype(&target.arrow_type())
+}
+
 /// The recipe that reads `data_type` as `target`. `format` is that of an override, for example `%Y%m%d`
 /// for a DATE, `Y/N` for a BOOL, `s` or `ms` for a TIMESTAMP from a number since 1970; without it the
 /// standard form of the type is expected.
@@ -114,6 +120,7 @@ pub fn recipe_for(data_type: &DataType, target: &BigQueryType, format: Option<&s
     let found = possible.iter().any(|possible| {
         possible.name() == target.name() && !matches!(target, BigQueryType::Record(_))
             || matches!((data_type, target), (DataType::Struct(_), BigQueryType::Record(_)))
+            || is_range(data_type, target)
     });
     // UUIDs and other extensions are marked on the field, which is not known here.
     if !found {
