@@ -279,16 +279,6 @@ mod tests {
     }
 
     #[test]
-    fn json_and_geography_are_converted() {
-        let json = column("j", BigQueryType::Json, Mode::Nullable);
-        assert_eq!(converted(&json, "s.c0"), "PARSE_JSON(s.c0, wide_number_mode=>'exact')");
-        let list = column("j", BigQueryType::Geography, Mode::Repeated);
-        assert!(converted(&list, "s.c1").starts_with("ARRAY(SELECT ST_GEOGFROMTEXT(x) FROM UNNEST(s.c1)"));
-        let plain = column("t", BigQueryType::String, Mode::Repeated);
-        assert_eq!(converted(&plain, "s.c2"), "s.c2");
-    }
-
-    #[test]
     fn an_empty_load_needs_no_staging() {
         let columns = [column("id", BigQueryType::Int64, Mode::Required)];
         let record = || RecordRow {
