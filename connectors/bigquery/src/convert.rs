@@ -181,7 +181,7 @@ mod tests {
         for (data_type, mode, expected) in [
             ("INT64", Mode::Nullable, "s.c0"),
             ("NUMERIC", Mode::Repeated, "s.c0"),
-            ("BIGNUMERIC(50,2)", Mode::Nullable, "CAST(s.c0 AS BIGNUMERIC)"),
+            ("BIGNUMERIC(40,2)", Mode::Nullable, "CAST(s.c0 AS BIGNUMERIC)"),
             ("RECORD<a INT64, b ARRAY<STRING>>", Mode::Repeated, "s.c0"),
             ("JSON", Mode::Required, "PARSE_JSON(s.c0, wide_number_mode=>'exact')"),
             ("RANGE<DATE>", Mode::Nullable, "IF(s.c0 IS NULL, NULL, RANGE(s.c0.`start`, s.c0.`end`))"),

@@ -293,7 +293,7 @@ fn target(table: &str) -> (TargetTable, RecordBatch) {
         target.push(TargetColumn { name: name.into(), data_type, mode, description: None });
         arrays.push(array);
     }
-    let target = TargetTable { target: TargetRef::new(DATASET, table), columns: target, description: None };
+    let target = TargetTable::new(TargetRef::new(DATASET, table), target);
     let fields: Fields = target.columns.iter().map(TargetColumn::to_field).collect();
     let schema = Arc::new(arrow_schema::Schema::new(fields));
     (target, RecordBatch::try_new(schema, arrays).unwrap())
