@@ -179,9 +179,12 @@ fn merge(
 ) {
     let (target, columns) = (commit.target, commit.columns);
     let staged_key: Vec<String> = key.iter().map(|i| stage_name(*i)).collect();
-    let order = order_by.map(|i| format!("{} DESC, ", stage_name(i))).unwrap_or_default();
+    // Staged values may have another type than the target's, and with it another order.
+    let value = |i: usize, staged: &str| converted(&columns[i], staged);
+    let order = order_by.map(|i| format!("{} DESC, ", value(i, &stage_name(i)))).unwrap_or_default();
+    let staged = |i: usize| value(i, &format!("s.{}", stage_name(i)));
     let mut matches: Vec<String> =
-        key.iter().map(|i| format!("t.{} = s.{}", quote(&columns[*i].name), stage_name(*i))).collect();
+        key.iter().map(|i| format!("t.{} = {}", quote(&columns[*i].name), staged(*i))).collect();
     // Only constants prune partitions; the values of a join do not.
     if let Some((index, low, high)) = within {
         matches.push(format!("t.{} BETWEEN {low} AND {high}", quote(&columns[index].name)));
@@ -192,7 +195,7 @@ fn merge(
         .iter()
         .enumerate()
         .filter(|(i, _)| !key.contains(i))
-        .map(|(i, c)| format!("{} = {}", quote(&c.name), converted(c, &format!("s.{}", stage_name(i)))))
+        .map(|(i, column)| format!("{} = {}", quote(&column.name), staged(i)))
         .collect();
     let _ = writeln!(
         body,

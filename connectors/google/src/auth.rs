@@ -75,7 +75,9 @@ struct Inner {
 
 /// Credentials in use, by runtime and hash. Tokens are renewed by tasks of a runtime, so they are not shared
 /// between runtimes. Nothing outlives its last connection.
-static SHARED: LazyLock<Mutex<HashMap<(Option<Id>, [u8; 32]), Weak<Inner>>>> = LazyLock::new(Mutex::default);
+static SHARED: LazyLock<Mutex<Shared>> = LazyLock::new(Mutex::default);
+
+type Shared = HashMap<(Option<Id>, [u8; 32]), Weak<Inner>>;
 
 impl GoogleAuth {
     /// The credentials that a connection means: those of `mode`, else what the secret looks like, else

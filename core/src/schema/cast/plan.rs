@@ -83,7 +83,9 @@ pub(super) fn same_kind(
         | (DataType::Date32 | DataType::Date64, T::Date)
         | (DataType::Timestamp(_, None), T::DateTime)
         | (DataType::Timestamp(_, Some(_)), T::Timestamp)
-        | (DataType::Time32(_) | DataType::Time64(_), T::Time) => true,
+        | (DataType::Time32(_) | DataType::Time64(_), T::Time)
+        | (DataType::Interval(_), T::Interval)
+        | (DataType::Struct(_), T::Range(_)) => true,
         (
             DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_),
             T::Bytes,

@@ -506,7 +506,7 @@ fn rows_count_as_far_as_the_distinct_values_are_known() {
     // Twenty values in 4,000 rows are all there are; twenty in twenty rows are not.
     let quantities: Vec<String> = (0..4000).map(|i| (i * 7 % 20).to_string()).collect();
     assert!(best(&owned("quantity", &quantities)).1 > 0.98);
-    near(best(&owned("quantity", &quantities[..20].to_vec())).1, 0.839);
+    near(best(&owned("quantity", &quantities[..20])).1, 0.839);
     // One wrong value in each tenth row, however few distinct ones.
     let wrong: Vec<String> =
         (0..1000).map(|i| if i % 10 == 0 { "x".into() } else { i.to_string() }).collect();
