@@ -64,7 +64,7 @@ def test_a_report_says_what_the_columns_hold(shop: dict, lake: dict) -> None:
     top = columns["placed_on"]["top"][0]
     assert (top["value"][:8], top["count"], top["error"]) == ("2024-01-", 4, 0)
     assert runner.run(job(load={"strategy": "replace"}, profile="off")).profile is None
-    with pytest.raises(transload.ConfigError, match="profile"):
+    with pytest.raises(transload.ConfigError, match="top_values"):
         runner.run(job(profile="everything"))
 
 

@@ -59,7 +59,7 @@ impl Connector for BigQuery {
     async fn source(&self, target: Credentialed) -> Result<Arc<dyn Source>> {
         let config = BigQueryConfig::from_connection(&target.connection)?;
         let client = connect::Client::new(config, target.secret.as_ref()).await?;
-        Ok(Arc::new(source::BigQuerySource::new(client).await?))
+        Ok(Arc::new(source::BigQuerySource::new(client)))
     }
 
     async fn destination(&self, target: Credentialed) -> Result<Arc<dyn Destination>> {

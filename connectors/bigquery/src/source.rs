@@ -2,6 +2,7 @@
 
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
+use tokio::sync::OnceCell;
 use transload_core::connector::{ReadSession, SchemaInfo, ServerInfo, Source, TableInfo};
 use transload_core::schema::{TableRef, TableSchema};
 use transload_core::{Result, ResultExt as _};
@@ -15,13 +16,18 @@ use crate::storage::Storage;
 #[derive(Debug)]
 pub(crate) struct BigQuerySource {
     client: Client,
-    storage: Storage,
+    /// Made when rows are read: tests of the connection and lists need no endpoint of the Storage API.
+    storage: OnceCell<Storage>,
 }
 
 impl BigQuerySource {
-    pub(crate) async fn new(client: Client) -> Result<Self> {
-        let storage = Storage::new(&client).await?;
-        Ok(Self { client, storage })
+    pub(crate) fn new(client: Client) -> Self {
+        Self { client, storage: OnceCell::new() }
+    }
+
+    async fn session(&self, table: &TableRef) -> Result<BigQuerySession> {
+        let storage = self.storage.get_or_try_init(|| Storage::new(&self.client)).await?;
+        BigQuerySession::begin(self.client.clone(), storage.clone(), table).await
     }
 }
 
@@ -45,12 +51,10 @@ impl Source for BigQuerySource {
     }
 
     async fn sample(&self, table: &TableRef, rows: usize) -> Result<RecordBatch> {
-        let session = BigQuerySession::begin(self.client.clone(), self.storage.clone(), table).await;
-        session.operation("sample")?.preview(rows).await.operation("sample")
+        self.session(table).await.operation("sample")?.preview(rows).await.operation("sample")
     }
 
     async fn begin(&self, table: &TableRef) -> Result<Box<dyn ReadSession>> {
-        let session = BigQuerySession::begin(self.client.clone(), self.storage.clone(), table).await;
-        Ok(Box::new(session.operation("begin")?))
+        Ok(Box::new(self.session(table).await.operation("begin")?))
     }
 }

@@ -290,7 +290,9 @@ impl SourceFixture for Emulator {
 
     async fn insert(&self, table: &TableRef, rows: &TestTable) -> Done {
         let columns: Vec<_> = rows.columns.iter().map(|column| quoted(&column.name)).collect();
-        if rows.columns.iter().all(|column| matches!(column.kind, Kind::Int | Kind::Text)) {
+        let plain = rows.columns.iter().all(|column| matches!(column.kind, Kind::Int | Kind::Text));
+        // The emulator takes an object of very many members for a map.
+        if plain && rows.columns.len() <= 100 {
             return load(&table.name, rows).await;
         }
         for rows_of in rows.rows.chunks(100) {

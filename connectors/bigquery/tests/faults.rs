@@ -28,7 +28,7 @@ use transload_testkit::{Done, Failure, need_env};
 const CHILD: &str = "TRANSLOAD_FAULT_CHILD";
 const GRPC: &str = "TRANSLOAD_TEST_BIGQUERY_GRPC";
 /// Seeds of a normal test run.
-const SEEDS: u64 = 30;
+const SEEDS: u64 = 12;
 /// Seeds at work at the same time.
 const PARALLEL: usize = 6;
 const ROUNDS: u32 = 2;

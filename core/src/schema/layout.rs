@@ -308,7 +308,7 @@ impl PartitionBy {
 
 /// 1960-01-01 and 2159-12-31 as days since 1970.
 const FIRST_DAY: i64 = -3_653;
-const LAST_DAY: i64 = 69_396;
+const LAST_DAY: i64 = 69_395;
 
 impl Granularity {
     /// The number of the partition of a time, counted on, and whether it has one of its own.

@@ -1,4 +1,6 @@
 //! What the tests against the emulator share.
+
+#![expect(unreachable_pub, reason = "several test binaries share it")]
 #![allow(dead_code, reason = "each test file uses its own share")]
 
 use std::net::SocketAddr;
