@@ -37,6 +37,7 @@ def secret_manager(monkeypatch):
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "my-project")
     yield asked
     server.shutdown()
+    server.server_close()
 
 
 def test_a_reference_is_read_when_a_connection_is_opened(secret_manager):

@@ -17,8 +17,10 @@ import {
   type Alternative,
   type BigQueryField,
   type Capability,
+  type ColumnLedger,
   type ColumnMapping,
   type ColumnOverride,
+  type ColumnProfile,
   type ColumnSchema,
   type ConnectionDocument,
   type ConnectionOptions,
@@ -27,6 +29,7 @@ import {
   type ErrorCode,
   type ErrorDocument,
   type Evidence,
+  type Fit,
   type JobDocument,
   type Json,
   type LayoutAdvice,
@@ -34,16 +37,21 @@ import {
   type MappingDiff,
   type Partitioning,
   type Phase,
+  type ProfileLevel,
   type Progress,
   type ReadOptions,
+  type RejectPolicy,
   type RunOptions,
   type RunReport,
   type RunnerOptions,
   type SampleOptions,
   type SchemaInfo,
   type SchemaMapperOptions,
+  type TableCheck,
   type TableInfo,
+  type TableLayout,
   type TableMappingDocument,
+  type TableProfile,
   type TableSchema,
   type TargetTable,
   type TestOptions,
@@ -135,8 +143,11 @@ async function run(): Promise<void> {
   try {
     const report: RunReport = await runner.run(job, how);
     console.log(report.rows.written, report.seconds.total, report.window?.hi);
-    console.log(report.lossless, report.quarantine?.rows, report.ledger[0]?.examples[0]?.row_key);
-    console.log(report.profile?.columns[0]?.quantiles?.p50, report.profile?.columns[0]?.top?.[0]?.count);
+    const ledger: ColumnLedger | undefined = report.ledger[0];
+    console.log(report.lossless, report.quarantine?.rows, ledger?.examples[0]?.row_key);
+    const profile: TableProfile | null = report.profile;
+    const profiled: ColumnProfile | undefined = profile?.columns[0];
+    console.log(profiled?.quantiles?.p50, profiled?.top?.[0]?.count);
   } catch (error) {
     if (!(error instanceof TransloadError)) throw error;
     const code: ErrorCode = error.code;
@@ -147,6 +158,12 @@ async function run(): Promise<void> {
   const target: TargetTable = await runner.prepare(again);
   const proposed: TableMapping = await runner.propose(job);
   console.log(target.columns, proposed.hash, job.identity, job.name, job.cron());
+  const layout: TableLayout = { cluster_by: ["id"] };
+  const checked: TableCheck = await proposed.validate(connection, "raw.orders", layout);
+  const fit: Fit | undefined = checked.columns[0]?.fit;
+  const level: ProfileLevel = "counts";
+  const policy: RejectPolicy = "quarantine";
+  console.log(fit, await runner.validate({ ...written, profile: level, mapping: { on_reject: policy } }));
   // @ts-expect-error no such strategy
   await runner.run({ ...written, load: { strategy: "upsert" } });
 }
