@@ -190,14 +190,15 @@ def transload_read(table, parts):
     return [f"{BIN}/read", f"{URL}?tls=disable", f"public.{table}", f"parallelism={parts}"]
 
 
-def transload_run(source, codec, table, overrides=None):
+def transload_run(source, codec, table, overrides=None, profile="off"):
+    """Without a profile of the columns, since no peer makes one; one more run shows what it costs."""
     lake = {"name": "lake", "type": "dataset", "path": f"{OUT}/transload", "compression": codec}
     job = {
         "name": "bench", "source": {"connection": "source", **table},
         "destination": {"connection": "lake", "dataset": "raw", "table": "lineitem"},
-        "mapping": {"overrides": overrides or {}},
+        "mapping": {"overrides": overrides or {}}, "profile": profile,
     }
-    path = f"{WORK}/job-{table['table']}-{codec}.json"
+    path = f"{WORK}/job-{table['table']}-{codec}-{profile}.json"
     with open(path, "w") as file:
         json.dump({"connections": [source, lake], "jobs": [job]}, file)
     return [f"{BIN}/run", path]
@@ -223,6 +224,7 @@ def parquet_peers(table):
     at = {"schema": "public", "table": table}
     return {
         "transload, zstd": transload_run(postgres_source(), "zstd", at), "transload, snappy": transload_run(postgres_source(), "snappy", at),
+        "transload, snappy, with a profile": transload_run(postgres_source(), "snappy", at, profile="values"),
         "duckdb, zstd": python(f"duckdb_parquet('{table}', 'zstd')"), "duckdb, snappy": python(f"duckdb_parquet('{table}', 'snappy')"),
         "connectorx, 2 partitions, snappy": python(f"connectorx_parquet('{table}', 2, 'snappy')"),
         "adbc, snappy": python(f"adbc_parquet('{table}', 'snappy')"),
