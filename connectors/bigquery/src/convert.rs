@@ -7,7 +7,7 @@
 //! | GEOGRAPHY | STRING (well-known text) | `ST_GEOGFROMTEXT` |
 //! | BIGNUMERIC | STRING | `CAST` |
 //! | INTERVAL | RECORD of months, days, seconds, microseconds | intervals of one part each and a difference of times |
-//! | RANGE<T> | RECORD of start and end | `RANGE` |
+//! | `RANGE<T>` | RECORD of start and end | `RANGE` |
 //! | RECORD with any of these | RECORD | field by field |
 //!
 //! All others are loaded as they are. The same holds inside arrays and records.
