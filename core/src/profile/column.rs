@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_arith::aggregate::{max, min};
+use arrow_arith::aggregate::{max, max_binary, max_string, min, min_binary, min_string};
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Float64Type;
 use arrow_array::{
@@ -14,7 +14,6 @@ use arrow_select::concat::concat;
 use arrow_select::filter::filter;
 
 use super::distinct::Distinct;
-use super::texts::extremes;
 use super::top::TopValues;
 use super::{ColumnProfile, Lengths, ProfileLevel};
 use crate::error::Result;
@@ -196,17 +195,16 @@ fn ends(column: &ArrayRef) -> Result<Option<ArrayRef>, ArrowError> {
     Ok(match column.data_type() {
         DataType::Utf8 => {
             let texts = column.as_string::<i32>();
-            extremes(texts).map(|rows| {
-                let cut = rows.map(|row| cut_text(texts.value(row)));
-                Arc::new(StringArray::from_iter_values(cut)) as ArrayRef
+            min_string(texts).zip(max_string(texts)).map(|(low, high)| {
+                Arc::new(StringArray::from(vec![cut_text(low), cut_text(high)])) as ArrayRef
             })
         }
         DataType::Binary => {
             let bytes = column.as_binary::<i32>();
-            extremes(bytes).map(|rows| {
-                let cut = rows.map(|row| &bytes.value(row)[..bytes.value(row).len().min(KEPT)]);
-                Arc::new(BinaryArray::from_iter_values(cut)) as ArrayRef
-            })
+            let cut = |value: &[u8]| value[..value.len().min(KEPT)].to_vec();
+            min_binary(bytes)
+                .zip(max_binary(bytes))
+                .map(|(low, high)| Arc::new(BinaryArray::from_iter_values([cut(low), cut(high)])) as ArrayRef)
         }
         DataType::Interval(_) | DataType::Duration(_) => None,
         _ => downcast_primitive_array!(

@@ -7,7 +7,6 @@ mod column;
 mod distinct;
 mod sample;
 mod shared;
-mod texts;
 mod top;
 
 use std::collections::BTreeMap;
