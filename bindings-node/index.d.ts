@@ -898,6 +898,8 @@ export interface Capability {
   cursor: boolean;
   /** `cursor_bound: "oldest_transaction"`. */
   open_transactions: boolean;
+  /** The system itself computes figures of its rows, with which runs prove that nothing was lost. */
+  figures: boolean;
   replace: boolean;
   append: boolean;
   merge: boolean;

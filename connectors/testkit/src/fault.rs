@@ -8,9 +8,10 @@ use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use tokio::sync::Notify;
 use transload_core::connector::{
-    Connector, Credentialed, Descriptor, Destination, LoadOutcome, LoadRecord, LoadRequest, LoadWriter,
-    OnSchemaChange, PrepareOutcome, ServerInfo, Source,
+    Connector, Credentialed, CursorFilter, Descriptor, Destination, LoadOutcome, LoadRecord, LoadRequest,
+    LoadWriter, OnSchemaChange, PrepareOutcome, ServerInfo, Source,
 };
+use transload_core::proof::{ProofLevel, TableFigures};
 use transload_core::schema::{TargetRef, TargetTable};
 use transload_core::{Connection, Error, ErrorKind, Result};
 
@@ -130,6 +131,15 @@ impl Destination for FaultyDestination {
 
     async fn last_load(&self, target: &TargetRef, job: &str) -> Result<Option<LoadRecord>> {
         self.inner.last_load(target, job).await
+    }
+
+    async fn figures(
+        &self,
+        target: &TargetTable,
+        window: Option<&CursorFilter>,
+        level: ProofLevel,
+    ) -> Result<TableFigures> {
+        self.inner.figures(target, window, level).await
     }
 
     async fn begin_load(&self, request: LoadRequest) -> Result<Box<dyn LoadWriter>> {

@@ -32,6 +32,7 @@ pub use registry::{ConnectionStatus, Registry, TestStatus};
 
 use crate::connection::Connection;
 use crate::error::{Error, Result, ResultExt as _};
+use crate::proof::{ProofLevel, TableFigures};
 use crate::schema::{Evolvable, TableCheck, TableRef, TableSchema, TargetRef, TargetTable, Warning};
 use crate::secret::Secret;
 
@@ -323,6 +324,22 @@ pub trait Destination: Send + Sync + fmt::Debug {
     /// # Errors
     /// Those of reaching the system.
     async fn last_load(&self, target: &TargetRef, job: &str) -> Result<Option<LoadRecord>>;
+
+    /// Figures of the rows of a table, or of those in `window` (over the target's columns), computed by the system
+    /// itself, in the order of `target`'s columns. A figure that it cannot express as
+    /// [`Measure`](crate::proof::Measure) of the target's Arrow type says is `None`.
+    ///
+    /// # Errors
+    /// `unsupported` where the destination cannot, and for a window over a column that it cannot compare.
+    async fn figures(
+        &self,
+        target: &TargetTable,
+        window: Option<&CursorFilter>,
+        level: ProofLevel,
+    ) -> Result<TableFigures> {
+        let _ = (target, window, level);
+        Err(Error::unsupported("this destination cannot compute figures of its rows"))
+    }
 
     /// Begins a load. Cleans what dead loads of the same table staged. A second load of the same table at
     /// the same time is a `conflict`.

@@ -22,6 +22,7 @@ use crate::connector::OnSchemaChange;
 use crate::document::parse;
 use crate::error::{Error, Result};
 use crate::profile::ProfileLevel;
+use crate::proof::ProofLevel;
 use crate::schema::{
     AddedColumns, LayoutDocument, Overrides, RejectPolicy, RoundPolicy, TableRef, TargetRef,
 };
@@ -208,6 +209,12 @@ impl EtlJob {
     #[must_use]
     pub fn profile(&self) -> ProfileLevel {
         self.document.profile
+    }
+
+    /// Whether the run proves that nothing was lost, doubled or changed on the way.
+    #[must_use]
+    pub fn proof(&self) -> ProofLevel {
+        self.document.proof
     }
 
     /// At most this many rows, for trials. A run with a limit never moves the watermark.

@@ -5,6 +5,7 @@ mod demotion;
 mod options;
 mod pipeline;
 mod progress;
+mod proving;
 mod quarantine;
 mod report;
 mod report_document;

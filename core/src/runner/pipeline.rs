@@ -15,6 +15,7 @@ use crate::connector::{LoadWriter, ReadSession, Split};
 use crate::error::{Error, Result, ResultExt as _};
 use crate::job::MaxRejects;
 use crate::profile::SharedProfile;
+use crate::proof::SharedProof;
 use crate::schema::{BatchLedger, Caster, Ledger};
 
 /// What the tasks of one load share.
@@ -26,6 +27,7 @@ pub(super) struct Pipeline {
     pub(super) tracker: Arc<Tracker>,
     pub(super) batch_bytes: usize,
     pub(super) profile: SharedProfile,
+    pub(super) proof: SharedProof,
     /// Where values go that do not fit, if some column wants that.
     pub(super) quarantine: Option<Quarantine>,
     pub(super) max_rejects: Option<MaxRejects>,
@@ -74,6 +76,7 @@ pub(super) async fn run(
 async fn read_split(pipeline: Arc<Pipeline>, split: Split) -> Result<()> {
     let mut batches = pipeline.session.read(&split).await.operation("read")?;
     let mut profiler = pipeline.profile.begin()?;
+    let mut folds = pipeline.proof.begin();
     while let Some(batch) = batches.next().await {
         let batch = batch.operation("read")?;
         let add = |counter: &std::sync::atomic::AtomicU64, n: usize| {
@@ -82,12 +85,21 @@ async fn read_split(pipeline: Arc<Pipeline>, split: Split) -> Result<()> {
         add(&pipeline.tracker.rows_read, batch.num_rows());
         add(&pipeline.tracker.bytes_read, batch_bytes(&batch));
         add(&pipeline.tracker.batches, 1);
+        if let Some(folds) = &mut folds {
+            folds.read(&batch)?;
+        }
+        let mut proven = false;
         let batch = match &pipeline.boundary {
             None => batch,
             Some(boundary) => {
-                let (batch, known) = boundary.filter(batch)?;
+                let (fresh, known) = boundary.filter(batch.clone())?;
                 pipeline.tracker.rows_known.fetch_add(known, Ordering::Relaxed);
-                batch
+                if let Some(folds) = folds.as_mut().filter(|_| known > 0) {
+                    // The destination has the known rows too.
+                    folds.written(&pipeline.caster.cast(&batch).operation("cast")?.0)?;
+                    proven = true;
+                }
+                fresh
             }
         };
         for piece in split_by_bytes(&batch, pipeline.batch_bytes.saturating_mul(2)) {
@@ -103,11 +115,15 @@ async fn read_split(pipeline: Arc<Pipeline>, split: Split) -> Result<()> {
             if let Some(profiler) = &mut profiler {
                 profiler.add(&cast).operation("profile")?;
             }
+            if let Some(folds) = folds.as_mut().filter(|_| !proven) {
+                folds.written(&cast)?;
+            }
             pipeline.writer.write(cast).await.operation("write")?;
             add(&pipeline.tracker.rows_written, rows);
             pipeline.tracker.tick();
         }
     }
+    pipeline.proof.join(folds);
     pipeline.profile.join(profiler).operation("profile")
 }
 

@@ -15,6 +15,7 @@ use crate::connector::LoadOutcome;
 use crate::error::{Error, ErrorKind};
 use crate::job::EtlJob;
 use crate::profile::TableProfile;
+use crate::proof::Proof;
 use crate::schema::{Change, ColumnLedger, Ledger, Warning};
 
 /// How a run ended.
@@ -151,6 +152,8 @@ pub struct RunReport {
     pub quarantine: Option<QuarantineCount>,
     /// What the rows hold, as the job's `profile` asks.
     pub profile: Option<TableProfile>,
+    /// Whether source and destination hold what passed through the run, as the job's `proof` asks.
+    pub proof: Option<Proof>,
     /// Bytes of Arrow data read.
     pub bytes_read: u64,
     /// Encoded bytes written or sent.
@@ -192,6 +195,7 @@ impl RunReport {
             lossless: false,
             quarantine: None,
             profile: None,
+            proof: None,
             bytes_read: 0,
             bytes_written: 0,
             bytes_billed: None,

@@ -7,6 +7,7 @@ use super::report::{ColumnRejects, PhaseTimes, QuarantineCount, RowCounts, RunRe
 use super::window::Window;
 use crate::error::ErrorDocument;
 use crate::profile::TableProfile;
+use crate::proof::Proof;
 use crate::schema::ColumnLedger;
 
 /// What happened in one run of one job, as JSON.
@@ -43,6 +44,8 @@ pub struct RunReportDocument {
     pub quarantine: Option<QuarantineCount>,
     /// What the rows hold, as the job's `profile` asks.
     pub profile: Option<TableProfile>,
+    /// Whether source and destination hold what passed through the run, as the job's `proof` asks.
+    pub proof: Option<Proof>,
     /// Bytes of Arrow data read.
     pub bytes_read: u64,
     /// Encoded bytes written or sent.
@@ -125,6 +128,7 @@ impl From<&RunReport> for RunReportDocument {
             ledger: report.ledger.clone(),
             quarantine: report.quarantine.clone(),
             profile: report.profile.clone(),
+            proof: report.proof.clone(),
             bytes_read: report.bytes_read,
             bytes_written: report.bytes_written,
             bytes_billed: report.bytes_billed,

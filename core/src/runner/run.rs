@@ -11,6 +11,7 @@ use super::boundary::Boundary;
 use super::demotion::Demotions;
 use super::pipeline::{self, Pipeline};
 use super::progress::{Phase, Tracker};
+use super::proving::Proving;
 use super::quarantine::Quarantine;
 use super::report::RunReport;
 use super::window::{Decision, Window, decide};
@@ -21,6 +22,7 @@ use crate::connector::{
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::job::{CursorBound, EtlJob, LoadStrategy};
 use crate::profile::SharedProfile;
+use crate::proof::{Proof, SharedProof, SideProof, TableFigures};
 use crate::schema::{
     Caster, ColumnMapping, ColumnOverride, CursorValue, MapperOptions, Overrides, RejectPolicy, SchemaMapper,
     TableMapping, TableSchema, TargetTable, pins,
@@ -41,9 +43,41 @@ pub(super) async fn run(
     };
     let Some(planned) = planned else { return Ok(()) };
     tracker.phase(Phase::Load);
-    let Some((writer, record, quarantine)) = load(runner, job, planned, tracker, report).await? else {
-        return Ok(());
-    };
+    let Moved { ready, proven } = load(runner, job, planned, tracker, report).await?;
+    if let Some(ready) = ready {
+        commit(job, ready, tracker, report).await?;
+    }
+    if let Some(Proven { proving, source, written }) = proven {
+        let destination = proving.destination(written, report).await;
+        report.proven(Proof::new(source, destination));
+    }
+    Ok(())
+}
+
+/// Rows that wait for their commit.
+struct Ready {
+    writer: Box<dyn LoadWriter>,
+    record: LoadRecord,
+    quarantine: Option<Quarantine>,
+}
+
+/// What reading has proven, and what the destination is to be asked for.
+struct Proven {
+    proving: Proving,
+    source: SideProof,
+    written: TableFigures,
+}
+
+/// What became of the rows of a load.
+struct Moved {
+    /// `None` if there is nothing new.
+    ready: Option<Ready>,
+    /// `None` if the job wants no proof.
+    proven: Option<Proven>,
+}
+
+async fn commit(job: &EtlJob, ready: Ready, tracker: &Tracker, report: &mut RunReport) -> Result<()> {
+    let Ready { writer, record, quarantine } = ready;
     // From here on a cancel comes too late: the commit decides, and the report tells its outcome.
     tracker.phase(Phase::Commit);
     if let Some(quarantine) = quarantine {
@@ -75,6 +109,7 @@ struct Planned {
     last: Option<LoadRecord>,
     load_id: String,
     mapping: TableMapping,
+    proving: Option<Proving>,
 }
 
 /// Everything up to the first row. `None` if there is nothing to read.
@@ -139,6 +174,10 @@ async fn plan(
     report.load_id = Some(load_id.clone());
     let caster = caster.for_load(&load_id, report.started_at);
     let profile = SharedProfile::new(target.arrow_schema(), job.profile());
+    let proving = Proving::plan(job, &read_plan, &mapping, &target, &destination);
+    let shared = proving.as_ref().map(Proving::target_schema);
+    let proof =
+        SharedProof::new(job.proof(), table.arrow_schema(), shared.unwrap_or_else(|| target.arrow_schema()));
     let mut memory_budget = runner.options.writer_bytes();
     let quarantine = if caster.quarantines() {
         // Most values fit, so the smaller part is enough for the others.
@@ -160,11 +199,12 @@ async fn plan(
         tracker: Arc::clone(tracker),
         batch_bytes: read_plan.batch_bytes,
         profile,
+        proof,
         quarantine,
         max_rejects: job.max_rejects(),
         ledger,
     });
-    Ok(Some(Planned { pipeline, splits, window, last, load_id, mapping }))
+    Ok(Some(Planned { pipeline, splits, window, last, load_id, mapping, proving }))
 }
 
 async fn begin(source: &dyn Source, job: &EtlJob) -> Result<(Box<dyn ReadSession>, Option<Settled>)> {
@@ -386,43 +426,65 @@ fn load_id(
     format!("{sequence:06}-{}", &hasher.finalize().to_hex()[..16])
 }
 
-/// Moves the rows. Gives the writer and the record to commit, or `None` if there is nothing new.
+/// Moves the rows, and proves what was read.
 async fn load(
     runner: &Runner,
     job: &EtlJob,
     planned: Planned,
     tracker: &Tracker,
     report: &mut RunReport,
-) -> Result<Option<(Box<dyn LoadWriter>, LoadRecord, Option<Quarantine>)>> {
-    let Planned { pipeline, splits, window, last, load_id, mapping } = planned;
+) -> Result<Moved> {
+    let Planned { pipeline, splits, window, last, load_id, mapping, proving } = planned;
     let moved = pipeline::run(&pipeline, splits, runner.options.parallelism, &runner.cancel).await;
     let Some(pipeline) = Arc::into_inner(pipeline) else {
         return Err(moved.err().unwrap_or_else(|| Error::internal("a task of the pipeline outlived it")));
     };
-    let Pipeline { session, writer, boundary, profile, ledger, quarantine, .. } = pipeline;
+    let Pipeline { session, writer, boundary, profile, proof, ledger, quarantine, .. } = pipeline;
     let ledger = ledger.into_inner().unwrap_or_else(PoisonError::into_inner);
-    // The end of a session may still tell that something read before was wrong.
     let moved = match moved {
-        Ok(()) => session.close().await.operation("end read session"),
+        Ok(()) => end(session, proving, proof).await,
         Err(error) => Err(error),
     };
     let rows = tracker.rows_written.load(Ordering::Relaxed);
-    let checked = moved.and_then(|()| check_not_emptied(job, rows, last.as_ref()));
-    let checked = checked.and_then(|()| pipeline::check_share(&ledger, job.max_rejects(), rows));
+    let checked = moved.and_then(|proven| {
+        check_not_emptied(job, rows, last.as_ref())?;
+        pipeline::check_share(&ledger, job.max_rejects(), rows).map(|()| proven)
+    });
     let failed = checked.is_err();
     report.cast(ledger, failed);
-    if let Err(error) = checked {
-        abort_both(writer, quarantine, job).await;
-        return Err(error);
-    }
+    let proven = match checked {
+        Ok(proven) => proven,
+        Err(error) => {
+            abort_both(writer, quarantine, job).await;
+            return Err(error);
+        }
+    };
     report.profile = profile.finish().operation("profile")?;
     let boundary = boundary.map(Boundary::into_rows).unwrap_or_default();
     let record = record(job, load_id, rows, window, boundary, last.as_ref(), &mapping);
     if nothing_new(job, &record, last.as_ref()) {
         abort_both(writer, quarantine, job).await;
-        return Ok(None);
+        return Ok(Moved { ready: None, proven });
     }
-    Ok(Some((writer, record, quarantine)))
+    Ok(Moved { ready: Some(Ready { writer, record, quarantine }), proven })
+}
+
+/// Ends the read session, which may still tell that something read before was wrong, after what was read is
+/// proven in its snapshot.
+async fn end(
+    session: Box<dyn ReadSession>,
+    proving: Option<Proving>,
+    proof: SharedProof,
+) -> Result<Option<Proven>> {
+    let proven = match (proving, proof.finish()) {
+        (Some(proving), Some((read, written))) => {
+            let source = proving.source(session.as_ref(), read).await?;
+            Some(Proven { proving, source, written })
+        }
+        _ => None,
+    };
+    session.close().await.operation("end read session")?;
+    Ok(proven)
 }
 
 async fn abort_both(writer: Box<dyn LoadWriter>, quarantine: Option<Quarantine>, job: &EtlJob) {
