@@ -19,7 +19,7 @@ use crate::connection::Connection;
 use crate::connector::{
     Capability, Category, Connector, Credentialed, CursorFilter, CursorSummary, Descriptor, Destination,
     LoadOutcome, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome, ReadPlan, ReadSession,
-    SchemaInfo, ServerInfo, Source, Split, TableInfo, TableKind, WriteMode,
+    SchemaInfo, ServerInfo, Source, Split, TableInfo, TableKind, WriteMode, newest_by_job,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::{ColumnSchema, CursorValue, TableRef, TableSchema, TargetRef, TargetTable};
@@ -329,6 +329,13 @@ impl Destination for OpenMemory {
         Ok(self.with_store(|store| {
             let loads = store.get(target)?.loads.iter().filter(|load| load.job == job);
             loads.max_by_key(|load| load.sequence).cloned()
+        }))
+    }
+
+    async fn last_loads(&self, target: &TargetRef, job_name: &str) -> Result<Vec<LoadRecord>> {
+        Ok(self.with_store(|store| {
+            let loads = store.get(target).map(|stored| stored.loads.as_slice()).unwrap_or_default();
+            newest_by_job(loads.iter().filter(|load| load.job_name == job_name).cloned())
         }))
     }
 

@@ -81,12 +81,18 @@ pub struct LoadRecord {
     pub job: String,
     /// Name of the job, for people.
     pub job_name: String,
-    /// 1 for the first load of a job into a table, then counting up.
+    /// 1 for the first load of a job into a table, then counting up, also past a change of the job.
     pub sequence: u64,
     /// `replace`, `append` or `merge`.
     pub strategy: String,
     /// Cursor column, if the job has one.
     pub cursor: Option<String>,
+    /// Key columns of a `merge`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub key: Vec<String>,
+    /// `connection: table` of the source. Empty in records of before it was kept.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub source: String,
     /// Where the window began (exclusive of rows already loaded there).
     pub window_lo: Option<CursorValue>,
     /// Where the window ended, inclusive: the watermark of the next run.
@@ -105,6 +111,19 @@ pub struct LoadRecord {
     pub committed_at: String,
     /// Version of transload that wrote it.
     pub engine: String,
+}
+
+/// Of several load records the one with the highest sequence of every job; for destinations that keep them as a
+/// list.
+#[must_use]
+pub fn newest_by_job(records: impl IntoIterator<Item = LoadRecord>) -> Vec<LoadRecord> {
+    let mut newest: BTreeMap<String, LoadRecord> = BTreeMap::new();
+    for record in records {
+        if newest.get(&record.job).is_none_or(|known| record.sequence > known.sequence) {
+            newest.insert(record.job.clone(), record);
+        }
+    }
+    newest.into_values().collect()
 }
 
 /// Everything a destination needs to begin a load.

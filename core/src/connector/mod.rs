@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 pub use descriptor::{Capability, Category, Descriptor};
 pub use load::{
     BoundaryRows, LoadOutcome, LoadPlan, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome,
-    WriteMode,
+    WriteMode, newest_by_job,
 };
 pub use read::{CursorFilter, CursorSummary, OpenTransaction, ReadPlan, ReadSession, Settled, Split};
 pub use registry::{ConnectionStatus, Registry, TestStatus};
@@ -323,6 +323,13 @@ pub trait Destination: Send + Sync + fmt::Debug {
     /// # Errors
     /// Those of reaching the system.
     async fn last_load(&self, target: &TargetRef, job: &str) -> Result<Option<LoadRecord>>;
+
+    /// The newest committed load of every job that had this name when it loaded into this table, in any order. A
+    /// job whose cursor or key was changed is another one to [`Self::last_load`]; here it is still found.
+    ///
+    /// # Errors
+    /// Those of reaching the system.
+    async fn last_loads(&self, target: &TargetRef, job_name: &str) -> Result<Vec<LoadRecord>>;
 
     /// Begins a load. Cleans what dead loads of the same table staged. A second load of the same table at
     /// the same time is a `conflict`.

@@ -104,6 +104,13 @@ impl EtlJobBuilder {
         self
     }
 
+    /// Lets a job that was changed begin afresh in the same table; what it loaded before stays there.
+    #[must_use]
+    pub fn restart(mut self) -> Self {
+        self.0.load.restart = true;
+        self
+    }
+
     /// Leaves the newest rows to a later run: units of an integer cursor, or a duration such as `15m`.
     #[must_use]
     pub fn lag(mut self, lag: StepDocument) -> Self {

@@ -113,6 +113,10 @@ pub struct LoadDocument {
     /// the time of the server when their row is written.
     #[serde(default, skip_serializing_if = "is_default")]
     pub cursor_bound: CursorBound,
+    /// The job was changed (cursor, key, strategy, source) and shall begin afresh in the same table: loads that it
+    /// made before the change no longer count, and their rows stay. Has no effect once it has. Default: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restart: bool,
     /// `merge`: read this far below the watermark again; a number or a duration. Default: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lookback: Option<StepDocument>,
@@ -291,6 +295,7 @@ impl LoadDocument {
                 refuse(lag.is_some(), "lag")?;
                 refuse(!is_default(&bound), "cursor_bound")?;
                 refuse(self.lookback.is_some(), "lookback")?;
+                refuse(self.restart, "restart")?;
                 if self.min_ratio.is_some_and(|ratio| !(0.0..=1.0).contains(&ratio)) {
                     return Err(invalid("`load.min_ratio` is not a number from 0 to 1")
                         .hint("0.8 stops a load that brings less than 80 % of the rows of the last one"));

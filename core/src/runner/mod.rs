@@ -2,6 +2,7 @@
 
 mod boundary;
 mod demotion;
+mod history;
 mod options;
 mod pipeline;
 mod progress;

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::Runner;
 use super::boundary::Boundary;
 use super::demotion::Demotions;
+use super::history;
 use super::pipeline::{self, Pipeline};
 use super::progress::{Phase, Tracker};
 use super::quarantine::Quarantine;
@@ -90,7 +91,7 @@ async fn plan(
     tracker.phase(Phase::Describe);
     let (session, settled) = begin(source.as_ref(), job).await.operation("begin read session")?;
     let table = session.table().project(job.columns())?;
-    let last = destination.last_load(&job.target(), &job.identity()).await.operation("read last load")?;
+    let last = history::last_load(destination.as_ref(), job).await.operation("read last load")?;
 
     tracker.phase(Phase::Map);
     let advise = wants_advice(job, destination.as_ref()).await?;
@@ -507,6 +508,8 @@ fn record(
         sequence: last.map_or(1, |last| last.sequence + 1),
         strategy: job.strategy().as_str().to_owned(),
         cursor: job.strategy().cursor().map(str::to_owned),
+        key: job.strategy().key().to_vec(),
+        source: history::source_of(job),
         window_lo: lo,
         watermark,
         boundary,

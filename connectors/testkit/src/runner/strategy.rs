@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use transload_core::connector::Capability;
-use transload_core::{EtlJob, RunReport};
+use transload_core::{ErrorKind, EtlJob, RunReport};
 
 use super::{Orders, Set, holds, succeed, target_of};
 use crate::check::{ensure, equal};
@@ -26,6 +26,7 @@ pub(super) fn add(set: &mut Set<'_>, capability: Capability, cursor: bool) {
         set.add("append_many_runs", append_many_runs);
         set.add("backfill_since", backfill_since);
         set.add("row_limit_moves_no_watermark", row_limit);
+        set.add("a_changed_job_is_no_silent_restart", changed_job);
     }
     if capability.merge && cursor {
         set.add("merge_with_updates", merge);
@@ -242,6 +243,32 @@ async fn row_limit(pair: Arc<Pair>) -> Done {
     equal("watermark after the trial", &last.and_then(|last| last.watermark), &None)?;
     let full = append_job(&orders, &pair)?;
     equal("written by the full run", &succeed(&runner, &full).await?.rows.written, &50)
+}
+
+async fn changed_job(pair: Arc<Pair>) -> Done {
+    let mut orders = Orders::new(&pair, "changed")?;
+    let rows = orders.rows(&[(1, 1, "a"), (2, 2, "b")]);
+    orders.put(&pair, rows.clone()).await?;
+    let runner = pair.runner()?;
+    let job = || orders.job(&pair);
+    succeed(&runner, &job()?.append("at").build()?).await?;
+    let error = super::fail(&runner, &job()?.append("id").build()?, ErrorKind::Config).await?;
+    ensure(error.message().contains("cursor was `at` and is `id`"), || format!("what changed: {error}"))?;
+    holds(&pair, "after the refusal", &rows).await?;
+    // The job as it was goes on, and so does the changed one if it is told that this is meant.
+    equal("written", &succeed(&runner, &job()?.append("at").build()?).await?.rows.written, &0)?;
+    let restarted = job()?.append("id").restart().build()?;
+    equal("written", &succeed(&runner, &restarted).await?.rows.written, &2)?;
+    equal("written", &succeed(&runner, &restarted).await?.rows.written, &0)?;
+    holds(&pair, "after the restart", &[rows.clone(), rows].concat()).await?;
+    super::fail(&runner, &job()?.append("at").build()?, ErrorKind::Config).await?;
+    if pair.into.subject.capability().replace {
+        succeed(&runner, &job()?.replace().build()?).await?;
+        holds(&pair, "replaced", &orders.rows(&[(1, 1, "a"), (2, 2, "b")])).await?;
+        // An `append` after it would double the snapshot.
+        super::fail(&runner, &job()?.append("id").build()?, ErrorKind::Config).await?;
+    }
+    Ok(())
 }
 
 async fn merge(pair: Arc<Pair>) -> Done {
