@@ -10,6 +10,7 @@
 //! - What [`Capability`] does not declare answers with an `unsupported` error; what it declares works.
 //!   The behaviour suite in `connectors/testkit` tests both directions.
 
+mod covered;
 mod descriptor;
 mod load;
 mod read;
@@ -22,6 +23,8 @@ use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
+pub use covered::CursorInterval;
+pub(crate) use covered::{Gap, cover, gaps, order};
 pub use descriptor::{Capability, Category, Descriptor};
 pub use load::{
     BoundaryRows, LoadOutcome, LoadPlan, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome,

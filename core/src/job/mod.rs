@@ -16,7 +16,7 @@ pub use document::{
     SourceDocument, StepDocument, StrategyName,
 };
 pub use schedule::{Every, Schedule};
-pub use strategy::{Backfill, CursorBound, LoadStrategy};
+pub use strategy::{Backfill, CursorBound, LoadStrategy, NullCursors};
 
 use crate::connector::OnSchemaChange;
 use crate::document::parse;

@@ -159,10 +159,22 @@ impl CursorValue {
         }
     }
 
+    /// The rows of an array that hold this value, ascending; none where the array is of another type.
+    ///
+    /// # Errors
+    /// `internal` if Arrow cannot compare the type, which it can for every cursor.
+    pub fn rows_in(&self, array: &ArrayRef) -> Result<Vec<usize>> {
+        let Some(scalar) = self.to_scalar(array.data_type()) else { return Ok(Vec::new()) };
+        let equal = arrow_ord::cmp::eq(array, &scalar)?;
+        Ok(match equal.nulls() {
+            None => equal.values().set_indices().collect(),
+            Some(valid) => (equal.values() & valid.inner()).set_indices().collect(),
+        })
+    }
+
     /// The value as an Arrow scalar of a column's type, for comparing the whole column in one step; `None` if no
     /// value of that type equals it.
-    #[must_use]
-    pub fn to_scalar(&self, data_type: &DataType) -> Option<Scalar<ArrayRef>> {
+    fn to_scalar(&self, data_type: &DataType) -> Option<Scalar<ArrayRef>> {
         fn one<T: ArrowPrimitiveType>(value: T::Native, data_type: &DataType) -> Option<ArrayRef> {
             Some(Arc::new(PrimitiveArray::<T>::from_value(value, 1).with_data_type(data_type.clone())))
         }
@@ -464,6 +476,17 @@ pub enum CursorStep {
     Duration(SignedDuration),
 }
 
+impl CursorStep {
+    /// Whether it moves nothing.
+    #[must_use]
+    pub fn is_zero(&self) -> bool {
+        match self {
+            Self::Units(units) => *units == 0,
+            Self::Duration(duration) => duration.is_zero(),
+        }
+    }
+}
+
 impl fmt::Display for CursorStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -536,13 +559,8 @@ mod tests {
             let expected: Vec<bool> = (0..array.len())
                 .map(|row| of(array, row).is_some_and(|this| this.compare(value) == Some(Ordering::Equal)))
                 .collect();
-            let found = match value.to_scalar(array.data_type()) {
-                None => vec![false; array.len()],
-                Some(scalar) => {
-                    let equal = arrow_ord::cmp::eq(array, &scalar).unwrap();
-                    equal.iter().map(|equal| equal == Some(true)).collect()
-                }
-            };
+            let rows = value.rows_in(array).unwrap();
+            let found: Vec<bool> = (0..array.len()).map(|row| rows.contains(&row)).collect();
             assert_eq!(found, expected, "{value:?} in {array:?}");
         }
     }
