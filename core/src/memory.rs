@@ -20,7 +20,7 @@ use crate::connection::Connection;
 use crate::connector::{
     Capability, Category, Connector, Credentialed, CursorFilter, CursorSummary, Descriptor, Destination,
     LoadOutcome, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome, ReadPlan, ReadSession,
-    SchemaInfo, ServerInfo, Source, Split, TableInfo, TableKind, WriteMode,
+    SchemaInfo, ServerInfo, Source, Split, TableInfo, TableKind, WriteMode, newest_by_job,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::proof::{Fold, ProofLevel, TableFigures};
@@ -353,6 +353,13 @@ impl Destination for OpenMemory {
         let stored = stored.ok_or_else(|| not_prepared(&target.target))?;
         let wanted = window.map_or_else(|| Ok(stored.clone()), |window| window.select(&stored))?;
         figures(&wanted, &target.arrow_schema(), level)
+    }
+
+    async fn last_loads(&self, target: &TargetRef, job_name: &str) -> Result<Vec<LoadRecord>> {
+        Ok(self.with_store(|store| {
+            let loads = store.get(target).map(|stored| stored.loads.as_slice()).unwrap_or_default();
+            newest_by_job(loads.iter().filter(|load| load.job_name == job_name).cloned())
+        }))
     }
 
     async fn begin_load(&self, request: LoadRequest) -> Result<Box<dyn LoadWriter>> {

@@ -113,6 +113,36 @@ impl BigQueryDestination {
         Ok(rows.first().and_then(|row| row.first()).and_then(|cell| cell.as_deref()) != Some("0"))
     }
 
+    /// The newest load of every job whose records meet a condition.
+    async fn newest_loads(&self, target: &TargetRef, condition: &str) -> Result<Vec<LoadRecord>> {
+        sql::check_target(target)?;
+        let operation = "read last load";
+        let Some(table) = self.client.table(&target.dataset, &target.table).await.operation(operation)?
+        else {
+            return Ok(Vec::new());
+        };
+        let query = format!(
+            "SELECT record FROM {} WHERE {condition} AND {} \
+             QUALIFY ROW_NUMBER() OVER (PARTITION BY job ORDER BY sequence DESC, committed_at DESC) = 1",
+            self.loads_path(&target.dataset),
+            records_of(&target.table, table.creation_time),
+        );
+        let rows = match self.client.select(self.location(&table), &query).await {
+            Ok(rows) => rows,
+            // No load was ever committed into this dataset.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error.operation(operation).with("target", target)),
+        };
+        let records = rows.into_iter().filter_map(|row| row.into_iter().next().flatten());
+        let parsed = records.map(|record| serde_json::from_str(&record));
+        parsed.collect::<std::result::Result<_, _>>().map_err(|error| {
+            Error::data("the last load record cannot be read")
+                .with("target", target)
+                .source_error(error)
+                .hint("it was edited, or written by a newer version of transload")
+        })
+    }
+
     fn location<'a>(&'a self, table: &'a Table) -> &'a str {
         if table.location.is_empty() {
             self.client.config.location.as_deref().unwrap_or("US")
@@ -178,33 +208,11 @@ impl Destination for BigQueryDestination {
     }
 
     async fn last_load(&self, target: &TargetRef, job: &str) -> Result<Option<LoadRecord>> {
-        sql::check_target(target)?;
-        let operation = "read last load";
-        let Some(table) = self.client.table(&target.dataset, &target.table).await.operation(operation)?
-        else {
-            return Ok(None);
-        };
-        let query = format!(
-            "SELECT record FROM {} WHERE job = {} AND {} ORDER BY sequence DESC, committed_at DESC LIMIT 1",
-            self.loads_path(&target.dataset),
-            sql::literal(job),
-            records_of(&target.table, table.creation_time),
-        );
-        let rows = match self.client.select(self.location(&table), &query).await {
-            Ok(rows) => rows,
-            // No load was ever committed into this dataset.
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.operation(operation).with("target", target)),
-        };
-        let Some(record) = rows.into_iter().next().and_then(|row| row.into_iter().next().flatten()) else {
-            return Ok(None);
-        };
-        serde_json::from_str(&record).map(Some).map_err(|error| {
-            Error::data("the last load record cannot be read")
-                .with("target", target)
-                .source_error(error)
-                .hint("it was edited, or written by a newer version of transload")
-        })
+        Ok(self.newest_loads(target, &format!("job = {}", sql::literal(job))).await?.pop())
+    }
+
+    async fn last_loads(&self, target: &TargetRef, job_name: &str) -> Result<Vec<LoadRecord>> {
+        self.newest_loads(target, &format!("job_name = {}", sql::literal(job_name))).await
     }
 
     async fn figures(

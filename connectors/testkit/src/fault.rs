@@ -142,6 +142,10 @@ impl Destination for FaultyDestination {
         self.inner.figures(target, window, level).await
     }
 
+    async fn last_loads(&self, target: &TargetRef, job_name: &str) -> Result<Vec<LoadRecord>> {
+        self.inner.last_loads(target, job_name).await
+    }
+
     async fn begin_load(&self, request: LoadRequest) -> Result<Box<dyn LoadWriter>> {
         let fault_now = self.script.next();
         if fault_now == Fault::RefuseBegin {

@@ -10,6 +10,7 @@
 //! - What [`Capability`] does not declare answers with an `unsupported` error; what it declares works.
 //!   The behaviour suite in `connectors/testkit` tests both directions.
 
+mod covered;
 mod descriptor;
 mod load;
 mod read;
@@ -22,10 +23,12 @@ use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
+pub use covered::CursorInterval;
+pub(crate) use covered::{Gap, cover, gaps, order};
 pub use descriptor::{Capability, Category, Descriptor};
 pub use load::{
     BoundaryRows, LoadOutcome, LoadPlan, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome,
-    WriteMode,
+    WriteMode, newest_by_job,
 };
 pub use read::{CursorFilter, CursorSummary, OpenTransaction, ReadPlan, ReadSession, Settled, Split};
 pub use registry::{ConnectionStatus, Registry, TestStatus};
@@ -340,6 +343,13 @@ pub trait Destination: Send + Sync + fmt::Debug {
         let _ = (target, window, level);
         Err(Error::unsupported("this destination cannot compute figures of its rows"))
     }
+
+    /// The newest committed load of every job that had this name when it loaded into this table, in any order. A
+    /// job whose cursor or key was changed is another one to [`Self::last_load`]; here it is still found.
+    ///
+    /// # Errors
+    /// Those of reaching the system.
+    async fn last_loads(&self, target: &TargetRef, job_name: &str) -> Result<Vec<LoadRecord>>;
 
     /// Begins a load. Cleans what dead loads of the same table staged. A second load of the same table at
     /// the same time is a `conflict`.

@@ -1,7 +1,7 @@
 //! Building jobs in Rust.
 
 use super::document::{DestinationDocument, JobDocument, LoadDocument, MaxRejectsDocument, StrategyName};
-use super::{CursorBound, EtlJob, Schedule, StepDocument};
+use super::{CursorBound, EtlJob, NullCursors, Schedule, StepDocument};
 use crate::connector::OnSchemaChange;
 use crate::error::Result;
 use crate::profile::ProfileLevel;
@@ -98,10 +98,46 @@ impl EtlJobBuilder {
         self
     }
 
+    /// Loads nothing at or past this cursor value.
+    #[must_use]
+    pub fn until(mut self, until: impl Into<String>) -> Self {
+        self.0.load.until = Some(until.into());
+        self
+    }
+
+    /// Cuts what is to be loaded into ranges of this length, each committed by itself: units of an integer or decimal
+    /// cursor, or a duration such as `30d`.
+    #[must_use]
+    pub fn backfill_step(mut self, step: StepDocument) -> Self {
+        self.0.load.backfill_step = Some(step);
+        self
+    }
+
+    /// Sets what becomes of rows without a cursor value.
+    #[must_use]
+    pub fn on_null_cursor(mut self, policy: NullCursors) -> Self {
+        self.0.load.on_null_cursor = Some(policy);
+        self
+    }
+
+    /// `merge`: reads this far below the watermark again.
+    #[must_use]
+    pub fn lookback(mut self, lookback: StepDocument) -> Self {
+        self.0.load.lookback = Some(lookback);
+        self
+    }
+
     /// Begins the first load this many days ago.
     #[must_use]
     pub fn backfill_days(mut self, days: u32) -> Self {
         self.0.load.backfill_days = Some(days);
+        self
+    }
+
+    /// Lets a job that was changed begin afresh in the same table; what it loaded before stays there.
+    #[must_use]
+    pub fn restart(mut self) -> Self {
+        self.0.load.restart = true;
         self
     }
 

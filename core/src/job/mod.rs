@@ -16,7 +16,7 @@ pub use document::{
     SourceDocument, StepDocument, StrategyName,
 };
 pub use schedule::{Every, Schedule};
-pub use strategy::{Backfill, CursorBound, LoadStrategy};
+pub use strategy::{Backfill, CursorBound, LoadStrategy, NullCursors};
 
 use crate::connector::OnSchemaChange;
 use crate::document::parse;
@@ -137,6 +137,12 @@ impl EtlJob {
         &self.strategy
     }
 
+    /// Whether loads that the job made before it was changed are to be ignored.
+    #[must_use]
+    pub fn restarts(&self) -> bool {
+        self.document.load.restart
+    }
+
     /// Overrides of the mapping, by column.
     #[must_use]
     pub fn overrides(&self) -> &Overrides {
@@ -224,7 +230,8 @@ impl EtlJob {
     }
 
     /// What makes this job this job in the eyes of a destination: its name, source table, strategy,
-    /// cursor and key. A job with another cursor or key does not continue the old one's watermark.
+    /// cursor and key. A job with another cursor or key does not continue the old one's watermark: its run ends
+    /// with a `config` error unless the document says `load.restart`.
     /// 32 hexadecimal digits.
     #[must_use]
     pub fn identity(&self) -> String {

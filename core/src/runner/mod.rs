@@ -1,12 +1,16 @@
 //! Running jobs: plan, read, cast, load, commit, report.
 
 mod boundary;
+mod course;
 mod demotion;
+mod eta;
+mod history;
 mod options;
 mod pipeline;
 mod progress;
 mod proving;
 mod quarantine;
+mod record;
 mod report;
 mod report_document;
 mod run;
@@ -19,7 +23,7 @@ use std::time::Duration;
 
 pub use options::RunnerOptions;
 pub use progress::{CancelHandle, Phase, Progress};
-pub use report::{ColumnRejects, PhaseTimes, QuarantineCount, RowCounts, RunReport, RunStatus};
+pub use report::{ColumnRejects, LoadedRange, PhaseTimes, QuarantineCount, RowCounts, RunReport, RunStatus};
 pub use report_document::{RunReportDocument, WarningDocument, WindowDocument};
 pub use window::Window;
 

@@ -1,5 +1,6 @@
 //! Progress and cancellation.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +9,9 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use super::eta::Eta;
 use super::report::{PhaseTimes, RunStatus};
+use super::window::Range;
 
 /// What a run is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -64,6 +67,12 @@ pub struct Progress {
     pub bytes_read: u64,
     /// Seconds since the run began.
     pub seconds: f64,
+    /// Which of the ranges is being loaded, from 1; 1 for jobs that load everything at once.
+    pub range: u64,
+    /// How many ranges the run loads and commits one by one; 1 until that is decided.
+    pub ranges: u64,
+    /// Seconds that the rest will take, if it goes on as until now; `None` while that is unknown.
+    pub eta_seconds: Option<f64>,
 }
 
 #[derive(Clone)]
@@ -123,6 +132,7 @@ struct State {
     phase_began: Instant,
     last_call: Instant,
     times: PhaseTimes,
+    eta: Eta,
 }
 
 /// Wished time between two calls of the callback.
@@ -145,6 +155,7 @@ impl Tracker {
                 phase_began: now,
                 last_call: now,
                 times: PhaseTimes::default(),
+                eta: Eta::default(),
             }),
         };
         tracker.call(Phase::Connect, None);
@@ -158,6 +169,7 @@ impl Tracker {
         {
             counter.store(0, Ordering::Relaxed);
         }
+        self.with_eta(|eta| *eta = Eta::default());
         self.phase(Phase::Connect);
     }
 
@@ -175,6 +187,26 @@ impl Tracker {
         state.times.add(previous, spent);
         state.phase = phase;
         state.phase_began = now;
+    }
+
+    fn with_eta<T>(&self, f: impl FnOnce(&mut Eta) -> T) -> T {
+        f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner).eta)
+    }
+
+    /// The ranges of the run were decided.
+    pub(super) fn ranges(&self, ranges: &VecDeque<Range>) {
+        self.with_eta(|eta| eta.decided(ranges));
+    }
+
+    /// The next range is about to be read, with so many rows if that is known.
+    pub(super) fn expect_rows(&self, rows: Option<u64>) {
+        let now = Instant::now();
+        self.with_eta(|eta| eta.begin(now, rows));
+    }
+
+    /// A range is loaded.
+    pub(super) fn range_done(&self) {
+        self.with_eta(Eta::range_done);
     }
 
     /// Calls the callback if the last call is long enough ago.
@@ -208,14 +240,19 @@ impl Tracker {
 
     fn call(&self, phase: Phase, status: Option<RunStatus>) {
         if let Some(ProgressCallback(callback)) = &self.callback {
+            let rows_read = self.rows_read.load(Ordering::Relaxed);
+            let (range, ranges, eta) = self.with_eta(|eta| eta.tell(Instant::now(), rows_read));
             callback(&Progress {
                 job: self.job.clone(),
                 phase,
                 status,
-                rows_read: self.rows_read.load(Ordering::Relaxed),
+                rows_read,
                 rows_written: self.rows_written.load(Ordering::Relaxed),
                 bytes_read: self.bytes_read.load(Ordering::Relaxed),
                 seconds: self.started.elapsed().as_secs_f64(),
+                range,
+                ranges,
+                eta_seconds: eta.filter(|_| status.is_none()),
             });
         }
     }

@@ -124,8 +124,12 @@ impl Proving {
 }
 
 impl RunReport {
-    /// Adds the proof, and a warning if it failed.
+    /// Adds the proof of a range, and a warning if it failed. The report keeps the last one
+    /// whose verdict is the worst.
     pub(super) fn proven(&mut self, proof: Proof) {
+        if self.proof.as_ref().is_some_and(|known| known.verdict > proof.verdict) {
+            return;
+        }
         if proof.verdict == Verdict::Different {
             let reason = proof.destination.reason.as_deref().unwrap_or_default();
             self.warn(
