@@ -6,14 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow_schema::DataType;
 use jiff::Timestamp;
 
-use super::Runner;
 use super::boundary::Boundary;
+use super::budget::{MemoryBudget, MemoryPart};
 use super::demotion::Demotions;
 use super::pipeline::{self, Pipeline};
 use super::progress::{Phase, Tracker};
 use super::quarantine::Quarantine;
 use super::report::RunReport;
+use super::retry::{self, Stop};
 use super::window::{Decision, Window, decide};
+use super::{Runner, RunnerOptions};
 use crate::connector::{
     BoundaryRows, Destination, LoadPlan, LoadRecord, LoadRequest, LoadWriter, ReadPlan, ReadSession, Settled,
     Source, Split, WriteMode,
@@ -30,21 +32,20 @@ use crate::schema::{
 pub(super) async fn run(
     runner: &Runner,
     job: &EtlJob,
+    stop: &Stop,
     tracker: &Arc<Tracker>,
     report: &mut RunReport,
     demotions: &mut Demotions,
 ) -> Result<()> {
-    let planned = tokio::select! {
-        biased;
-        () = runner.cancel.cancelled() => return Err(Error::cancelled()),
-        planned = plan(runner, job, tracker, report, demotions) => planned?,
-    };
+    // Before the source is reached: who waits for memory must not hold a snapshot there.
+    let memory = stop.or(memory(runner, tracker)).await?;
+    let planned = stop.or(plan(runner, job, memory.bytes, tracker, report, demotions)).await?;
     let Some(planned) = planned else { return Ok(()) };
     tracker.phase(Phase::Load);
-    let Some((writer, record, quarantine)) = load(runner, job, planned, tracker, report).await? else {
+    let Some((writer, record, quarantine)) = load(job, planned, stop, tracker, report).await? else {
         return Ok(());
     };
-    // From here on a cancel comes too late: the commit decides, and the report tells its outcome.
+    // From here on a cancel or the deadline comes too late: the commit decides, and the report tells its outcome.
     tracker.phase(Phase::Commit);
     if let Some(quarantine) = quarantine {
         match quarantine.commit().await.operation("commit quarantine") {
@@ -67,9 +68,23 @@ pub(super) async fn run(
     Ok(())
 }
 
+/// The run's part of the memory that all runs share.
+async fn memory(runner: &Runner, tracker: &Tracker) -> Result<MemoryPart> {
+    let budget = runner.budget.as_ref().unwrap_or_else(|| MemoryBudget::process());
+    let wish = runner.options.memory_bytes;
+    if let Some(part) = budget.try_take(wish) {
+        return Ok(part);
+    }
+    tracker.phase(Phase::Wait);
+    let part = budget.take(wish).await?;
+    tracker.phase(Phase::Connect);
+    Ok(part)
+}
+
 /// A load that is ready to be read.
 struct Planned {
     pipeline: Arc<Pipeline>,
+    parallelism: usize,
     splits: Vec<Split>,
     window: Option<Window>,
     last: Option<LoadRecord>,
@@ -81,14 +96,17 @@ struct Planned {
 async fn plan(
     runner: &Runner,
     job: &EtlJob,
+    memory: usize,
     tracker: &Arc<Tracker>,
     report: &mut RunReport,
     demotions: &mut Demotions,
 ) -> Result<Option<Planned>> {
     let (source, destination) = runner.open(job).await.operation("connect")?;
+    let governor = runner.governors.of(runner.connection_named(job.source_connection())?);
 
     tracker.phase(Phase::Describe);
-    let (session, settled) = begin(source.as_ref(), job).await.operation("begin read session")?;
+    let begun = retry::patiently(&governor, || begin(source.as_ref(), job)).await;
+    let (session, settled) = begun.operation("begin read session")?;
     let table = session.table().project(job.columns())?;
     let last = destination.last_load(&job.target(), &job.identity()).await.operation("read last load")?;
 
@@ -126,8 +144,8 @@ async fn plan(
         columns: table.columns.iter().map(|column| column.name.clone()).collect(),
         filter,
         limit: job.row_limit(),
-        parallelism: runner.options.parallelism,
-        batch_bytes: runner.options.batch_bytes(),
+        parallelism: governor.splits(runner.options.splits(memory)),
+        batch_bytes: runner.options.batch_bytes(memory),
     };
     let partitions = partitions(session.as_ref(), job, &mapping, &target, window.as_ref()).await?;
     let warnings =
@@ -139,7 +157,7 @@ async fn plan(
     report.load_id = Some(load_id.clone());
     let caster = caster.for_load(&load_id, report.started_at);
     let profile = SharedProfile::new(target.arrow_schema(), job.profile());
-    let mut memory_budget = runner.options.writer_bytes();
+    let mut memory_budget = RunnerOptions::writer_bytes(memory);
     let quarantine = if caster.quarantines() {
         // Most values fit, so the smaller part is enough for the others.
         let part = memory_budget / 8;
@@ -158,13 +176,15 @@ async fn plan(
         writer,
         boundary,
         tracker: Arc::clone(tracker),
+        governor,
         batch_bytes: read_plan.batch_bytes,
         profile,
         quarantine,
         max_rejects: job.max_rejects(),
         ledger,
     });
-    Ok(Some(Planned { pipeline, splits, window, last, load_id, mapping }))
+    let parallelism = read_plan.parallelism;
+    Ok(Some(Planned { pipeline, parallelism, splits, window, last, load_id, mapping }))
 }
 
 async fn begin(source: &dyn Source, job: &EtlJob) -> Result<(Box<dyn ReadSession>, Option<Settled>)> {
@@ -388,14 +408,14 @@ fn load_id(
 
 /// Moves the rows. Gives the writer and the record to commit, or `None` if there is nothing new.
 async fn load(
-    runner: &Runner,
     job: &EtlJob,
     planned: Planned,
+    stop: &Stop,
     tracker: &Tracker,
     report: &mut RunReport,
 ) -> Result<Option<(Box<dyn LoadWriter>, LoadRecord, Option<Quarantine>)>> {
-    let Planned { pipeline, splits, window, last, load_id, mapping } = planned;
-    let moved = pipeline::run(&pipeline, splits, runner.options.parallelism, &runner.cancel).await;
+    let Planned { pipeline, parallelism, splits, window, last, load_id, mapping } = planned;
+    let moved = pipeline::run(&pipeline, splits, parallelism, stop).await;
     let Some(pipeline) = Arc::into_inner(pipeline) else {
         return Err(moved.err().unwrap_or_else(|| Error::internal("a task of the pipeline outlived it")));
     };
