@@ -22,7 +22,10 @@ pub struct RunnerOptions {
     pub deadline: Option<Duration>,
 }
 
-/// What one split and the writer need for themselves.
+/// What one split needs for itself.
+const SPLIT_BYTES: usize = 4 * 1024 * 1024;
+
+/// What one run needs to begin.
 const LEAST_BYTES: usize = 16 * 1024 * 1024;
 
 impl Default for RunnerOptions {
@@ -74,9 +77,10 @@ impl RunnerOptions {
         self
     }
 
-    /// Splits read at once with so much memory: one for each 16 MiB, so that each has room for batches of 1 MiB.
+    /// Splits read at once with so much memory: at most one for each 4 MiB, so that each has room for batches of
+    /// 256 KiB.
     pub(super) fn splits(&self, memory: usize) -> usize {
-        self.parallelism.clamp(1, (memory / LEAST_BYTES).max(1))
+        self.parallelism.clamp(1, (memory / SPLIT_BYTES).max(1))
     }
 
     /// Half of the memory is the writer's. Of the rest every split may hold a batch that is being read, one

@@ -429,6 +429,11 @@ async fn load(
     let rows = tracker.rows_written.load(Ordering::Relaxed);
     let checked = moved.and_then(|()| check_not_emptied(job, rows, last.as_ref()));
     let checked = checked.and_then(|()| pipeline::check_share(&ledger, job.max_rejects(), rows));
+    // The last moment at which a cancel leaves nothing behind.
+    let checked = match checked {
+        Ok(()) => stop.or(async { writer.seal().await.operation("write") }).await,
+        Err(error) => Err(error),
+    };
     let failed = checked.is_err();
     report.cast(ledger, failed);
     if let Err(error) = checked {
