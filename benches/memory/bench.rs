@@ -14,7 +14,7 @@ use transload::{BatchStatus, Connection, EtlJob, MemoryBudget, RunAllOptions, Ru
 
 /// What is not rows in flight: program and libraries, threads, read buffers of connections, catalogs, and what the
 /// allocator keeps of freed memory.
-const OVERHEAD_MIB: u64 = 64;
+const OVERHEAD_MIB: u64 = 96;
 
 /// Jobs at once.
 const JOBS: usize = 6;

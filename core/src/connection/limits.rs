@@ -4,6 +4,10 @@ use std::num::NonZero;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::document;
+use crate::error::Result;
 
 /// How much the engine may ask of one system at once: `limits` of a connection document. What is not set is not
 /// limited. They hold for all runs of a [`Runner`](crate::Runner) and its clones together.
@@ -33,4 +37,14 @@ pub struct ConnectionLimits {
     /// Most bytes of Arrow data read a second, counted like rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_per_second: Option<NonZero<u64>>,
+}
+
+impl ConnectionLimits {
+    /// Reads the JSON form.
+    ///
+    /// # Errors
+    /// `config` for an unknown field, and for 0 or anything that is no whole number.
+    pub fn from_json(value: Value) -> Result<Self> {
+        document::parse("connection document: `limits`", value)
+    }
 }

@@ -75,7 +75,7 @@ impl Connection {
         let name = take_text(&mut fields, "name")?.unwrap_or_else(|| kind.clone());
         let limits = match fields.remove("limits") {
             None | Some(Value::Null) => ConnectionLimits::default(),
-            Some(limits) => document::parse(&format!("connection `{name}`: `limits`"), limits)?,
+            Some(limits) => ConnectionLimits::from_json(limits)?,
         };
         Ok(Self { name, kind, options: fields, credentials, secret, limits })
     }
@@ -256,6 +256,25 @@ mod tests {
         let back = connection.to_json();
         assert_eq!(back, json!({"name": "w", "type": "postgresql", "host": "h", "port": 5433}));
         assert!(!format!("{connection:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn limits_are_read_and_written() {
+        let value = json!({"name": "w", "type": "memory", "limits": {"parallel_reads": 2, "bytes_per_second": 7}});
+        let connection = Connection::from_json(value.clone()).unwrap();
+        assert_eq!(connection.limits().parallel_reads, std::num::NonZero::new(2));
+        assert_eq!(connection.to_json(), value);
+        assert_eq!(connection.fingerprint(), Connection::new("w", "memory").fingerprint());
+        for (wrong, expected) in [
+            (json!({"parallel_reads": 0}), "nonzero"),
+            (json!({"parallel_read": 1}), "parallel_reads"),
+            (json!({"rows_per_second": -1}), "u64"),
+            (json!(3), "limits"),
+        ] {
+            let document = json!({"type": "memory", "limits": wrong});
+            let error = Connection::from_json(document).unwrap_err().to_string();
+            assert!(error.contains(expected) && error.contains("limits"), "{error}");
+        }
     }
 
     #[test]
