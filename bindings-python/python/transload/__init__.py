@@ -9,6 +9,7 @@
 from . import exceptions
 from ._runner import Runner
 from ._transload import (
+    BatchReport,
     CancelHandle,
     Connection,
     EtlJob,
@@ -21,6 +22,7 @@ from ._transload import (
     __version__,
     connectors,
     schema_of_job,
+    set_memory_budget,
 )
 from .exceptions import (
     AuthError,
@@ -43,6 +45,7 @@ from .exceptions import (
 
 __all__ = [
     "AuthError",
+    "BatchReport",
     "CancelHandle",
     "Cancelled",
     "ConfigError",
@@ -72,4 +75,5 @@ __all__ = [
     "connectors",
     "exceptions",
     "schema_of_job",
+    "set_memory_budget",
 ]

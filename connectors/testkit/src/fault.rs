@@ -179,6 +179,10 @@ impl LoadWriter for FaultyWriter {
         }
     }
 
+    async fn seal(&self) -> Result<()> {
+        self.inner.seal().await
+    }
+
     async fn commit(self: Box<Self>, record: LoadRecord) -> Result<LoadOutcome> {
         match self.fault {
             Fault::FailCommit => Err(fault("before the commit")),

@@ -19,7 +19,7 @@ pub use compare::{ColumnProof, Proof, SideProof, Verdict};
 pub use figures::{Checksum, ColumnFigures, TableFigures};
 pub use fold::{Fold, code_of_bytes};
 pub use measure::{Measure, SQUARE_MODULUS, SUM_MODULUS};
-pub(crate) use shared::SharedProof;
+pub(crate) use shared::{Folds, SharedProof};
 
 /// Characters of the lowest and the highest text that are compared.
 pub const TEXT_CHARACTERS: usize = 80;

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::batch::{BatchReport, BatchStatus, BatchTotals};
 use super::report::{
     ColumnRejects, LoadedRange, PhaseTimes, QuarantineCount, RowCounts, RunReport, RunStatus,
 };
@@ -25,7 +26,7 @@ pub struct RunReportDocument {
     pub source: String,
     /// `connection: dataset.table` of the destination.
     pub destination: String,
-    /// How often the run began: 1, and one more for each retry.
+    /// How often the run began: 1, and one more for each retry; 0 if the job was skipped.
     pub attempts: u32,
     /// The deterministic id of the load, once the window was decided.
     pub load_id: Option<String>,
@@ -151,6 +152,36 @@ impl From<&RunReport> for RunReportDocument {
             error: report.error.as_ref().map(ErrorDocument::from),
             started_at: report.started_at.to_string(),
             finished_at: report.finished_at.to_string(),
+            engine: crate::VERSION.to_owned(),
+        }
+    }
+}
+
+/// What happened in the runs of many jobs, as JSON.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct BatchReportDocument {
+    /// How they ended together.
+    pub status: BatchStatus,
+    /// Sums over the jobs.
+    pub totals: BatchTotals,
+    /// One report a job, in the order in which the jobs were given.
+    pub reports: Vec<RunReportDocument>,
+    /// When the first began, RFC 3339 in UTC.
+    pub started_at: String,
+    /// When the last ended, RFC 3339 in UTC.
+    pub finished_at: String,
+    /// Version of transload.
+    pub engine: String,
+}
+
+impl From<&BatchReport> for BatchReportDocument {
+    fn from(batch: &BatchReport) -> Self {
+        Self {
+            status: batch.status,
+            totals: batch.totals,
+            reports: batch.reports.iter().map(RunReportDocument::from).collect(),
+            started_at: batch.started_at.to_string(),
+            finished_at: batch.finished_at.to_string(),
             engine: crate::VERSION.to_owned(),
         }
     }

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use arrow_schema::DataType;
 
-use super::Runner;
 use super::boundary::Boundary;
+use super::budget::{MemoryBudget, MemoryPart};
 use super::course::{Course, begin, begin_course, decision, expected_rows};
 use super::demotion::Demotions;
 use super::pipeline::{self, Pipeline};
@@ -17,7 +17,9 @@ use super::proving::Proving;
 use super::quarantine::Quarantine;
 use super::record::{Finished, load_id, nothing_new, record};
 use super::report::{Committed, RunReport};
+use super::retry::{self, Stop};
 use super::window::{Decision, Range};
+use super::{Runner, RunnerOptions};
 use crate::connector::{
     Destination, LoadPlan, LoadRecord, LoadRequest, LoadWriter, ReadPlan, ReadSession, Split, WriteMode,
 };
@@ -34,26 +36,22 @@ use crate::schema::{
 pub(super) async fn run(
     runner: &Runner,
     job: &EtlJob,
+    stop: &Stop,
     tracker: &Arc<Tracker>,
     report: &mut RunReport,
     demotions: &mut Demotions,
 ) -> Result<()> {
-    let mut course = tokio::select! {
-        biased;
-        () = runner.cancel.cancelled() => return Err(Error::cancelled()),
-        course = begin_course(runner, job) => course?,
-    };
+    // Before the source is reached: who waits for memory must not hold a snapshot there.
+    let memory = stop.or(memory(runner, tracker)).await?;
+    let mut course = stop.or(begin_course(runner, job)).await?;
     loop {
-        let planned = tokio::select! {
-            biased;
-            () = runner.cancel.cancelled() => return Err(Error::cancelled()),
-            planned = plan(runner, job, &mut course, tracker, report, demotions) => planned?,
-        };
+        let planned =
+            stop.or(plan(runner, job, &mut course, memory.bytes, tracker, report, demotions)).await?;
         let Some(planned) = planned else { break };
         tracker.phase(Phase::Load);
-        let Moved { ready, proven } = load(runner, job, planned, &mut course, tracker, report).await?;
+        let Moved { ready, proven } = load(job, planned, &mut course, stop, tracker, report).await?;
         if let Some(ready) = ready {
-            // From here on a cancel comes too late: the commit decides, and the report tells its outcome.
+            // From here on a cancel or the deadline comes too late: the commit decides, and the report tells its outcome.
             tracker.phase(Phase::Commit);
             commit(job, ready, &mut course, tracker, report).await?;
         }
@@ -72,9 +70,23 @@ pub(super) async fn run(
     Ok(())
 }
 
+/// The run's part of the memory that all runs share.
+async fn memory(runner: &Runner, tracker: &Tracker) -> Result<MemoryPart> {
+    let budget = runner.budget.as_ref().unwrap_or_else(|| MemoryBudget::process());
+    let wish = runner.options.memory_bytes;
+    if let Some(part) = budget.try_take(wish) {
+        return Ok(part);
+    }
+    tracker.phase(Phase::Wait);
+    let part = budget.take(wish).await?;
+    tracker.phase(Phase::Connect);
+    Ok(part)
+}
+
 /// A load that is ready to be read.
 struct Planned {
     pipeline: Arc<Pipeline>,
+    parallelism: usize,
     splits: Vec<Split>,
     range: Option<Range>,
     load_id: String,
@@ -114,6 +126,7 @@ async fn plan(
     runner: &Runner,
     job: &EtlJob,
     course: &mut Course,
+    memory: usize,
     tracker: &Arc<Tracker>,
     report: &mut RunReport,
     demotions: &mut Demotions,
@@ -124,8 +137,9 @@ async fn plan(
     // What is settled was decided with the window, and stays so.
     let bound = job.strategy().cursor_bound();
     let bound = if course.ranges.is_none() { bound } else { CursorBound::Max };
-    let (session, settled) =
-        begin(course.source.as_ref(), job, bound).await.operation("begin read session")?;
+    let governor = runner.governors.of(runner.connection_named(job.source_connection())?);
+    let begun = retry::patiently(&governor, || begin(course.source.as_ref(), job, bound)).await;
+    let (session, settled) = begun.operation("begin read session")?;
     let table = session.table().project(job.columns())?;
 
     tracker.phase(Phase::Map);
@@ -170,8 +184,8 @@ async fn plan(
         columns: table.columns.iter().map(|column| column.name.clone()).collect(),
         filter: range.as_ref().map(|range| range.filter(cursor)),
         limit: job.row_limit(),
-        parallelism: runner.options.parallelism,
-        batch_bytes: runner.options.batch_bytes(),
+        parallelism: governor.splits(runner.options.splits(memory)),
+        batch_bytes: runner.options.batch_bytes(memory),
     };
     let partitions = partitions(session.as_ref(), job, &mapping, &target, range.as_ref()).await?;
     let warnings =
@@ -190,7 +204,7 @@ async fn plan(
     let shared = proving.as_ref().map(Proving::target_schema);
     let proof =
         SharedProof::new(job.proof(), table.arrow_schema(), shared.unwrap_or_else(|| target.arrow_schema()));
-    let mut memory_budget = runner.options.writer_bytes();
+    let mut memory_budget = RunnerOptions::writer_bytes(memory);
     let quarantine = if caster.quarantines() {
         // Most values fit, so the smaller part is enough for the others.
         let part = memory_budget / 8;
@@ -209,6 +223,7 @@ async fn plan(
         writer,
         boundary,
         tracker: Arc::clone(tracker),
+        governor,
         batch_bytes: read_plan.batch_bytes,
         profile,
         proof,
@@ -216,8 +231,10 @@ async fn plan(
         max_rejects: job.max_rejects(),
         ledger,
     });
-    let rows_before = tracker.rows_written.load(Ordering::Relaxed);
-    Ok(Some(Planned { pipeline, splits, range, load_id, mapping, proving, rows_before, began }))
+    let (parallelism, rows_before) = (read_plan.parallelism, tracker.rows_written.load(Ordering::Relaxed));
+    let planned =
+        Planned { pipeline, parallelism, splits, range, load_id, mapping, proving, rows_before, began };
+    Ok(Some(planned))
 }
 
 /// Whether the job leaves the layout to advice and the table is still to be made.
@@ -372,15 +389,16 @@ async fn partitions(
 
 /// Moves the rows, and proves what was read.
 async fn load(
-    runner: &Runner,
     job: &EtlJob,
     planned: Planned,
     course: &mut Course,
+    stop: &Stop,
     tracker: &Tracker,
     report: &mut RunReport,
 ) -> Result<Moved> {
-    let Planned { pipeline, splits, range, load_id, mapping, proving, rows_before, began } = planned;
-    let moved = pipeline::run(&pipeline, splits, runner.options.parallelism, &runner.cancel).await;
+    let Planned { pipeline, parallelism, splits, range, load_id, mapping, proving, rows_before, began } =
+        planned;
+    let moved = pipeline::run(&pipeline, splits, parallelism, stop).await;
     let Some(pipeline) = Arc::into_inner(pipeline) else {
         return Err(moved.err().unwrap_or_else(|| Error::internal("a task of the pipeline outlived it")));
     };
@@ -396,6 +414,11 @@ async fn load(
         check_not_emptied(job, rows, course.committed.as_ref())?;
         pipeline::check_share(&ledger, job.max_rejects(), rows).map(|()| proven)
     });
+    // The last moment at which a cancel leaves nothing behind.
+    let checked = match checked {
+        Ok(proven) => stop.or(async { writer.seal().await.operation("write") }).await.map(|()| proven),
+        Err(error) => Err(error),
+    };
     report.cast(ledger);
     let boundary = boundary.map(Boundary::into_rows).unwrap_or_default();
     let finished = Finished { load_id, rows, range: range.as_ref(), boundary, mapping: &mapping };
