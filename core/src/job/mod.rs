@@ -8,6 +8,7 @@ mod document;
 mod schedule;
 mod strategy;
 
+use jiff::{Timestamp, Zoned};
 use serde_json::Value;
 
 pub use builder::EtlJobBuilder;
@@ -15,7 +16,7 @@ pub use document::{
     DestinationDocument, JobDocument, LoadDocument, MappingDocument, MaxRejects, MaxRejectsDocument,
     SourceDocument, StepDocument, StrategyName,
 };
-pub use schedule::{Every, Schedule};
+pub use schedule::{CloudSchedulerFields, Every, Schedule, Weekday};
 pub use strategy::{Backfill, CursorBound, LoadStrategy, NullCursors};
 
 use crate::connector::OnSchemaChange;
@@ -203,6 +204,14 @@ impl EtlJob {
     #[must_use]
     pub fn schedule(&self) -> Option<&Schedule> {
         self.document.schedule.as_ref()
+    }
+
+    /// The first `n` runs of its schedule after an instant; none without a schedule, and for `manual`.
+    ///
+    /// # Errors
+    /// None in practice; the schedule was checked with the job.
+    pub fn next_runs(&self, n: usize, after: Timestamp) -> Result<Vec<Zoned>> {
+        self.schedule().map_or(Ok(Vec::new()), |schedule| schedule.next(n, after))
     }
 
     /// Whether the job takes part in runs of many jobs.
