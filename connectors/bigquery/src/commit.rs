@@ -7,6 +7,9 @@ use transload_core::schema::TargetColumn;
 use crate::convert::converted;
 use crate::sql::{ORDER_COLUMN, literal, quote, stage_name};
 
+/// Column of a merge's fresh rows: how many staged rows had the key. Together they are all that were read.
+const COPIES_COLUMN: &str = "copies";
+
 /// What the rows of the staging table do to the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Apply<'a> {
@@ -153,7 +156,10 @@ fn apply(body: &mut String, commit: &Commit<'_>) {
     // Another run may drop the staging table between the count and here.
     if let Apply::Merge { key, order_by, within } = commit.apply {
         merge(body, commit, staging, key, order_by, within);
-        let _ = writeln!(body, "IF distinct_rows = 0 THEN\nSET state = 3;\nEND IF;");
+        let _ = writeln!(
+            body,
+            "IF (SELECT IFNULL(SUM({COPIES_COLUMN}), 0) FROM _tl_fresh) != {rows} THEN\nSET state = 3;\nEND IF;"
+        );
         return;
     }
     let _ = writeln!(
@@ -199,7 +205,8 @@ fn merge(
         .collect();
     let _ = writeln!(
         body,
-        "CREATE TEMP TABLE _tl_fresh AS SELECT * FROM {staging} \
+        "CREATE TEMP TABLE _tl_fresh AS \
+         SELECT *, COUNT(*) OVER (PARTITION BY {keys}) AS {COPIES_COLUMN} FROM {staging} \
          QUALIFY ROW_NUMBER() OVER (PARTITION BY {keys} ORDER BY {order}{ORDER_COLUMN} DESC) = 1;\n\
          SET distinct_rows = (SELECT COUNT(*) FROM _tl_fresh);",
         keys = staged_key.join(", "),
@@ -280,6 +287,16 @@ mod tests {
         let append = script(Some(("`s`", 7)), Apply::Append);
         let counted = append.find("(SELECT COUNT(*) FROM `s`) != 7").unwrap();
         assert!(counted < append.find("INSERT INTO `p`.`d`.`t`").unwrap(), "{append}");
+    }
+
+    #[test]
+    fn what_was_read_is_compared_with_what_was_written() {
+        let append = script(Some(("`s`", 7)), Apply::Append);
+        assert!(append.contains("IF inserted_rows != 7 THEN\nSET state = 3;"), "{append}");
+        let merge = script(Some(("`s`", 7)), Apply::Merge { key: &[0], order_by: Some(1), within: None });
+        let copies = "COUNT(*) OVER (PARTITION BY c0) AS copies FROM `s`";
+        let compared = "IF (SELECT IFNULL(SUM(copies), 0) FROM _tl_fresh) != 7 THEN\nSET state = 3;";
+        assert!(merge.contains(copies) && merge.contains(compared), "{merge}");
     }
 
     #[test]

@@ -6,6 +6,8 @@
 //! `core/src/schema/check.rs` and `src/limits.rs`. Nor does it add fields to records or give decimals more digits:
 //! the requests for those are tested in `src/evolve.rs`.
 
+mod common;
+
 use std::sync::Arc;
 
 use arrow_array::{Date32Array, Int64Array, RecordBatch};
@@ -17,10 +19,6 @@ use transload_core::connector::{
 };
 use transload_core::schema::{Fit, LayoutDocument, Mode, TargetColumn, TargetRef, TargetTable};
 use transload_core::{Connection, ErrorKind};
-use transload_testkit::need_env;
-
-const URL: &str = "TRANSLOAD_TEST_BIGQUERY_URL";
-const PROJECT: &str = "TRANSLOAD_TEST_BIGQUERY_PROJECT";
 
 /// A dataset of its own for one test.
 struct Place {
@@ -30,13 +28,11 @@ struct Place {
 }
 
 fn connection() -> Connection {
-    Connection::new("w", "bigquery")
-        .option("endpoint", need_env(URL).unwrap())
-        .option("project", need_env(PROJECT).unwrap())
+    common::connection("w").unwrap()
 }
 
 async fn open(connection: Connection) -> Arc<dyn Destination> {
-    BigQuery.destination(Credentialed { connection, secret: None }).await.unwrap()
+    BigQuery.destination(Credentialed { connection, secret: common::token() }).await.unwrap()
 }
 
 impl Place {
@@ -48,32 +44,30 @@ impl Place {
         let dataset = format!("table_{name}_{}", std::process::id());
         let destination = open(connection).await;
         let place = Self { dataset, destination, http: reqwest::Client::new() };
-        place.http.delete(place.url("?deleteContents=true")).send().await.unwrap();
+        common::drop_dataset(&place.dataset).await.unwrap();
         place.destination.ensure_dataset(&place.dataset).await.unwrap();
         place
     }
 
     fn url(&self, rest: &str) -> String {
-        let (base, project) = (need_env(URL).unwrap(), need_env(PROJECT).unwrap());
-        format!("{base}/bigquery/v2/projects/{project}/datasets/{}{rest}", self.dataset)
+        format!("{}/datasets/{}{rest}", common::base().unwrap(), self.dataset)
     }
 
     async fn raw(&self, rest: &str) -> Value {
-        self.http.get(self.url(rest)).send().await.unwrap().json().await.unwrap()
+        common::answer(self.http.get(self.url(rest))).await.unwrap().1
     }
 
     async fn patch(&self, table: &str, body: Value) {
-        let answer = self.http.patch(self.url(&format!("/tables/{table}"))).json(&body).send().await.unwrap();
-        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+        let request = self.http.patch(self.url(&format!("/tables/{table}"))).json(&body);
+        let (status, answer) = common::answer(request).await.unwrap();
+        assert!(status < 300, "{answer}");
     }
 
     async fn query(&self, sql: &str) -> Value {
-        let (base, project) = (need_env(URL).unwrap(), need_env(PROJECT).unwrap());
         let sql = sql.replace("{t}", &format!("`{}`.`t`", self.dataset));
-        let url = format!("{base}/bigquery/v2/projects/{project}/queries");
-        let body = json!({"query": sql, "useLegacySql": false});
-        let answer = self.http.post(url).json(&body).send().await.unwrap();
-        let page: Value = answer.json().await.unwrap();
+        let url = format!("{}/queries", common::base().unwrap());
+        let body = json!({"query": sql, "useLegacySql": false, "timeoutMs": 100_000});
+        let (_, page) = common::answer(self.http.post(url).json(&body)).await.unwrap();
         assert_eq!(page["jobComplete"], true, "{sql}: {page}");
         page["rows"].clone()
     }
@@ -132,7 +126,7 @@ impl Place {
     }
 
     async fn drop(self) {
-        self.http.delete(self.url("?deleteContents=true")).send().await.unwrap();
+        common::drop_dataset(&self.dataset).await.unwrap();
     }
 }
 
