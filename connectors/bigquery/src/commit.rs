@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use transload_core::schema::TargetColumn;
 
 use crate::convert::converted;
+use crate::prune::Bounds;
 use crate::sql::{ORDER_COLUMN, literal, quote, stage_name};
 
 /// Column of a merge's fresh rows: how many staged rows had the key. Together they are all that were read.
@@ -21,8 +22,8 @@ pub(crate) enum Apply<'a> {
     Merge {
         key: &'a [usize],
         order_by: Option<usize>,
-        /// The lowest and highest staged value, as literals, of a key column that the target is partitioned by.
-        within: Option<(usize, &'a str, &'a str)>,
+        /// The lowest and highest staged values of key columns that the target is partitioned or clustered by.
+        within: &'a [Bounds],
     },
 }
 
@@ -181,7 +182,7 @@ fn merge(
     staging: &str,
     key: &[usize],
     order_by: Option<usize>,
-    within: Option<(usize, &str, &str)>,
+    within: &[Bounds],
 ) {
     let (target, columns) = (commit.target, commit.columns);
     let staged_key: Vec<String> = key.iter().map(|i| stage_name(*i)).collect();
@@ -192,10 +193,10 @@ fn merge(
     let mut matches: Vec<String> =
         key.iter().map(|i| format!("t.{} = {}", quote(&columns[*i].name), staged(*i))).collect();
     // Only constants prune partitions; the values of a join do not.
-    if let Some((index, low, high)) = within {
-        matches.push(format!("t.{} BETWEEN {low} AND {high}", quote(&columns[index].name)));
+    for Bounds { column, low, high } in within {
+        matches.push(format!("t.{} BETWEEN {low} AND {high}", quote(&columns[*column].name)));
     }
-    matches.extend(commit.every_partition.filter(|_| within.is_none()).map(str::to_owned));
+    matches.extend(commit.every_partition.map(str::to_owned));
     let matches = matches.join(" AND ");
     let sets: Vec<String> = columns
         .iter()
@@ -293,7 +294,7 @@ mod tests {
     fn what_was_read_is_compared_with_what_was_written() {
         let append = script(Some(("`s`", 7)), Apply::Append);
         assert!(append.contains("IF inserted_rows != 7 THEN\nSET state = 3;"), "{append}");
-        let merge = script(Some(("`s`", 7)), Apply::Merge { key: &[0], order_by: Some(1), within: None });
+        let merge = script(Some(("`s`", 7)), Apply::Merge { key: &[0], order_by: Some(1), within: &[] });
         let copies = "COUNT(*) OVER (PARTITION BY c0) AS copies FROM `s`";
         let compared = "IF (SELECT IFNULL(SUM(copies), 0) FROM _tl_fresh) != 7 THEN\nSET state = 3;";
         assert!(merge.contains(copies) && merge.contains(compared), "{merge}");
@@ -301,9 +302,10 @@ mod tests {
 
     #[test]
     fn both_halves_of_a_merge_are_pruned() {
-        let apply = |within| Apply::Merge { key: &[0, 1], order_by: None, within };
-        assert!(!script(Some(("`s`", 1)), apply(None)).contains("BETWEEN"));
-        let pruned = script(Some(("`s`", 1)), apply(Some((1, "DATE '2026-01-01'", "DATE '2026-01-02'"))));
+        let merge = |within| script(Some(("`s`", 1)), Apply::Merge { key: &[0, 1], order_by: None, within });
+        assert!(!merge(&[]).contains("BETWEEN"));
+        let (low, high) = ("DATE '2026-01-01'".to_owned(), "DATE '2026-01-02'".to_owned());
+        let pruned = merge(&[Bounds { column: 1, low, high }]);
         let range = "t.`day` BETWEEN DATE '2026-01-01' AND DATE '2026-01-02'";
         assert_eq!(pruned.matches(range).count(), 2, "{pruned}");
     }

@@ -1,12 +1,12 @@
 //! BigQuery as a destination.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use google_cloud_bigquery_v2::model::Table;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use transload_core::connector::{
     Destination, LoadPlan, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome, ServerInfo,
     WriteMode,
@@ -15,8 +15,10 @@ use transload_core::schema::{BigQueryType, Mode, TableCheck, TargetRef, TargetTa
 use transload_core::{Error, ErrorKind, Result, ResultExt as _};
 
 use crate::commit::records_of;
+use crate::config::Way;
 use crate::connect::Client;
 use crate::gcs::Bucket;
+use crate::limits::Recent;
 use crate::load::{Load, safe_id, staging_prefix};
 use crate::prune::Range;
 use crate::sql::{self, LOADS_TABLE};
@@ -33,11 +35,13 @@ pub(crate) struct BigQueryDestination {
     client: Client,
     /// Datasets that are known to have the table of load records.
     recorded: Mutex<BTreeSet<String>>,
+    /// How often targets were loaded lately, as `last_load` saw it, so that planning a load asks nothing more.
+    recent: Mutex<BTreeMap<TargetRef, Recent>>,
 }
 
 impl BigQueryDestination {
     pub(crate) fn new(client: Client) -> Self {
-        Self { client, recorded: Mutex::new(BTreeSet::new()) }
+        Self { client, recorded: Mutex::default(), recent: Mutex::default() }
     }
 
     fn loads_path(&self, dataset: &str) -> String {
@@ -127,6 +131,10 @@ impl Destination for BigQueryDestination {
         self.client.server_info().await.operation("check")
     }
 
+    fn check_options(&self, options: &Map<String, Value>) -> Result<()> {
+        self.client.config.way(options).map(|_| ())
+    }
+
     async fn ensure_dataset(&self, dataset: &str) -> Result<()> {
         sql::check_dataset(dataset)?;
         // Asked first, because creating takes a right that loading into an existing dataset does not.
@@ -173,7 +181,9 @@ impl Destination for BigQueryDestination {
 
     async fn plan_load(&self, plan: LoadPlan<'_>) -> Result<Vec<Warning>> {
         limits::check_partitions(plan)?;
-        Ok(Vec::new())
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = recent.get(&plan.target.target).copied().unwrap_or_default();
+        Ok(recent.warning(&plan.target.target).into_iter().collect())
     }
 
     async fn last_load(&self, target: &TargetRef, job: &str) -> Result<Option<LoadRecord>> {
@@ -184,10 +194,13 @@ impl Destination for BigQueryDestination {
             return Ok(None);
         };
         let query = format!(
-            "SELECT record FROM {} WHERE job = {} AND {} ORDER BY sequence DESC, committed_at DESC LIMIT 1",
-            self.loads_path(&target.dataset),
-            sql::literal(job),
-            records_of(&target.table, table.creation_time),
+            "SELECT (SELECT record FROM {loads} WHERE job = {job} AND {records} \
+             ORDER BY sequence DESC, committed_at DESC LIMIT 1), COUNTIF(target_table = {name}), COUNT(*) \
+             FROM {loads} WHERE committed_at > TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 24 HOUR)",
+            loads = self.loads_path(&target.dataset),
+            job = sql::literal(job),
+            records = records_of(&target.table, table.creation_time),
+            name = sql::literal(&target.table),
         );
         let rows = match self.client.select(self.location(&table), &query).await {
             Ok(rows) => rows,
@@ -195,9 +208,12 @@ impl Destination for BigQueryDestination {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.operation(operation).with("target", target)),
         };
-        let Some(record) = rows.into_iter().next().and_then(|row| row.into_iter().next().flatten()) else {
-            return Ok(None);
-        };
+        let mut cells = rows.into_iter().next().unwrap_or_default().into_iter();
+        let record = cells.next().flatten();
+        let mut count = || cells.next().flatten().and_then(|text| text.parse().ok()).unwrap_or(0);
+        let recent = Recent { target: count(), dataset: count() };
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).insert(target.clone(), recent);
+        let Some(record) = record else { return Ok(None) };
         serde_json::from_str(&record).map(Some).map_err(|error| {
             Error::data("the last load record cannot be read")
                 .with("target", target)
@@ -210,8 +226,7 @@ impl Destination for BigQueryDestination {
         let target = request.target.target.clone();
         let operation = "begin load";
         sql::check_target(&target)?;
-        let place = format!("{}/{}/{target}", self.client.endpoint.as_str(), self.client.project);
-        let claim = Claim::take(place)?;
+        let claim = Claim::take(self.client.place_of(&target.dataset, &target.table))?;
         let table = self.client.table(&target.dataset, &target.table).await.operation(operation)?;
         let table = table.ok_or_else(|| {
             Error::new(ErrorKind::NotFound, "the target table does not exist")
@@ -228,7 +243,8 @@ impl Destination for BigQueryDestination {
             self.ensure_loads_table(&target.dataset).await?;
             self.is_committed(&target, table.creation_time, &location, &request.load_id).await
         };
-        let bucket = Bucket::of(&self.client)?;
+        let way = self.client.config.way(&request.options)?;
+        let bucket = Bucket::of(&self.client, &way)?;
         let clean = self.clean_staging(&staging_dataset, &prefix, bucket.as_ref());
         let (already, ()) = futures::join!(known, clean);
         let already = already.operation(operation).with("target", &target)?;
@@ -248,6 +264,7 @@ impl Destination for BigQueryDestination {
             target,
             load_id: request.load_id,
             memory: request.memory_budget,
+            storage_write: way == Way::StorageWrite,
             bucket,
             objects: Mutex::default(),
             columns: request.target.columns,
@@ -296,7 +313,7 @@ fn load_mode(request: &LoadRequest, table: &Table) -> Result<LoadMode> {
             }
             let key = key.iter().map(|name| index(name, "key")).collect::<Result<Vec<_>>>()?;
             Ok(LoadMode::Merge {
-                range: Range::of(table, &target.columns, &key),
+                ranges: Range::of(table, &target.columns, &key),
                 key,
                 order_by: order_by.as_deref().map(|name| index(name, "order column")).transpose()?,
             })

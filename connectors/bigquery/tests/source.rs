@@ -303,6 +303,7 @@ async fn loaded(table: &str) -> (TargetTable, RecordBatch) {
         mode: WriteMode::Append,
         load_id: format!("1-{table}"),
         memory_budget: 64 << 20,
+        options: serde_json::Map::new(),
     };
     let writer = destination.begin_load(request).await.unwrap();
     writer.write(batch.clone()).await.unwrap();

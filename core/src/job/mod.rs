@@ -8,7 +8,7 @@ mod document;
 mod schedule;
 mod strategy;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 pub use builder::EtlJobBuilder;
 pub use document::{
@@ -128,6 +128,12 @@ impl EtlJob {
     #[must_use]
     pub fn layout(&self) -> &LayoutDocument {
         &self.document.destination.layout
+    }
+
+    /// What the job says to its destination in that one's own words.
+    #[must_use]
+    pub fn destination_options(&self) -> &Map<String, Value> {
+        &self.document.destination.options
     }
 
     /// The load strategy.

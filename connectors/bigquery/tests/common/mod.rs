@@ -164,10 +164,15 @@ impl Shop {
     }
 
     pub async fn load(&self, warehouse: Connection, load: Value) -> Done<RunReport> {
+        self.run_job(warehouse, &self.job(load)?.to_json()?).await
+    }
+
+    /// Runs a job from `shop` into `warehouse`.
+    pub async fn run_job(&self, warehouse: Connection, job: &Value) -> Done<RunReport> {
         let shop = Connection::new("shop", "sqlite").option("path", self.database().to_string_lossy());
         // Little memory, so that small files do what large ones do.
         let options = RunnerOptions::default().parallelism(1).memory_bytes(16 << 20);
-        Ok(runner([shop, warehouse]).options(options).run(&self.job(load)?).await)
+        Ok(runner([shop, warehouse]).options(options).run(&EtlJob::from_json(job.clone())?).await)
     }
 
     /// The target holds what the source holds.
