@@ -80,7 +80,9 @@ impl Range {
     pub(super) fn interval(&self) -> Option<CursorInterval> {
         match (self.place, &self.hi) {
             (Place::Nulls, _) | (_, None) => None,
-            (_, Some(hi)) => Some(CursorInterval { lo: self.lo.clone(), hi: hi.clone() }),
+            (_, Some(hi)) => {
+                Some(CursorInterval { lo: self.lo.clone(), hi: hi.clone(), hi_open: !self.hi_inclusive })
+            }
         }
     }
 }
@@ -469,7 +471,11 @@ mod tests {
     fn covers(ends: &[(Option<i64>, i64)]) -> LoadRecord {
         let covered: Vec<_> = ends
             .iter()
-            .map(|(lo, hi)| CursorInterval { lo: lo.map(CursorValue::Int), hi: CursorValue::Int(*hi) })
+            .map(|(lo, hi)| CursorInterval {
+                lo: lo.map(CursorValue::Int),
+                hi: CursorValue::Int(*hi),
+                hi_open: false,
+            })
             .collect();
         LoadRecord { watermark: covered.last().map(|top| top.hi.clone()), covered, ..LoadRecord::default() }
     }

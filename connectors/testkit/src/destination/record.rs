@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use transload_core::connector::{BoundaryRows, LoadRecord, WriteMode};
+use transload_core::connector::{BoundaryRows, CursorInterval, LoadRecord, WriteMode};
 use transload_core::schema::{ColumnOverride, CursorValue, Nanos};
 
 use super::{Loading, record, rows};
@@ -38,8 +38,18 @@ fn full(sequence: u64, watermark: CursorValue) -> LoadRecord {
         job_name: "täglich; \"orders\" 'x' \\ \n表".to_owned(),
         cursor: Some("updated at".to_owned()),
         window_lo: Some(CursorValue::Text(String::new())),
+        covered: vec![
+            CursorInterval { lo: None, hi: watermark.clone(), hi_open: true },
+            CursorInterval { lo: Some(watermark.clone()), hi: watermark.clone(), hi_open: false },
+        ],
         watermark: Some(watermark),
-        boundary: BoundaryRows { columns: vec!["id".to_owned(), "a, b".to_owned()], hashes },
+        boundary: BoundaryRows {
+            columns: vec!["id".to_owned(), "a, b".to_owned()],
+            nulls: hashes.iter().take(3).map(|(hash, count)| (hash.clone(), *count)).collect(),
+            hashes,
+        },
+        key: vec!["id".to_owned(), "a 'quoted' one".to_owned()],
+        source: "shop: public.orders".to_owned(),
         mapping_hash: "0123456789abcdef".to_owned(),
         pinned,
         ..record("full", sequence, 1)
@@ -56,6 +66,7 @@ async fn round_trip(ctx: Arc<Ctx>) -> Done {
         CursorValue::DateTime(Nanos(253_402_300_799_999_999_999)),
         CursorValue::Timestamp(Nanos(-1)),
         CursorValue::Text("quote ' \" \\ \n 表 🦀".to_owned()),
+        CursorValue::Binary(vec![0, 0x27, 0x5c, 0xff, 0, 1, 2, 3]),
     ];
     for (sequence, value) in (1..).zip(values) {
         let record = full(sequence, value);

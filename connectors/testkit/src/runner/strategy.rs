@@ -34,7 +34,7 @@ pub(super) fn add(set: &mut Set<'_>, capability: Capability, cursor: bool) {
     }
 }
 
-fn warned(report: &RunReport, code: &str) -> Done {
+pub(super) fn warned(report: &RunReport, code: &str) -> Done {
     ensure(report.warnings.iter().any(|(_, warning)| warning.code == code), || {
         format!("no warning {code}: {:?}", report.warnings)
     })
@@ -78,7 +78,7 @@ async fn replace_by_empty(pair: Arc<Pair>) -> Done {
     let (runner, job) = (pair.runner()?, orders.job(&pair)?.replace());
     succeed(&runner, &job.clone().build()?).await?;
     orders.put(&pair, Vec::new()).await?;
-    super::fail(&runner, &job.clone().build()?, transload_core::ErrorKind::Data).await?;
+    super::fail(&runner, &job.clone().build()?, ErrorKind::Data).await?;
     holds(&pair, "after the refusal", &rows).await?;
     succeed(&runner, &job.allow_empty().build()?).await?;
     holds(&pair, "allowed", &[]).await
@@ -92,7 +92,7 @@ async fn replace_by_fewer(pair: Arc<Pair>) -> Done {
     succeed(&runner, &job.clone().min_ratio(0.5).build()?).await?;
     let fewer = orders.rows(&[(9, 9, "nine")]);
     orders.put(&pair, fewer.clone()).await?;
-    super::fail(&runner, &job.clone().min_ratio(0.5).build()?, transload_core::ErrorKind::Data).await?;
+    super::fail(&runner, &job.clone().min_ratio(0.5).build()?, ErrorKind::Data).await?;
     holds(&pair, "after the refusal", &rows).await?;
     // Small tables are not judged unless the job says so, and a quarter is not less than a quarter.
     succeed(&runner, &job.min_ratio(0.25).build()?).await?;
