@@ -8,10 +8,11 @@ use async_trait::async_trait;
 use google_cloud_bigquery_v2::model::Table;
 use serde_json::json;
 use transload_core::connector::{
-    Destination, LoadPlan, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome, ServerInfo,
-    WriteMode,
+    CursorFilter, Destination, LoadPlan, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome,
+    ServerInfo, WriteMode,
 };
-use transload_core::schema::{BigQueryType, Mode, TableCheck, TargetRef, TargetTable, Warning};
+use transload_core::proof::{ProofLevel, TableFigures};
+use transload_core::schema::{BigQueryType, ColumnSchema, Mode, TableCheck, TargetRef, TargetTable, Warning};
 use transload_core::{Error, ErrorKind, Result, ResultExt as _};
 
 use crate::commit::records_of;
@@ -22,7 +23,7 @@ use crate::prune::Range;
 use crate::sql::{self, LOADS_TABLE};
 use crate::types;
 use crate::writer::{Claim, Mode as LoadMode, Writer};
-use crate::{encode, evolve, jobs, limits};
+use crate::{encode, evolve, figures, filter, jobs, limits};
 
 /// Pages of table names that a load looks through for what dead loads left.
 const CLEAN_PAGES: usize = 5;
@@ -214,6 +215,38 @@ impl Destination for BigQueryDestination {
         self.newest_loads(target, &format!("job_name = {}", sql::literal(job_name))).await
     }
 
+    async fn figures(
+        &self,
+        target: &TargetTable,
+        window: Option<&CursorFilter>,
+        level: ProofLevel,
+    ) -> Result<TableFigures> {
+        let name = &target.target;
+        sql::check_target(name)?;
+        let operation = "compute figures";
+        let table = self.client.table(&name.dataset, &name.table).await.operation(operation)?;
+        let table = table.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, "the target table does not exist").with("target", name)
+        })?;
+        let schema = target.arrow_schema();
+        let columns: Vec<_> = target
+            .columns
+            .iter()
+            .zip(schema.fields())
+            .map(|(column, field)| {
+                figures::measured(&column.name, &column.data_type, column.mode, field.data_type(), level)
+            })
+            .collect();
+        let mut conditions: Vec<String> = evolve::every_partition(&table, "").into_iter().collect();
+        conditions.extend(window.map(|window| window_condition(window, target)).transpose()?.flatten());
+        let mut from = sql::path(&self.client.project, &name.dataset, &name.table);
+        if !conditions.is_empty() {
+            from = format!("{from} WHERE {}", conditions.join(" AND "));
+        }
+        let figures = figures::figures(&self.client, self.location(&table), &from, &columns).await;
+        figures.operation(operation).map_err(|error| error.with("target", name))
+    }
+
     async fn begin_load(&self, request: LoadRequest) -> Result<Box<dyn LoadWriter>> {
         let target = request.target.target.clone();
         let operation = "begin load";
@@ -262,6 +295,18 @@ impl Destination for BigQueryDestination {
         });
         Ok(Box::new(Writer::start(load, mode, already, claim)))
     }
+}
+
+/// The rows of a window; `None` where that is every row.
+fn window_condition(window: &CursorFilter, target: &TargetTable) -> Result<Option<String>> {
+    let schema = target.arrow_schema();
+    let found = target.columns.iter().zip(schema.fields());
+    let mut found = found.filter(|(column, _)| column.name.eq_ignore_ascii_case(&window.column));
+    let (column, field) =
+        found.next().ok_or_else(|| Error::internal("the window is over a column that is not loaded"))?;
+    let mut cursor = ColumnSchema::new(&column.name, column.data_type.to_string(), field.data_type().clone());
+    cursor.bigquery_type = Some(column.data_type.clone());
+    filter::condition(window, &cursor)
 }
 
 fn load_mode(request: &LoadRequest, table: &Table) -> Result<LoadMode> {

@@ -10,6 +10,7 @@ mod destination;
 mod encode;
 mod error;
 mod evolve;
+mod figures;
 mod filter;
 mod gcs;
 mod jobs;
@@ -45,7 +46,7 @@ pub struct BigQuery;
 #[async_trait]
 impl Connector for BigQuery {
     fn descriptor(&self) -> Descriptor {
-        let source = Capability::SOURCE.with_schemas().with_snapshot().with_cursor();
+        let source = Capability::SOURCE.with_schemas().with_snapshot().with_cursor().with_figures();
         let capability = source.and(Capability::DESTINATION);
         Descriptor::new("bigquery", "Google BigQuery", Category::Warehouse, capability)
             .takes_secret()

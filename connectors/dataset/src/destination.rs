@@ -6,9 +6,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use transload_core::connector::{
-    Destination, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome, ServerInfo,
-    newest_by_job,
+    CursorFilter, Destination, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome,
+    ServerInfo, newest_by_job,
 };
+use transload_core::proof::{ProofLevel, TableFigures};
 use transload_core::schema::{Mode, TargetColumn, TargetRef, TargetTable};
 use transload_core::{Error, Result};
 
@@ -18,6 +19,7 @@ use crate::connect::{
     write_json,
 };
 use crate::encode::{EncodeOptions, PartWriter};
+use crate::figures::figures;
 use crate::writer::DatasetWriter;
 
 #[derive(Debug, Clone)]
@@ -265,6 +267,16 @@ impl Destination for DatasetDestination {
             Ok(newest_by_job(records(&folders)?.into_iter().filter(|record| record.job_name == name)))
         })
         .await
+    }
+
+    async fn figures(
+        &self,
+        target: &TargetTable,
+        window: Option<&CursorFilter>,
+        level: ProofLevel,
+    ) -> Result<TableFigures> {
+        let (folders, target, window) = (self.folders(&target.target)?, target.clone(), window.cloned());
+        blocking(move || figures(&folders, &target, window.as_ref(), level)).await
     }
 
     async fn begin_load(&self, request: LoadRequest) -> Result<Box<dyn LoadWriter>> {

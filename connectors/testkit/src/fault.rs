@@ -8,9 +8,10 @@ use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use tokio::sync::Notify;
 use transload_core::connector::{
-    Connector, Credentialed, Descriptor, Destination, LoadOutcome, LoadRecord, LoadRequest, LoadWriter,
-    OnSchemaChange, PrepareOutcome, ServerInfo, Source,
+    Connector, Credentialed, CursorFilter, Descriptor, Destination, LoadOutcome, LoadRecord, LoadRequest,
+    LoadWriter, OnSchemaChange, PrepareOutcome, ServerInfo, Source,
 };
+use transload_core::proof::{ProofLevel, TableFigures};
 use transload_core::schema::{TargetRef, TargetTable};
 use transload_core::{Connection, Error, ErrorKind, Result};
 
@@ -132,6 +133,15 @@ impl Destination for FaultyDestination {
         self.inner.last_load(target, job).await
     }
 
+    async fn figures(
+        &self,
+        target: &TargetTable,
+        window: Option<&CursorFilter>,
+        level: ProofLevel,
+    ) -> Result<TableFigures> {
+        self.inner.figures(target, window, level).await
+    }
+
     async fn last_loads(&self, target: &TargetRef, job_name: &str) -> Result<Vec<LoadRecord>> {
         self.inner.last_loads(target, job_name).await
     }
@@ -167,6 +177,10 @@ impl LoadWriter for FaultyWriter {
             }
             _ => self.inner.write(batch).await,
         }
+    }
+
+    async fn seal(&self) -> Result<()> {
+        self.inner.seal().await
     }
 
     async fn commit(self: Box<Self>, record: LoadRecord) -> Result<LoadOutcome> {

@@ -188,6 +188,16 @@ pub trait LoadWriter: Send + Sync + fmt::Debug {
     /// Those of the destination. After an error the load can only be aborted.
     async fn write(&self, batch: RecordBatch) -> Result<()>;
 
+    /// Finishes what [`Self::write`] has taken, as far as that is possible without anybody seeing it: what remains
+    /// for [`Self::commit`] should be short, since a commit that has begun can no longer be cancelled. Called once,
+    /// after the last write; not calling it, or dropping its future and aborting, must be harmless.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    async fn seal(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Makes rows and record visible in one step, and answers when that is durable. Idempotent by load
     /// id: a load that was committed before is not committed again.
     ///

@@ -35,6 +35,7 @@ pub use registry::{ConnectionStatus, Registry, TestStatus};
 
 use crate::connection::Connection;
 use crate::error::{Error, Result, ResultExt as _};
+use crate::proof::{ProofLevel, TableFigures};
 use crate::schema::{Evolvable, TableCheck, TableRef, TableSchema, TargetRef, TargetTable, Warning};
 use crate::secret::Secret;
 
@@ -326,6 +327,22 @@ pub trait Destination: Send + Sync + fmt::Debug {
     /// # Errors
     /// Those of reaching the system.
     async fn last_load(&self, target: &TargetRef, job: &str) -> Result<Option<LoadRecord>>;
+
+    /// Figures of the rows of a table, or of those in `window` (over the target's columns), computed by the system
+    /// itself, in the order of `target`'s columns. A figure that it cannot express as
+    /// [`Measure`](crate::proof::Measure) of the target's Arrow type says is `None`.
+    ///
+    /// # Errors
+    /// `unsupported` where the destination cannot, and for a window over a column that it cannot compare.
+    async fn figures(
+        &self,
+        target: &TargetTable,
+        window: Option<&CursorFilter>,
+        level: ProofLevel,
+    ) -> Result<TableFigures> {
+        let _ = (target, window, level);
+        Err(Error::unsupported("this destination cannot compute figures of its rows"))
+    }
 
     /// The newest committed load of every job that had this name when it loaded into this table, in any order. A
     /// job whose cursor or key was changed is another one to [`Self::last_load`]; here it is still found.

@@ -5,6 +5,7 @@ use super::{CursorBound, EtlJob, NullCursors, Schedule, StepDocument};
 use crate::connector::OnSchemaChange;
 use crate::error::Result;
 use crate::profile::ProfileLevel;
+use crate::proof::ProofLevel;
 use crate::schema::{AddedColumn, LayoutDocument, RejectPolicy, RoundPolicy, TableRef};
 
 /// Builds an [`EtlJob`]; [`Self::build`] checks it.
@@ -245,6 +246,13 @@ impl EtlJobBuilder {
     #[must_use]
     pub fn profile(mut self, level: ProfileLevel) -> Self {
         self.0.profile = level;
+        self
+    }
+
+    /// Whether the run proves that nothing was lost, doubled or changed on the way. Default: no.
+    #[must_use]
+    pub fn proof(mut self, level: ProofLevel) -> Self {
+        self.0.proof = level;
         self
     }
 

@@ -8,6 +8,7 @@ use super::strategy::{Backfill, CursorBound, LoadStrategy, NullCursors};
 use crate::connector::OnSchemaChange;
 use crate::error::{Error, Result};
 use crate::profile::ProfileLevel;
+use crate::proof::ProofLevel;
 use crate::schema::{
     AddedColumns, CursorStep, LayoutDocument, Overrides, RejectPolicy, RoundPolicy, duration,
 };
@@ -37,6 +38,9 @@ pub struct JobDocument {
     /// How much the report says of the values that were loaded. Default: `values`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub profile: ProfileLevel,
+    /// Whether the run proves that nothing was lost, doubled or changed on the way. Default: `off`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub proof: ProofLevel,
     /// At most this many rows, for trials; such a run never moves the watermark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub row_limit: Option<u64>,
@@ -412,6 +416,7 @@ impl JobDocument {
             schedule: None,
             enabled: true,
             profile: ProfileLevel::default(),
+            proof: ProofLevel::default(),
             row_limit: None,
         }
     }

@@ -8,6 +8,7 @@ mod document;
 mod schedule;
 mod strategy;
 
+use jiff::{Timestamp, Zoned};
 use serde_json::Value;
 
 pub use builder::EtlJobBuilder;
@@ -15,13 +16,14 @@ pub use document::{
     DestinationDocument, JobDocument, LoadDocument, MappingDocument, MaxRejects, MaxRejectsDocument,
     SourceDocument, StepDocument, StrategyName,
 };
-pub use schedule::{Every, Schedule};
+pub use schedule::{CloudSchedulerFields, Every, Schedule, Weekday};
 pub use strategy::{Backfill, CursorBound, LoadStrategy, NullCursors};
 
 use crate::connector::OnSchemaChange;
 use crate::document::parse;
 use crate::error::{Error, Result};
 use crate::profile::ProfileLevel;
+use crate::proof::ProofLevel;
 use crate::schema::{
     AddedColumns, LayoutDocument, Overrides, RejectPolicy, RoundPolicy, TableRef, TargetRef,
 };
@@ -204,6 +206,14 @@ impl EtlJob {
         self.document.schedule.as_ref()
     }
 
+    /// The first `n` runs of its schedule after an instant; none without a schedule, and for `manual`.
+    ///
+    /// # Errors
+    /// None in practice; the schedule was checked with the job.
+    pub fn next_runs(&self, n: usize, after: Timestamp) -> Result<Vec<Zoned>> {
+        self.schedule().map_or(Ok(Vec::new()), |schedule| schedule.next(n, after))
+    }
+
     /// Whether the job takes part in runs of many jobs.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
@@ -214,6 +224,12 @@ impl EtlJob {
     #[must_use]
     pub fn profile(&self) -> ProfileLevel {
         self.document.profile
+    }
+
+    /// Whether the run proves that nothing was lost, doubled or changed on the way.
+    #[must_use]
+    pub fn proof(&self) -> ProofLevel {
+        self.document.proof
     }
 
     /// At most this many rows, for trials. A run with a limit never moves the watermark.

@@ -16,6 +16,7 @@ use crate::connector::{LoadOutcome, LoadRecord};
 use crate::error::{Error, ErrorKind};
 use crate::job::EtlJob;
 use crate::profile::TableProfile;
+use crate::proof::Proof;
 use crate::schema::{Change, ColumnLedger, CursorValue, Ledger, Warning};
 
 /// How a run ended.
@@ -28,6 +29,8 @@ pub enum RunStatus {
     Failed,
     /// The caller cancelled; what was committed before is told by `committed` and `ranges`.
     Cancelled,
+    /// The job is disabled, so `run_all` left it out; a warning says so.
+    Skipped,
 }
 
 impl RunStatus {
@@ -38,6 +41,7 @@ impl RunStatus {
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
+            Self::Skipped => "skipped",
         }
     }
 }
@@ -125,6 +129,8 @@ struct Settled {
 /// Seconds by phase.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, JsonSchema)]
 pub struct PhaseTimes {
+    /// Waiting for memory, while other runs have it all.
+    pub wait: f64,
     /// Opening connections.
     pub connect: f64,
     /// Read session and catalog.
@@ -144,6 +150,7 @@ pub struct PhaseTimes {
 impl PhaseTimes {
     pub(super) fn add(&mut self, phase: Phase, seconds: f64) {
         match phase {
+            Phase::Wait => self.wait += seconds,
             Phase::Connect => self.connect += seconds,
             Phase::Describe => self.describe += seconds,
             Phase::Map => self.map += seconds,
@@ -169,7 +176,7 @@ pub struct RunReport {
     pub destination: String,
     /// `replace`, `append` or `merge`.
     pub strategy: &'static str,
-    /// How often the run began: 1, and one more for each retry.
+    /// How often the run began: 1, and one more for each retry; 0 if the job was skipped.
     pub attempts: u32,
     /// The deterministic id of the load, once the window was decided.
     pub load_id: Option<String>,
@@ -194,6 +201,9 @@ pub struct RunReport {
     pub quarantine: Option<QuarantineCount>,
     /// What the rows hold, as the job's `profile` asks.
     pub profile: Option<TableProfile>,
+    /// Whether source and destination hold what passed through the run, as the job's `proof` asks. Of several ranges: of the
+    /// last one whose verdict is the worst.
+    pub proof: Option<Proof>,
     /// Bytes of Arrow data read.
     pub bytes_read: u64,
     /// Encoded bytes written or sent.
@@ -243,6 +253,7 @@ impl RunReport {
             lossless: false,
             quarantine: None,
             profile: None,
+            proof: None,
             bytes_read: 0,
             bytes_written: 0,
             bytes_billed: None,
@@ -257,6 +268,13 @@ impl RunReport {
             settled: Settled::default(),
             before: Settled::default(),
         }
+    }
+
+    /// The report of a job that is disabled.
+    pub(super) fn skipped(job: &EtlJob) -> Self {
+        let mut report = Self { status: RunStatus::Skipped, attempts: 0, ..Self::begin(job) };
+        report.warn("W_SKIPPED", "the job is disabled (`enabled` is false), so it was not run");
+        report
     }
 
     /// Forgets the attempt that failed, but not when it all began, nor what it has committed.

@@ -7,22 +7,26 @@ use std::time::Instant;
 
 use arrow_schema::DataType;
 
-use super::Runner;
 use super::boundary::Boundary;
+use super::budget::{MemoryBudget, MemoryPart};
 use super::course::{Course, begin, begin_course, decision, expected_rows};
 use super::demotion::Demotions;
 use super::pipeline::{self, Pipeline};
 use super::progress::{Phase, Tracker};
+use super::proving::Proving;
 use super::quarantine::Quarantine;
 use super::record::{Finished, load_id, nothing_new, record};
 use super::report::{Committed, RunReport};
+use super::retry::{self, Stop};
 use super::window::{Decision, Range};
+use super::{Runner, RunnerOptions};
 use crate::connector::{
     Destination, LoadPlan, LoadRecord, LoadRequest, LoadWriter, ReadPlan, ReadSession, Split, WriteMode,
 };
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::job::{CursorBound, EtlJob, LoadStrategy};
 use crate::profile::SharedProfile;
+use crate::proof::{Proof, SharedProof, SideProof, TableFigures};
 use crate::schema::{
     Caster, ColumnMapping, ColumnOverride, MapperOptions, Overrides, RejectPolicy, SchemaMapper,
     TableMapping, TableSchema, TargetTable,
@@ -32,27 +36,28 @@ use crate::schema::{
 pub(super) async fn run(
     runner: &Runner,
     job: &EtlJob,
+    stop: &Stop,
     tracker: &Arc<Tracker>,
     report: &mut RunReport,
     demotions: &mut Demotions,
 ) -> Result<()> {
-    let mut course = tokio::select! {
-        biased;
-        () = runner.cancel.cancelled() => return Err(Error::cancelled()),
-        course = begin_course(runner, job) => course?,
-    };
+    // Before the source is reached: who waits for memory must not hold a snapshot there.
+    let memory = stop.or(memory(runner, tracker)).await?;
+    let mut course = stop.or(begin_course(runner, job)).await?;
     loop {
-        let planned = tokio::select! {
-            biased;
-            () = runner.cancel.cancelled() => return Err(Error::cancelled()),
-            planned = plan(runner, job, &mut course, tracker, report, demotions) => planned?,
-        };
+        let planned =
+            stop.or(plan(runner, job, &mut course, memory.bytes, tracker, report, demotions)).await?;
         let Some(planned) = planned else { break };
         tracker.phase(Phase::Load);
-        if let Some(ready) = load(runner, job, planned, &mut course, tracker, report).await? {
-            // From here on a cancel comes too late: the commit decides, and the report tells its outcome.
+        let Moved { ready, proven } = load(job, planned, &mut course, stop, tracker, report).await?;
+        if let Some(ready) = ready {
+            // From here on a cancel or the deadline comes too late: the commit decides, and the report tells its outcome.
             tracker.phase(Phase::Commit);
             commit(job, ready, &mut course, tracker, report).await?;
+        }
+        if let Some(Proven { proving, source, written }) = proven {
+            let destination = proving.destination(written, report).await;
+            report.proven(Proof::new(source, destination));
         }
         tracker.range_done();
         if course.is_over() {
@@ -65,13 +70,28 @@ pub(super) async fn run(
     Ok(())
 }
 
+/// The run's part of the memory that all runs share.
+async fn memory(runner: &Runner, tracker: &Tracker) -> Result<MemoryPart> {
+    let budget = runner.budget.as_ref().unwrap_or_else(|| MemoryBudget::process());
+    let wish = runner.options.memory_bytes;
+    if let Some(part) = budget.try_take(wish) {
+        return Ok(part);
+    }
+    tracker.phase(Phase::Wait);
+    let part = budget.take(wish).await?;
+    tracker.phase(Phase::Connect);
+    Ok(part)
+}
+
 /// A load that is ready to be read.
 struct Planned {
     pipeline: Arc<Pipeline>,
+    parallelism: usize,
     splits: Vec<Split>,
     range: Option<Range>,
     load_id: String,
     mapping: TableMapping,
+    proving: Option<Proving>,
     /// Rows that ranges before this one have written.
     rows_before: u64,
     began: Instant,
@@ -86,11 +106,27 @@ struct Ready {
     began: Instant,
 }
 
+/// What reading has proven, and what the destination is to be asked for.
+struct Proven {
+    proving: Proving,
+    source: SideProof,
+    written: TableFigures,
+}
+
+/// What became of the rows of a load.
+struct Moved {
+    /// `None` if there is nothing new.
+    ready: Option<Ready>,
+    /// `None` if the job wants no proof.
+    proven: Option<Proven>,
+}
+
 /// Everything up to the first row of the next range. `None` if there is nothing to read.
 async fn plan(
     runner: &Runner,
     job: &EtlJob,
     course: &mut Course,
+    memory: usize,
     tracker: &Arc<Tracker>,
     report: &mut RunReport,
     demotions: &mut Demotions,
@@ -101,8 +137,9 @@ async fn plan(
     // What is settled was decided with the window, and stays so.
     let bound = job.strategy().cursor_bound();
     let bound = if course.ranges.is_none() { bound } else { CursorBound::Max };
-    let (session, settled) =
-        begin(course.source.as_ref(), job, bound).await.operation("begin read session")?;
+    let governor = runner.governors.of(runner.connection_named(job.source_connection())?);
+    let begun = retry::patiently(&governor, || begin(course.source.as_ref(), job, bound)).await;
+    let (session, settled) = begun.operation("begin read session")?;
     let table = session.table().project(job.columns())?;
 
     tracker.phase(Phase::Map);
@@ -147,8 +184,8 @@ async fn plan(
         columns: table.columns.iter().map(|column| column.name.clone()).collect(),
         filter: range.as_ref().map(|range| range.filter(cursor)),
         limit: job.row_limit(),
-        parallelism: runner.options.parallelism,
-        batch_bytes: runner.options.batch_bytes(),
+        parallelism: governor.splits(runner.options.splits(memory)),
+        batch_bytes: runner.options.batch_bytes(memory),
     };
     let partitions = partitions(session.as_ref(), job, &mapping, &target, range.as_ref()).await?;
     let warnings =
@@ -163,7 +200,11 @@ async fn plan(
     let caster = caster.for_load(&load_id, report.started_at);
     let profile = course.profile.take().filter(|profile| profile.fits(&target.arrow_schema()));
     let profile = profile.unwrap_or_else(|| SharedProfile::new(target.arrow_schema(), job.profile()));
-    let mut memory_budget = runner.options.writer_bytes();
+    let proving = Proving::plan(job, &read_plan, &mapping, &target, &destination);
+    let shared = proving.as_ref().map(Proving::target_schema);
+    let proof =
+        SharedProof::new(job.proof(), table.arrow_schema(), shared.unwrap_or_else(|| target.arrow_schema()));
+    let mut memory_budget = RunnerOptions::writer_bytes(memory);
     let quarantine = if caster.quarantines() {
         // Most values fit, so the smaller part is enough for the others.
         let part = memory_budget / 8;
@@ -182,14 +223,18 @@ async fn plan(
         writer,
         boundary,
         tracker: Arc::clone(tracker),
+        governor,
         batch_bytes: read_plan.batch_bytes,
         profile,
+        proof,
         quarantine,
         max_rejects: job.max_rejects(),
         ledger,
     });
-    let rows_before = tracker.rows_written.load(Ordering::Relaxed);
-    Ok(Some(Planned { pipeline, splits, range, load_id, mapping, rows_before, began }))
+    let (parallelism, rows_before) = (read_plan.parallelism, tracker.rows_written.load(Ordering::Relaxed));
+    let planned =
+        Planned { pipeline, parallelism, splits, range, load_id, mapping, proving, rows_before, began };
+    Ok(Some(planned))
 }
 
 /// Whether the job leaves the layout to advice and the table is still to be made.
@@ -342,36 +387,44 @@ async fn partitions(
     })
 }
 
-/// Moves the rows. Gives what is to be committed, or `None` if there is nothing new.
+/// Moves the rows, and proves what was read.
 async fn load(
-    runner: &Runner,
     job: &EtlJob,
     planned: Planned,
     course: &mut Course,
+    stop: &Stop,
     tracker: &Tracker,
     report: &mut RunReport,
-) -> Result<Option<Ready>> {
-    let Planned { pipeline, splits, range, load_id, mapping, rows_before, began } = planned;
-    let moved = pipeline::run(&pipeline, splits, runner.options.parallelism, &runner.cancel).await;
+) -> Result<Moved> {
+    let Planned { pipeline, parallelism, splits, range, load_id, mapping, proving, rows_before, began } =
+        planned;
+    let moved = pipeline::run(&pipeline, splits, parallelism, stop).await;
     let Some(pipeline) = Arc::into_inner(pipeline) else {
         return Err(moved.err().unwrap_or_else(|| Error::internal("a task of the pipeline outlived it")));
     };
-    let Pipeline { session, writer, boundary, profile, ledger, quarantine, .. } = pipeline;
+    let Pipeline { session, writer, boundary, profile, proof, ledger, quarantine, .. } = pipeline;
     course.profile = Some(profile);
     let ledger = ledger.into_inner().unwrap_or_else(PoisonError::into_inner);
-    // The end of a session may still tell that something read before was wrong.
     let moved = match moved {
-        Ok(()) => session.close().await.operation("end read session"),
+        Ok(()) => end(session, proving, proof).await,
         Err(error) => Err(error),
     };
     let rows = tracker.rows_written.load(Ordering::Relaxed).saturating_sub(rows_before);
-    let checked = moved.and_then(|()| check_not_emptied(job, rows, course.committed.as_ref()));
-    let checked = checked.and_then(|()| pipeline::check_share(&ledger, job.max_rejects(), rows));
+    let checked = moved.and_then(|proven| {
+        check_not_emptied(job, rows, course.committed.as_ref())?;
+        pipeline::check_share(&ledger, job.max_rejects(), rows).map(|()| proven)
+    });
+    // The last moment at which a cancel leaves nothing behind.
+    let checked = match checked {
+        Ok(proven) => stop.or(async { writer.seal().await.operation("write") }).await.map(|()| proven),
+        Err(error) => Err(error),
+    };
     report.cast(ledger);
     let boundary = boundary.map(Boundary::into_rows).unwrap_or_default();
     let finished = Finished { load_id, rows, range: range.as_ref(), boundary, mapping: &mapping };
-    let record = match checked.and_then(|()| record(job, finished, course.last.as_ref())) {
-        Ok(record) => record,
+    let recorded = checked.and_then(|proven| Ok((record(job, finished, course.last.as_ref())?, proven)));
+    let (record, proven) = match recorded {
+        Ok(recorded) => recorded,
         Err(error) => {
             abort_both(writer, quarantine, job).await;
             return Err(error);
@@ -385,9 +438,27 @@ async fn load(
             None => (String::new(), 0),
         };
         course.last = Some(LoadRecord { load_id, sequence, ..record });
-        return Ok(None);
+        return Ok(Moved { ready: None, proven });
     }
-    Ok(Some(Ready { writer, record, quarantine, range, began }))
+    Ok(Moved { ready: Some(Ready { writer, record, quarantine, range, began }), proven })
+}
+
+/// Ends the read session, which may still tell that something read before was wrong, after what was read is
+/// proven in its snapshot.
+async fn end(
+    session: Box<dyn ReadSession>,
+    proving: Option<Proving>,
+    proof: SharedProof,
+) -> Result<Option<Proven>> {
+    let proven = match (proving, proof.finish()) {
+        (Some(proving), Some((read, written))) => {
+            let source = proving.source(session.as_ref(), read).await?;
+            Some(Proven { proving, source, written })
+        }
+        _ => None,
+    };
+    session.close().await.operation("end read session")?;
+    Ok(proven)
 }
 
 /// Makes the rows of a range visible.
