@@ -1,12 +1,12 @@
 //! BigQuery as a destination.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use google_cloud_bigquery_v2::model::Table;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use transload_core::connector::{
     CursorFilter, Destination, LoadPlan, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome,
     ServerInfo, WriteMode,
@@ -16,8 +16,10 @@ use transload_core::schema::{BigQueryType, ColumnSchema, Mode, TableCheck, Targe
 use transload_core::{Error, ErrorKind, Result, ResultExt as _};
 
 use crate::commit::records_of;
+use crate::config::Way;
 use crate::connect::Client;
 use crate::gcs::Bucket;
+use crate::limits::Recent;
 use crate::load::{Load, safe_id, staging_prefix};
 use crate::prune::Range;
 use crate::sql::{self, LOADS_TABLE};
@@ -34,11 +36,13 @@ pub(crate) struct BigQueryDestination {
     client: Client,
     /// Datasets that are known to have the table of load records.
     recorded: Mutex<BTreeSet<String>>,
+    /// How often targets were loaded lately, as `last_load` saw it, so that planning a load asks nothing more.
+    recent: Mutex<BTreeMap<TargetRef, Recent>>,
 }
 
 impl BigQueryDestination {
     pub(crate) fn new(client: Client) -> Self {
-        Self { client, recorded: Mutex::new(BTreeSet::new()) }
+        Self { client, recorded: Mutex::default(), recent: Mutex::default() }
     }
 
     fn loads_path(&self, dataset: &str) -> String {
@@ -121,11 +125,15 @@ impl BigQueryDestination {
         else {
             return Ok(Vec::new());
         };
+        // One row of counts, which has no record, and the records.
         let query = format!(
-            "SELECT record FROM {} WHERE {condition} AND {} \
-             QUALIFY ROW_NUMBER() OVER (PARTITION BY job ORDER BY sequence DESC, committed_at DESC) = 1",
-            self.loads_path(&target.dataset),
-            records_of(&target.table, table.creation_time),
+            "SELECT CAST(NULL AS STRING) AS record, COUNTIF(target_table = {name}) AS of_table, COUNT(*) AS of_all \
+             FROM {loads} WHERE committed_at > TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 24 HOUR) UNION ALL \
+             (SELECT record, 0, 0 FROM {loads} WHERE {condition} AND {records} \
+             QUALIFY ROW_NUMBER() OVER (PARTITION BY job ORDER BY sequence DESC, committed_at DESC) = 1)",
+            loads = self.loads_path(&target.dataset),
+            records = records_of(&target.table, table.creation_time),
+            name = sql::literal(&target.table),
         );
         let rows = match self.client.select(self.location(&table), &query).await {
             Ok(rows) => rows,
@@ -133,8 +141,18 @@ impl BigQueryDestination {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error.operation(operation).with("target", target)),
         };
-        let records = rows.into_iter().filter_map(|row| row.into_iter().next().flatten());
-        let parsed = records.map(|record| serde_json::from_str(&record));
+        let mut records = Vec::new();
+        for row in rows {
+            let mut cells = row.into_iter();
+            if let Some(record) = cells.next().flatten() {
+                records.push(record);
+                continue;
+            }
+            let mut count = || cells.next().flatten().and_then(|text| text.parse().ok()).unwrap_or(0);
+            let recent = Recent { target: count(), dataset: count() };
+            self.recent.lock().unwrap_or_else(PoisonError::into_inner).insert(target.clone(), recent);
+        }
+        let parsed = records.iter().map(|record| serde_json::from_str(record));
         parsed.collect::<std::result::Result<_, _>>().map_err(|error| {
             Error::data("the last load record cannot be read")
                 .with("target", target)
@@ -156,6 +174,10 @@ impl BigQueryDestination {
 impl Destination for BigQueryDestination {
     async fn check(&self) -> Result<ServerInfo> {
         self.client.server_info().await.operation("check")
+    }
+
+    fn check_options(&self, options: &Map<String, Value>) -> Result<()> {
+        self.client.config.way(options).map(|_| ())
     }
 
     async fn ensure_dataset(&self, dataset: &str) -> Result<()> {
@@ -204,7 +226,9 @@ impl Destination for BigQueryDestination {
 
     async fn plan_load(&self, plan: LoadPlan<'_>) -> Result<Vec<Warning>> {
         limits::check_partitions(plan)?;
-        Ok(Vec::new())
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = recent.get(&plan.target.target).copied().unwrap_or_default();
+        Ok(recent.warning(&plan.target.target).into_iter().collect())
     }
 
     async fn last_load(&self, target: &TargetRef, job: &str) -> Result<Option<LoadRecord>> {
@@ -251,8 +275,7 @@ impl Destination for BigQueryDestination {
         let target = request.target.target.clone();
         let operation = "begin load";
         sql::check_target(&target)?;
-        let place = format!("{}/{}/{target}", self.client.endpoint.as_str(), self.client.project);
-        let claim = Claim::take(place)?;
+        let claim = Claim::take(self.client.place_of(&target.dataset, &target.table))?;
         let table = self.client.table(&target.dataset, &target.table).await.operation(operation)?;
         let table = table.ok_or_else(|| {
             Error::new(ErrorKind::NotFound, "the target table does not exist")
@@ -269,7 +292,8 @@ impl Destination for BigQueryDestination {
             self.ensure_loads_table(&target.dataset).await?;
             self.is_committed(&target, table.creation_time, &location, &request.load_id).await
         };
-        let bucket = Bucket::of(&self.client)?;
+        let way = self.client.config.way(&request.options)?;
+        let bucket = Bucket::of(&self.client, &way)?;
         let clean = self.clean_staging(&staging_dataset, &prefix, bucket.as_ref());
         let (already, ()) = futures::join!(known, clean);
         let already = already.operation(operation).with("target", &target)?;
@@ -289,6 +313,7 @@ impl Destination for BigQueryDestination {
             target,
             load_id: request.load_id,
             memory: request.memory_budget,
+            storage_write: way == Way::StorageWrite,
             bucket,
             objects: Mutex::default(),
             columns: request.target.columns,
@@ -349,7 +374,7 @@ fn load_mode(request: &LoadRequest, table: &Table) -> Result<LoadMode> {
             }
             let key = key.iter().map(|name| index(name, "key")).collect::<Result<Vec<_>>>()?;
             Ok(LoadMode::Merge {
-                range: Range::of(table, &target.columns, &key),
+                ranges: Range::of(table, &target.columns, &key),
                 key,
                 order_by: order_by.as_deref().map(|name| index(name, "order column")).transpose()?,
             })

@@ -37,7 +37,7 @@ use transload_core::connector::{
 };
 use transload_core::{Connection, Result};
 
-pub use config::{BigQueryConfig, LoadMethod};
+pub use config::{BigQueryConfig, BigQueryJobOptions, LoadMethod};
 
 /// Google BigQuery, type `bigquery`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -51,6 +51,7 @@ impl Connector for BigQuery {
         Descriptor::new("bigquery", "Google BigQuery", Category::Warehouse, capability)
             .takes_secret()
             .options_of::<BigQueryConfig>()
+            .job_options_of::<BigQueryJobOptions>()
     }
 
     fn validate(&self, connection: &Connection) -> Result<()> {

@@ -8,11 +8,11 @@ use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use tokio::sync::Notify;
 use transload_core::connector::{
-    Connector, Credentialed, CursorFilter, Descriptor, Destination, LoadOutcome, LoadRecord, LoadRequest,
-    LoadWriter, OnSchemaChange, PrepareOutcome, ServerInfo, Source,
+    Connector, Credentialed, CursorFilter, Descriptor, Destination, LoadOutcome, LoadPlan, LoadRecord,
+    LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome, ServerInfo, Source,
 };
 use transload_core::proof::{ProofLevel, TableFigures};
-use transload_core::schema::{TargetRef, TargetTable};
+use transload_core::schema::{TargetRef, TargetTable, Warning};
 use transload_core::{Connection, Error, ErrorKind, Result};
 
 /// What goes wrong in one load.
@@ -113,6 +113,10 @@ impl Destination for FaultyDestination {
         self.inner.check().await
     }
 
+    fn check_options(&self, options: &serde_json::Map<String, serde_json::Value>) -> Result<()> {
+        self.inner.check_options(options)
+    }
+
     async fn ensure_dataset(&self, dataset: &str) -> Result<()> {
         self.inner.ensure_dataset(dataset).await
     }
@@ -127,6 +131,10 @@ impl Destination for FaultyDestination {
 
     async fn withdraw(&self, target: &TargetRef) -> Result<bool> {
         self.inner.withdraw(target).await
+    }
+
+    async fn plan_load(&self, plan: LoadPlan<'_>) -> Result<Vec<Warning>> {
+        self.inner.plan_load(plan).await
     }
 
     async fn last_load(&self, target: &TargetRef, job: &str) -> Result<Option<LoadRecord>> {

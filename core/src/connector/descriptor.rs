@@ -146,6 +146,8 @@ pub struct Descriptor {
     pub takes_secret: bool,
     /// JSON Schema of the options, derived from the connector's typed configuration.
     pub options: Value,
+    /// JSON Schema of what a job may say to it as a destination (`destination.options`); empty for nothing.
+    pub job_options: Value,
     /// What it can do.
     pub capability: Capability,
 }
@@ -162,6 +164,7 @@ impl Descriptor {
             default_port: None,
             takes_secret: false,
             options: Value::Object(serde_json::Map::new()),
+            job_options: Value::Object(serde_json::Map::new()),
             capability,
         }
     }
@@ -191,6 +194,13 @@ impl Descriptor {
     #[must_use]
     pub fn options_of<T: schemars::JsonSchema>(mut self) -> Self {
         self.options = crate::document::schema_of::<T>().to_value();
+        self
+    }
+
+    /// Takes the schema of a job's options from their type.
+    #[must_use]
+    pub fn job_options_of<T: schemars::JsonSchema>(mut self) -> Self {
+        self.job_options = crate::document::schema_of::<T>().to_value();
         self
     }
 }

@@ -7,6 +7,7 @@ use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::CursorInterval;
 use crate::error::Result;
@@ -146,6 +147,10 @@ pub struct LoadRequest {
     pub load_id: String,
     /// Memory that the writer may use for buffering, in bytes.
     pub memory_budget: usize,
+    /// What the job says to this destination in its own words, as [`Destination::check_options`] accepted it.
+    ///
+    /// [`Destination::check_options`]: super::Destination::check_options
+    pub options: Map<String, Value>,
 }
 
 /// What a load is about to bring, as far as it is known before any row is read.

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 pub use covered::CursorInterval;
 pub(crate) use covered::{Gap, cover, gaps, order};
@@ -268,6 +268,20 @@ pub trait Destination: Send + Sync + fmt::Debug {
     /// # Errors
     /// `auth`, `unreachable`, `permission` and so on.
     async fn check(&self) -> Result<ServerInfo>;
+
+    /// Checks what a job says to this destination in its own words (`destination.options`). Called before anything
+    /// is read or made. By default there is nothing to say.
+    ///
+    /// # Errors
+    /// `config` for unknown or impossible options, `unsupported` where there are none.
+    fn check_options(&self, options: &Map<String, Value>) -> Result<()> {
+        let names: Vec<&str> = options.keys().map(String::as_str).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        Err(Error::unsupported(format!("this destination takes no options of a job: {}", names.join(", ")))
+            .hint("leave `destination.options` out"))
+    }
 
     /// Creates the dataset unless it exists.
     ///

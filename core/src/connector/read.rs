@@ -44,6 +44,18 @@ impl CursorFilter {
         Ok(filter_record_batch(batch, &wanted)?)
     }
 
+    /// The error for a bound that cannot be compared with a column, since that is of another type now.
+    #[must_use]
+    pub fn other_type(column: &str, type_now: &str, bound: &CursorValue) -> Error {
+        let window = bound.type_name();
+        Error::new(
+            ErrorKind::SchemaChanged,
+            format!("cursor column `{column}` is of type {type_now} and the window is of type {window}"),
+        )
+        .with("column", column)
+        .hint("give the job a new name to start afresh with the new type")
+    }
+
     /// Whether a row with this cursor value is wanted; for sources that filter by themselves.
     ///
     /// # Errors
@@ -51,18 +63,7 @@ impl CursorFilter {
     pub fn accepts(&self, value: Option<&CursorValue>) -> Result<bool> {
         let Some(value) = value else { return Ok(self.include_nulls) };
         let compare = |bound: &CursorValue| {
-            value.compare(bound).ok_or_else(|| {
-                Error::new(
-                    ErrorKind::SchemaChanged,
-                    format!(
-                        "cursor column `{}` holds values of type {} and the window is of type {}",
-                        self.column,
-                        value.type_name(),
-                        bound.type_name()
-                    ),
-                )
-                .hint("give the job a new name to start afresh with the new type")
-            })
+            value.compare(bound).ok_or_else(|| Self::other_type(&self.column, value.type_name(), bound))
         };
         let above = match &self.lo {
             None => true,

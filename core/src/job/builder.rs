@@ -1,5 +1,7 @@
 //! Building jobs in Rust.
 
+use serde_json::Value;
+
 use super::document::{DestinationDocument, JobDocument, LoadDocument, MaxRejectsDocument, StrategyName};
 use super::{CursorBound, EtlJob, NullCursors, Schedule, StepDocument};
 use crate::connector::OnSchemaChange;
@@ -55,7 +57,15 @@ impl EtlJobBuilder {
             dataset: dataset.into(),
             table: table.into(),
             layout: std::mem::take(&mut self.0.destination.layout),
+            options: std::mem::take(&mut self.0.destination.options),
         };
+        self
+    }
+
+    /// Says something to the destination in its own words; see the page of its connector.
+    #[must_use]
+    pub fn destination_option(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.0.destination.options.insert(name.into(), value.into());
         self
     }
 

@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::schedule::Schedule;
 use super::strategy::{Backfill, CursorBound, LoadStrategy, NullCursors};
@@ -75,6 +76,10 @@ pub struct DestinationDocument {
     /// How the table is laid out and kept.
     #[serde(flatten)]
     pub layout: LayoutDocument,
+    /// What only this kind of destination understands; its page lists the names. They win over options of the
+    /// connection.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub options: Map<String, Value>,
 }
 
 /// The name of a load strategy.

@@ -9,7 +9,7 @@ mod schedule;
 mod strategy;
 
 use jiff::{Timestamp, Zoned};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 pub use builder::EtlJobBuilder;
 pub use document::{
@@ -130,6 +130,12 @@ impl EtlJob {
     #[must_use]
     pub fn layout(&self) -> &LayoutDocument {
         &self.document.destination.layout
+    }
+
+    /// What the job says to its destination in that one's own words.
+    #[must_use]
+    pub fn destination_options(&self) -> &Map<String, Value> {
+        &self.document.destination.options
     }
 
     /// The load strategy.

@@ -239,7 +239,9 @@ impl Runner {
     async fn open(&self, job: &EtlJob) -> Result<(Arc<dyn Source>, Arc<dyn Destination>)> {
         let source = self.connection_named(job.source_connection())?;
         let destination = self.connection_named(job.destination_connection())?;
-        tokio::try_join!(self.registry.source(source), self.registry.destination(destination))
+        let opened = tokio::try_join!(self.registry.source(source), self.registry.destination(destination))?;
+        opened.1.check_options(job.destination_options())?;
+        Ok(opened)
     }
 }
 

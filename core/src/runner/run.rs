@@ -214,7 +214,8 @@ async fn plan(
     } else {
         None
     };
-    let request = LoadRequest { target, mode, load_id: load_id.clone(), memory_budget };
+    let options = job.destination_options().clone();
+    let request = LoadRequest { target, mode, load_id: load_id.clone(), memory_budget, options };
     let writer = destination.begin_load(request).await.operation("begin load")?;
     let ledger = Mutex::new(caster.ledger());
     let pipeline = Arc::new(Pipeline {
