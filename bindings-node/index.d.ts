@@ -639,9 +639,19 @@ export interface JobDocument {
     cursor?: string;
     /** Key columns; required for `merge`. */
     key?: string[];
+    /** The first load begins this many days ago. */
     backfill_days?: number;
+    /** The first load begins at this cursor value; moved to an earlier one, the next run loads what lies before. */
     backfill_since?: string;
-    /** A number for integer cursors, a duration such as `15m` for dates and times. */
+    /** Nothing at or past this cursor value is loaded. */
+    until?: string;
+    /** Cut what is to be loaded into ranges of this length, each committed by itself. */
+    backfill_step?: number | string;
+    /** Rows without a cursor value. Default: `include` for `merge`, `warn` for `append`. */
+    on_null_cursor?: "include" | "warn" | "fail";
+    /** The job was changed and shall begin afresh in the same table; what it loaded before stays there. */
+    restart?: boolean;
+    /** A number for integer and decimal cursors, a duration such as `15m` for dates and times. */
     lag?: number | string;
     /**
      * `max` (default), or `oldest_transaction`: not past the start of the oldest transaction that is still open at
@@ -762,6 +772,12 @@ export interface Progress {
   splits: { total: number; active: number; done: number };
   /** Seconds since the run began. */
   seconds: number;
+  /** Which of the ranges is being loaded, from 1. */
+  range: number;
+  /** How many ranges the run loads and commits one by one. */
+  ranges: number;
+  /** Seconds that the rest will take, if it goes on as until now; `null` while that is unknown. */
+  eta_seconds: number | null;
 }
 
 /**
@@ -817,10 +833,23 @@ export interface RunReport {
   /** Whether a load was committed. A run that found nothing new succeeds without one. */
   committed: boolean;
   /** The range of cursor values that was loaded. */
-  window: { cursor: string; lo: string | null; hi: string | null; continues: boolean } | null;
+  window: {
+    cursor: string;
+    lo: string | null;
+    /** Inclusive, but for `load.until`. */
+    hi: string | null;
+    /** The job has loaded before. */
+    continues: boolean;
+    /** Rows of the source that have no cursor value. */
+    null_cursors: number;
+  } | null;
+  /** The ranges that were committed one by one, of jobs with a cursor: the newest 100. */
+  ranges: { lo: string | null; hi: string | null; rows: number; load_id: string; seconds: number }[];
+  /** How many ranges were committed. */
+  ranges_committed: number;
   rows: {
     read: number;
-    /** Read again at the watermark and dropped, because an earlier load has them. */
+    /** Read at an end of a range, or without a cursor, and dropped: an earlier load has them, or another range. */
     already_loaded: number;
     written: number;
     inserted: number;

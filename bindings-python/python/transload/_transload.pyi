@@ -494,8 +494,8 @@ class Runner:
 
         `on_progress` is called in this thread, when the phase changes, about ten times a second while rows
         move, and at the end; keys: `job`, `phase`, `status`, `rows_read`, `rows_written`, `bytes_read`,
-        `rows_per_second`, `splits` (`total`, `active`, `done`), `seconds`. What it raises cancels the run and
-        is raised.
+        `rows_per_second`, `splits` (`total`, `active`, `done`), `seconds`, `range` and `ranges` (which of how many
+        ranges is being loaded), `eta_seconds` (None while unknown). What it raises cancels the run and is raised.
 
         `progress=True` shows a line on standard error, if that is a terminal; `"json"` writes every event
         there as a line of JSON.
@@ -624,7 +624,19 @@ class RunReport:
 
     @property
     def window(self) -> dict[str, Any] | None:
-        """The range of cursor values, for jobs with a cursor: `cursor`, `lo`, `hi`, `continues`."""
+        """The range of cursor values, for jobs with a cursor: `cursor`, `lo`, `hi`, `continues`, `null_cursors` (rows
+        of the source that have no cursor value).
+        """
+
+    @property
+    def ranges(self) -> list[dict[str, Any]]:
+        """The ranges that were committed one by one, for jobs with a cursor, the newest 100: `lo`, `hi`, `rows`,
+        `load_id`, `seconds`.
+        """
+
+    @property
+    def ranges_committed(self) -> int:
+        """How many ranges were committed."""
 
     @property
     def rows(self) -> dict[str, int]:

@@ -198,7 +198,7 @@ pub(crate) fn write_schema(folder: &Path, table: &TargetTable, durable: bool) ->
 }
 
 /// The records of all loads of a table.
-fn records(folders: &TableFolders) -> Result<Vec<LoadRecord>> {
+pub(crate) fn records(folders: &TableFolders) -> Result<Vec<LoadRecord>> {
     let mut records = Vec::new();
     for load in folders.loads()? {
         let path = load.join(LOAD_FILE);

@@ -161,7 +161,8 @@ impl Pipeline {
                     && let Some(folds) = folds.take()
                 {
                     // The destination has the known rows too.
-                    folds.written(&self.caster.cast(&batch).operation("cast")?.0)?;
+                    let there = boundary.at_destination(batch)?;
+                    folds.written(&self.caster.cast(&there).operation("cast")?.0)?;
                 }
                 fresh
             }

@@ -362,6 +362,7 @@ mod tests {
             last_call: began,
             times: PhaseTimes::default(),
             read: VecDeque::new(),
+            eta: Eta::default(),
         };
         assert_eq!(state.rate(began, 0), 0.0);
         let mut at = |millis, rows| state.rate(began + Duration::from_millis(millis), rows);

@@ -95,7 +95,18 @@ mod terminal {
 
     fn text(progress: &Progress) -> String {
         let Progress {
-            job, phase, status, rows_read, rows_written, rows_per_second, splits, seconds, ..
+            job,
+            phase,
+            status,
+            rows_read,
+            rows_written,
+            rows_per_second,
+            splits,
+            seconds,
+            range,
+            ranges,
+            eta_seconds,
+            ..
         } = progress;
         let took = HumanDuration(Duration::from_secs_f64(seconds.max(0.0)));
         if let Some(status) = status {
@@ -105,10 +116,19 @@ mod terminal {
         if *rows_read > 0 {
             text += &format!(" · {} rows · {rows_per_second:.0} rows/s", HumanCount(*rows_read));
         }
+        if *ranges > 1 {
+            text += &format!(" · range {range} of {ranges}");
+        }
         if splits.total > 1 {
             text += &format!(" · {} of {} parts", splits.done, splits.total);
         }
-        text + &format!(" · {took:#}")
+        text += &format!(" · {took:#}");
+        match eta_seconds {
+            Some(left) => {
+                text + &format!(" · {:#} left", HumanDuration(Duration::from_secs_f64(left.clamp(0.0, 1e9))))
+            }
+            None => text,
+        }
     }
 
     #[cfg(test)]
@@ -128,8 +148,15 @@ mod terminal {
                 rows_per_second: 84_321.0,
                 splits: SplitStates { total: 4, active: 2, done: 1 },
                 seconds: 12.3,
+                range: 1,
+                ranges: 1,
+                eta_seconds: None,
             };
             assert_eq!(text(&progress), "orders: load · 1,234,567 rows · 84321 rows/s · 1 of 4 parts · 12s");
+            (progress.range, progress.ranges, progress.eta_seconds) = (3, 12, Some(95.0));
+            let all =
+                "orders: load · 1,234,567 rows · 84321 rows/s · range 3 of 12 · 1 of 4 parts · 12s · 2m left";
+            assert_eq!(text(&progress), all);
             (progress.phase, progress.status) = (Phase::Done, Some(RunStatus::Succeeded));
             assert_eq!(text(&progress), "orders: succeeded · 1,200,000 rows · 12s");
             let line = ProgressLine::new();
@@ -156,6 +183,9 @@ mod tests {
             rows_per_second: 1.0,
             splits: SplitStates { total: 2, active: 1, done: 1 },
             seconds: 0.5,
+            range: 1,
+            ranges: 1,
+            eta_seconds: None,
         };
         lines.write(&progress);
         progress.phase = Phase::Commit;
