@@ -260,7 +260,8 @@ mod tests {
 
     #[test]
     fn limits_are_read_and_written() {
-        let value = json!({"name": "w", "type": "memory", "limits": {"parallel_reads": 2, "bytes_per_second": 7}});
+        let value =
+            json!({"name": "w", "type": "memory", "limits": {"parallel_reads": 2, "bytes_per_second": 7}});
         let connection = Connection::from_json(value.clone()).unwrap();
         assert_eq!(connection.limits().parallel_reads, std::num::NonZero::new(2));
         assert_eq!(connection.to_json(), value);

@@ -1,13 +1,13 @@
 //! Many jobs in one call: concurrency, fairness, one report.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use super::Runner;
 use super::budget::MemoryBudget;
@@ -181,7 +181,8 @@ impl Runner {
             while let Some(index) = turns.next() {
                 let Some(job) = jobs.get(index).cloned() else { continue };
                 let runner = runner.clone();
-                let task = tasks.spawn(async move { Box::new(runner.run(&job).await) });
+                let run = async move { Box::new(runner.run(&job).await) };
+                let task = tasks.spawn(run.in_current_span());
                 running.insert(task.id(), index);
             }
             // Cancelled runs end by themselves, and each tells what it had committed.
@@ -231,7 +232,7 @@ impl Runner {
 
     /// The report of a job that did not come to its end.
     fn not_run(&self, job: &EtlJob, error: Error) -> RunReport {
-        let tracker = Arc::new(super::Tracker::new(job.name(), self.progress.clone()));
+        let tracker = super::Tracker::new(job.name(), &tracing::Span::none(), self.progress.clone());
         let mut report = RunReport::begin(job);
         report.finish(Err(error.with("job", job.name())), &tracker);
         tracker.finish(report.status);
