@@ -93,6 +93,22 @@ pub struct SplitStates {
 }
 
 impl Progress {
+    /// In the middle of a load.
+    #[cfg(test)]
+    pub(super) fn example() -> Self {
+        Self {
+            job: "orders".to_owned(),
+            phase: Phase::Load,
+            status: None,
+            rows_read: 1_234_567,
+            rows_written: 1_200_000,
+            bytes_read: 7,
+            rows_per_second: 84_321.0,
+            splits: SplitStates { total: 4, active: 2, done: 1 },
+            seconds: 12.3,
+        }
+    }
+
     /// The JSON form, as the bindings and [`JsonLines`](super::JsonLines) give it.
     #[must_use]
     pub fn to_json(&self) -> Value {
