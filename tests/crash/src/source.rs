@@ -126,7 +126,11 @@ impl Source {
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn keep_writing(&self, writer: &mut Writer, mut stop: tokio::sync::watch::Receiver<bool>) -> Done {
+    pub async fn keep_writing(
+        &self,
+        writer: &mut Writer,
+        mut stop: tokio::sync::watch::Receiver<bool>,
+    ) -> Done {
         let file = match self {
             Self::Sqlite(path) => {
                 let database = rusqlite::Connection::open(path)?;

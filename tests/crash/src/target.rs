@@ -28,7 +28,9 @@ impl Target {
     /// A missing server.
     pub fn connection(&self) -> Done<Value> {
         Ok(match self {
-            Self::Dataset(path) => json!({"name": "warehouse", "type": "dataset", "path": path, "file_mib": 1}),
+            Self::Dataset(path) => {
+                json!({"name": "warehouse", "type": "dataset", "path": path, "file_mib": 1})
+            }
             Self::BigQuery(_) => json!({
                 "name": "warehouse", "type": "bigquery",
                 "endpoint": need_env("TRANSLOAD_TEST_BIGQUERY_URL")?,
@@ -68,7 +70,8 @@ impl Target {
                 let mut left = Vec::new();
                 for folder in fs::read_dir(path.join("raw"))? {
                     let folder = folder?.path();
-                    let hidden = folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(['.', '_']));
+                    let hidden =
+                        folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(['.', '_']));
                     if hidden && folder.is_dir() {
                         collect(&folder, &mut left)?;
                     }
@@ -130,7 +133,8 @@ fn files(table: &Path) -> Done<Rows> {
                 let column = |name: &str| {
                     batch.column_by_name(name).ok_or_else(|| Failure::new(format!("no column {name}")))
                 };
-                let (id, at) = (column("id")?.as_primitive::<Int64Type>(), column("at")?.as_primitive::<Int64Type>());
+                let (id, at) =
+                    (column("id")?.as_primitive::<Int64Type>(), column("at")?.as_primitive::<Int64Type>());
                 let what = column("what")?.as_string::<i32>();
                 for row in 0..batch.num_rows() {
                     *rows.entry((id.value(row), at.value(row), what.value(row).to_owned())).or_default() += 1;
@@ -142,7 +146,8 @@ fn files(table: &Path) -> Done<Rows> {
 }
 
 fn base() -> Done<String> {
-    let (url, project) = (need_env("TRANSLOAD_TEST_BIGQUERY_URL")?, need_env("TRANSLOAD_TEST_BIGQUERY_PROJECT")?);
+    let (url, project) =
+        (need_env("TRANSLOAD_TEST_BIGQUERY_URL")?, need_env("TRANSLOAD_TEST_BIGQUERY_PROJECT")?);
     Ok(format!("{url}/bigquery/v2/projects/{project}"))
 }
 
@@ -152,7 +157,9 @@ async fn answer(request: reqwest::RequestBuilder) -> Done<Value> {
 
 async fn table(dataset: &str) -> Done<Rows> {
     let client = reqwest::Client::new();
-    let sql = format!("SELECT CONCAT(CAST(id AS STRING), ' ', CAST(at AS STRING), ' ', what) FROM `{dataset}`.`orders`");
+    let sql = format!(
+        "SELECT CONCAT(CAST(id AS STRING), ' ', CAST(at AS STRING), ' ', what) FROM `{dataset}`.`orders`"
+    );
     let body = json!({"query": sql, "useLegacySql": false, "timeoutMs": 100_000});
     let mut page = answer(client.post(format!("{}/queries", base()?)).json(&body)).await?;
     let mut rows = Rows::new();

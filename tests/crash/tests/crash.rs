@@ -5,7 +5,11 @@
 //! Parquet dataset and the BigQuery emulator. `TRANSLOAD_CRASH_SEEDS` says how many, `TRANSLOAD_CRASH_FIRST` from
 //! which on. A seed draws the same jobs and pauses every time; where a pause falls in a run depends on the machine.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the verdict is printed; children report on stdout")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the verdict is printed; children report on stdout"
+)]
 
 use std::collections::BTreeMap;
 use std::process::{ExitCode, Stdio};
@@ -54,16 +58,17 @@ impl Seed {
             _ => Source::Postgres(name.clone()),
         };
         // The emulator is slow, so it takes a fifth of the seeds.
-        let target = if number % 5 == 4 { Target::BigQuery(name) } else { Target::Dataset(folder.path().join("lake")) };
+        let target = if number % 5 == 4 {
+            Target::BigQuery(name)
+        } else {
+            Target::Dataset(folder.path().join("lake"))
+        };
         let strategy = STRATEGIES[usize::try_from(number % 4)?];
         Ok(Self { number, strategy, source, target, random: StdRng::seed_from_u64(number), _folder: folder })
     }
 
     fn changes(&self) -> Changes {
-        Changes {
-            updates: matches!(self.strategy, "merge" | "replace"),
-            deletes: self.strategy == "replace",
-        }
+        Changes { updates: matches!(self.strategy, "merge" | "replace"), deletes: self.strategy == "replace" }
     }
 
     fn work(&self) -> Done<Value> {
@@ -109,7 +114,10 @@ impl Seed {
         }
         let twice = ids.values().filter(|count| **count > 1).count();
         if twice > 0 {
-            return Err(Failure::new(format!("seed {}: {twice} keys are there twice after a kill", self.number)));
+            return Err(Failure::new(format!(
+                "seed {}: {twice} keys are there twice after a kill",
+                self.number
+            )));
         }
         Ok(there)
     }
@@ -140,7 +148,8 @@ impl Seed {
     async fn check_after(&self, tally: &mut Tally) -> Done {
         let output = self.child()?.wait_with_output().await?;
         let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        let about = format!("seed {} ({}, {:?} into {:?})", self.number, self.strategy, self.source, self.target);
+        let about =
+            format!("seed {} ({}, {:?} into {:?})", self.number, self.strategy, self.source, self.target);
         if report["status"] != json!("succeeded") {
             return Err(Failure::new(format!("{about}: the clean run failed: {}", report["error"])));
         }
@@ -171,7 +180,12 @@ impl Seed {
             Err(failure) => Err(failure),
         };
         let kind = |debug: String| debug.split('(').next().unwrap_or_default().to_owned();
-        let pair = format!("{} {} to {}", self.strategy, kind(format!("{:?}", self.source)), kind(format!("{:?}", self.target)));
+        let pair = format!(
+            "{} {} to {}",
+            self.strategy,
+            kind(format!("{:?}", self.source)),
+            kind(format!("{:?}", self.target))
+        );
         *tally.pairs.entry(pair).or_default() += 1;
         self.source.drop().await?;
         self.target.drop().await?;
