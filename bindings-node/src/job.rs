@@ -3,7 +3,7 @@
 use jiff::{Timestamp, Zoned};
 use napi_derive::napi;
 use transload::document::parse_str;
-use transload::{EtlJob, Error, Result, Schedule};
+use transload::{Error, EtlJob, Result, Schedule};
 
 use crate::error::Throw as _;
 
@@ -49,7 +49,10 @@ impl NativeSchedule {
     /// `unsupported` for days that not every month has.
     #[napi]
     pub fn cloud_scheduler(&self) -> napi::Result<String> {
-        self.0.cloud_scheduler().map(|fields| serde_json::to_value(fields).unwrap_or_default().to_string()).or_throw()
+        self.0
+            .cloud_scheduler()
+            .map(|fields| serde_json::to_value(fields).unwrap_or_default().to_string())
+            .or_throw()
     }
 
     /// The document as a JSON text.
@@ -65,9 +68,10 @@ fn instant(milliseconds: Option<f64>) -> Result<Timestamp> {
     let Some(milliseconds) = milliseconds else { return Ok(Timestamp::now()) };
     #[expect(clippy::cast_possible_truncation, reason = "`from_millisecond` refuses what is out of range")]
     let whole = milliseconds.floor() as i64;
-    Timestamp::from_millisecond(whole).ok().filter(|_| milliseconds.is_finite()).ok_or_else(|| {
-        Error::config("`after` is not an instant").hint("give a valid Date")
-    })
+    Timestamp::from_millisecond(whole)
+        .ok()
+        .filter(|_| milliseconds.is_finite())
+        .ok_or_else(|| Error::config("`after` is not an instant").hint("give a valid Date"))
 }
 
 /// RFC 3339 with the offset of each instant.

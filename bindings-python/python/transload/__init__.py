@@ -11,6 +11,7 @@ from ._runner import Runner
 from ._transload import (
     CancelHandle,
     Connection,
+    ControlPlane,
     EtlJob,
     MappingDiff,
     RecordBatch,
@@ -49,6 +50,7 @@ __all__ = [
     "ConfigError",
     "ConflictError",
     "Connection",
+    "ControlPlane",
     "DataError",
     "EtlJob",
     "InternalError",
