@@ -12,6 +12,7 @@ import {
   TransloadError,
   connectors,
   jobSchema,
+  setMemoryBudget,
   version,
   type AddedColumn,
   type AddedMapping,
@@ -19,6 +20,7 @@ import {
   type Alternative,
   type AssignedJob,
   type BigQueryField,
+  type BatchReport,
   type Capability,
   type ColumnLedger,
   type ColumnMapping,
@@ -26,6 +28,7 @@ import {
   type ColumnProfile,
   type ColumnSchema,
   type ConnectionDocument,
+  type ConnectionLimits,
   type ConnectionOptions,
   type ConnectionStatus,
   type ControlPlaneOptions,
@@ -46,6 +49,7 @@ import {
   type Progress,
   type ReadOptions,
   type RejectPolicy,
+  type RunAllOptions,
   type RunOptions,
   type RunReport,
   type RunnerOptions,
@@ -156,7 +160,15 @@ async function run(): Promise<void> {
   const how: RunOptions = {
     onProgress: (progress: Progress) => void seen.push(progress.phase),
     signal: controller.signal,
+    progress: "json",
   };
+  const limits: ConnectionLimits = { parallel_reads: 2, rows_per_second: 1000 };
+  const many: RunAllOptions = { ...how, concurrency: 4, perConnection: 2, progress: true };
+  const batch: BatchReport = await new Runner({ connections: [{ ...document, limits }], deadlineMs: 1000 }).runAll(
+    [job, written],
+    many,
+  );
+  console.log(batch.status, batch.totals.rows_written, batch.reports[0]?.seconds.wait);
   try {
     const report: RunReport = await runner.run(job, how);
     console.log(report.rows.written, report.seconds.total, report.window?.hi);
@@ -188,4 +200,5 @@ async function run(): Promise<void> {
 const descriptors: Descriptor[] = connectors();
 const capability: Capability | undefined = descriptors[0]?.capability;
 const schema: { [key: string]: Json } = jobSchema();
+setMemoryBudget(1 << 28);
 console.log(version.length, named, capability, schema, browse, read, map, run);

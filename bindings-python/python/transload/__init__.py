@@ -9,6 +9,7 @@
 from . import exceptions
 from ._runner import Runner
 from ._transload import (
+    BatchReport,
     CancelHandle,
     Connection,
     ControlPlane,
@@ -23,6 +24,7 @@ from ._transload import (
     __version__,
     connectors,
     schema_of_job,
+    set_memory_budget,
 )
 from .exceptions import (
     AuthError,
@@ -45,6 +47,7 @@ from .exceptions import (
 
 __all__ = [
     "AuthError",
+    "BatchReport",
     "CancelHandle",
     "Cancelled",
     "ConfigError",
@@ -76,4 +79,5 @@ __all__ = [
     "connectors",
     "exceptions",
     "schema_of_job",
+    "set_memory_budget",
 ]

@@ -9,7 +9,7 @@ mod schedule;
 mod strategy;
 
 use jiff::{Timestamp, Zoned};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 pub use builder::EtlJobBuilder;
 pub use document::{
@@ -17,12 +17,13 @@ pub use document::{
     SourceDocument, StepDocument, StrategyName,
 };
 pub use schedule::{CloudSchedulerFields, Every, Schedule, Weekday};
-pub use strategy::{Backfill, CursorBound, LoadStrategy};
+pub use strategy::{Backfill, CursorBound, LoadStrategy, NullCursors};
 
 use crate::connector::OnSchemaChange;
 use crate::document::parse;
 use crate::error::{Error, Result};
 use crate::profile::ProfileLevel;
+use crate::proof::ProofLevel;
 use crate::schema::{
     AddedColumns, LayoutDocument, Overrides, RejectPolicy, RoundPolicy, TableRef, TargetRef,
 };
@@ -131,10 +132,22 @@ impl EtlJob {
         &self.document.destination.layout
     }
 
+    /// What the job says to its destination in that one's own words.
+    #[must_use]
+    pub fn destination_options(&self) -> &Map<String, Value> {
+        &self.document.destination.options
+    }
+
     /// The load strategy.
     #[must_use]
     pub fn strategy(&self) -> &LoadStrategy {
         &self.strategy
+    }
+
+    /// Whether loads that the job made before it was changed are to be ignored.
+    #[must_use]
+    pub fn restarts(&self) -> bool {
+        self.document.load.restart
     }
 
     /// Overrides of the mapping, by column.
@@ -219,6 +232,12 @@ impl EtlJob {
         self.document.profile
     }
 
+    /// Whether the run proves that nothing was lost, doubled or changed on the way.
+    #[must_use]
+    pub fn proof(&self) -> ProofLevel {
+        self.document.proof
+    }
+
     /// At most this many rows, for trials. A run with a limit never moves the watermark.
     #[must_use]
     pub fn row_limit(&self) -> Option<u64> {
@@ -226,7 +245,8 @@ impl EtlJob {
     }
 
     /// What makes this job this job in the eyes of a destination: its name, source table, strategy,
-    /// cursor and key. A job with another cursor or key does not continue the old one's watermark.
+    /// cursor and key. A job with another cursor or key does not continue the old one's watermark: its run ends
+    /// with a `config` error unless the document says `load.restart`.
     /// 32 hexadecimal digits.
     #[must_use]
     pub fn identity(&self) -> String {
