@@ -734,6 +734,65 @@ export class Schedule {
   toJSON(): ScheduleDocument;
 }
 
+/** Options of a client. Give either `token` or `credentials`. */
+export interface ControlPlaneOptions {
+  /** The bearer token. */
+  token?: string;
+  /** Where it is kept, such as `env:NAME`. */
+  credentials?: string;
+  /** A folder for reports that cannot be delivered. */
+  spool?: string;
+  /** Seconds for a call with all its tries. Default: 60. */
+  deadline?: number;
+  /** Whether the token may go over plain HTTP to another machine. Default: false. */
+  allowHttp?: boolean;
+}
+
+/** A job of a control plane: its document, or what is wrong with it. */
+export interface AssignedJob {
+  id: string;
+  document: JobDocument | null;
+  error: ErrorDocument | null;
+}
+
+/** A run that a control plane was told of. */
+export interface ControlledRun {
+  /** Also that of a run that failed. */
+  report: RunReport;
+  /** Whether the control plane has the report. */
+  delivered: boolean;
+  /** Where the report is kept otherwise. */
+  keptAt: string | null;
+  /** Why it was not delivered. */
+  error: ErrorDocument | null;
+}
+
+/** What became of the reports in the spool folder. */
+export interface SpoolOutcome {
+  sent: number;
+  kept: number;
+  refused: number;
+  error: ErrorDocument | null;
+}
+
+/**
+ * Fetches jobs of a control plane and delivers the reports of their runs; the contract is in docs/control-plane.md.
+ * What may pass by itself is tried again until the deadline.
+ */
+export class ControlPlane {
+  /**
+   * @param url what stands before `/v1`
+   * @throws TransloadError `config` for a wrong address or option
+   */
+  constructor(url: string, options: ControlPlaneOptions);
+  /** These jobs, or all that are enabled. */
+  jobs(ids?: string[]): Promise<AssignedJob[]>;
+  /** Fetches a job, runs it, and delivers progress and report. Rejects with what kept the job from beginning. */
+  run(jobId: string): Promise<ControlledRun>;
+  /** Delivers what earlier processes left in the spool folder. */
+  sendSpooled(): Promise<SpoolOutcome>;
+}
+
 /** A valid job. */
 export class EtlJob {
   /**

@@ -297,6 +297,26 @@ class EtlJob {
   }
 }
 
+class ControlPlane {
+  #native;
+
+  constructor(url, options = {}) {
+    this.#native = call(() => new native.ControlPlane(json({ ...options, url })));
+  }
+
+  async jobs(ids) {
+    return JSON.parse(await callAsync(() => this.#native.jobs(ids)));
+  }
+
+  async run(jobId) {
+    return JSON.parse(await callAsync(() => this.#native.run(String(jobId))));
+  }
+
+  async sendSpooled() {
+    return JSON.parse(await callAsync(() => this.#native.sendSpooled()));
+  }
+}
+
 class Runner {
   #native;
 
@@ -400,6 +420,7 @@ const version = native.version();
 
 module.exports = {
   Connection,
+  ControlPlane,
   EtlJob,
   Runner,
   Schedule,

@@ -2,6 +2,9 @@
 
 pub use transload_core::*;
 
+#[cfg(feature = "control-plane")]
+pub use transload_control_plane as control_plane;
+
 /// The connectors that this build contains, beside [`memory`], by the name of their crate.
 pub mod connectors {
     #[cfg(feature = "bigquery")]

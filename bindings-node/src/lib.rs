@@ -5,6 +5,7 @@
 
 pub mod arrow;
 pub mod connection;
+mod control_plane;
 pub mod error;
 pub mod job;
 pub mod mapper;

@@ -5,6 +5,7 @@
 
 mod arrow;
 mod connection;
+mod control_plane;
 mod convert;
 mod error;
 mod job;
@@ -51,6 +52,7 @@ fn _transload(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<mapper::PySchemaMapper>()?;
     module.add_class::<mapper::PyTableMapping>()?;
     module.add_class::<mapper::PyMappingDiff>()?;
+    module.add_class::<control_plane::PyControlPlane>()?;
     module.add_class::<job::PyEtlJob>()?;
     module.add_class::<schedule::PySchedule>()?;
     module.add_class::<runner::PyRunner>()?;

@@ -2,6 +2,7 @@
 import { RecordBatchReader, tableFromArrays, tableFromIPC, tableToIPC, type Table } from "apache-arrow";
 import {
   Connection,
+  ControlPlane,
   EtlJob,
   Runner,
   Schedule,
@@ -17,6 +18,7 @@ import {
   type AddedMapping,
   type AddedValue,
   type Alternative,
+  type AssignedJob,
   type BigQueryField,
   type BatchReport,
   type Capability,
@@ -30,6 +32,8 @@ import {
   type ConnectionLimits,
   type ConnectionOptions,
   type ConnectionStatus,
+  type ControlPlaneOptions,
+  type ControlledRun,
   type Descriptor,
   type ErrorCode,
   type ErrorDocument,
@@ -54,6 +58,7 @@ import {
   type RunnerOptions,
   type SampleOptions,
   type ScheduleDocument,
+  type SpoolOutcome,
   type SchemaInfo,
   type SchemaMapperOptions,
   type TableCheck,
@@ -147,6 +152,12 @@ async function run(): Promise<void> {
   const scheduler: { schedule: string; timeZone: string } | null = new Schedule(schedule).cloudScheduler();
   console.log(runs, scheduler?.timeZone, new Schedule(schedule).cron(), new Schedule(schedule).toJSON().every);
   const again: JobDocument = job.toJSON();
+  const where: ControlPlaneOptions = { credentials: "env:TOKEN", spool: "/var/spool/transload", deadline: 30 };
+  const control = new ControlPlane("https://control.example.com", where);
+  const assigned: AssignedJob[] = await control.jobs(["1"]);
+  const controlled: ControlledRun = await control.run(assigned[0]?.id ?? "1");
+  const spooled: SpoolOutcome = await control.sendSpooled();
+  console.log(controlled.report.status, controlled.delivered, controlled.keptAt, spooled.sent);
   const setting: RunnerOptions = { connections: [connection, document, "memory:lake"], memoryBytes: 1 << 26 };
   const runner = new Runner(setting);
   const controller = new AbortController();

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from os import PathLike
 from typing import Any, Literal, Protocol, final
 
 from typing_extensions import CapsuleType, Self, disjoint_base
@@ -11,6 +12,7 @@ __all__ = [
     "Connection",
     "SchemaMapper",
     "TableMapping",
+    "ControlPlane",
     "EtlJob",
     "Schedule",
     "MappingDiff",
@@ -461,6 +463,42 @@ class Schedule:
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     __hash__ = None  # type: ignore[assignment]
+
+@final
+class ControlPlane:
+    """Fetches jobs of a control plane and delivers the reports of their runs.
+
+    The contract is in docs/control-plane.md. What may pass by itself is tried again until the deadline.
+    """
+
+    def __new__(
+        cls,
+        url: str,
+        token: str | None = None,
+        *,
+        credentials: str | None = None,
+        spool: str | PathLike[str] | None = None,
+        deadline: float = 60.0,
+        allow_http: bool = False,
+    ) -> Self:
+        """`url` is what stands before `/v1`; `credentials` a reference to the token, such as `env:NAME`.
+
+        `spool` is a folder for reports that cannot be delivered; `deadline` seconds for a call with all its tries;
+        `allow_http` lets the token go over plain HTTP to another machine.
+        """
+
+    def jobs(self, ids: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """These jobs, or all that are enabled: `id`, and `document` or what is wrong with it as `error`."""
+
+    def run(self, job_id: str) -> dict[str, Any]:
+        """Fetches a job, runs it, and delivers progress and report.
+
+        Gives `report`, also that of a run that failed, `delivered`, and if not, `kept_at` and `error`. Ctrl-C drops the
+        run; it is not reported then. Raises what kept the job from beginning.
+        """
+
+    def send_spooled(self) -> dict[str, Any]:
+        """Delivers what earlier processes left in the spool folder: `sent`, `kept`, `refused`, `error`."""
 
 @disjoint_base
 class Runner:

@@ -1,0 +1,121 @@
+"""Starts a control plane and runs the real program against it: `test_control_plane.py PATH_OF_TRANSLOAD_JOB`.
+
+The control plane is this folder's, or with `--serve COMMAND...` any other that reads `example.json` and takes its
+port and token from PORT and TRANSLOAD_CONTROL_PLANE_TOKEN and prints the runs at `GET /runs` (for the token).
+"""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import urllib.error
+import urllib.request
+import uuid
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+TOKEN = "t0ken-of-the-test"
+
+
+class ContractTest(unittest.TestCase):
+    job = ""
+    serve: list[str] = []
+    port = "8719"
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        with sqlite3.connect(self.folder / "shop.db") as shop:
+            shop.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, total TEXT)")
+            shop.executemany("INSERT INTO orders VALUES (?, ?)", [(i, f"{i}.50") for i in range(100)])
+        example = json.loads((HERE / "example.json").read_text())
+        other = {**example["jobs"][0], "name": "missing", "source": {"connection": "shop", "table": "nowhere"}}
+        example["jobs"] += [{**other, "enabled": False}]
+        self.example = self.folder / "example.json"
+        self.example.write_text(json.dumps(example))
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "PORT": self.port,
+            "TRANSLOAD_CONTROL_PLANE_TOKEN": TOKEN,
+            "TRANSLOAD_CONTROL_PLANE_URL": f"http://127.0.0.1:{self.port}",
+            "TRANSLOAD_DEADLINE_SECONDS": "5",
+            "CONTROL_PLANE_DB": str(self.folder / "control_plane.db"),
+            "EXAMPLE": str(self.example),
+        }
+        command = self.serve or [sys.executable, str(HERE / "manage.py"), "runserver", "--noreload", self.port]
+        if not self.serve:
+            for arguments in (["migrate", "-v", "0"], ["load", str(self.example)]):
+                subprocess.run([sys.executable, str(HERE / "manage.py"), *arguments], env=self.environment, check=True)
+        server = subprocess.Popen(command, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(server.wait)
+        self.addCleanup(server.kill)
+        for _ in range(200):
+            try:
+                self.ask("GET", "/v1/jobs")
+                return
+            except OSError:
+                time.sleep(0.05)
+        self.fail("the control plane does not start")
+
+    def ask(self, method, path, body=None, token=TOKEN):
+        """Status and body of an answer."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status, json.loads(answer.read() or "null")
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.loads(error.read() or "null")
+
+    def run_job(self, **more):
+        done = subprocess.run(
+            [self.job], env=self.environment | more, cwd=self.folder, capture_output=True, text=True, timeout=60
+        )
+        return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
+
+    def test_the_real_program(self):
+        code, entries = self.run_job()
+        self.assertEqual(code, 0, entries)
+        (report,) = [entry["report"] for entry in entries if "report" in entry]
+        self.assertEqual(report["rows"]["written"], 100)
+        # What the control plane has now: the very report under the id of the run.
+        (run_id,) = {entry["run_id"] for entry in entries if entry.get("run_id")}
+        end = {"run_id": run_id, "job_id": "1", "report": report, "error": None, "task": {"index": 0, "count": 1, "attempt": 0}}
+        self.assertIn(self.ask("PUT", f"/v1/runs/{run_id}/report", end)[0], (200, 204), "the same report again")
+        other = {**end, "report": {**report, "job": "another"}}
+        self.assertEqual(self.ask("PUT", f"/v1/runs/{run_id}/report", other)[0], 409)
+        # The job that is not enabled runs when it is asked for, and fails; its report arrives too.
+        code, entries = self.run_job(TRANSLOAD_JOBS="2")
+        self.assertEqual(code, 1, entries)
+        self.assertEqual(self.run_job(TRANSLOAD_JOBS="99")[0], 2)
+        self.assertEqual(self.run_job(TRANSLOAD_CONTROL_PLANE_TOKEN="wrong")[0], 2)
+
+    def test_the_contract(self):
+        status, answer = self.ask("GET", "/v1/jobs?enabled=true")
+        self.assertEqual((status, [job["id"] for job in answer["jobs"]]), (200, ["1"]))
+        self.assertEqual({connection["name"] for connection in answer["connections"]}, {"shop", "lake"})
+        self.assertEqual([job["id"] for job in self.ask("GET", "/v1/jobs?id=2&id=77")[1]["jobs"]], ["2"])
+        self.assertEqual(self.ask("GET", "/v1/jobs/2")[1]["jobs"][0]["id"], "2")
+        self.assertEqual(self.ask("GET", "/v1/jobs/77")[0], 404)
+        self.assertEqual(self.ask("GET", "/v1/jobs/2", token="wrong")[0], 401)
+        run = f"/v1/runs/{uuid.uuid4()}"
+        progress = {"job_id": "1", "progress": {"job": "orders", "phase": "load"}}
+        self.assertIn(self.ask("PUT", f"{run}/progress", progress)[0], (200, 204))
+        self.assertEqual(self.ask("PUT", f"{run}/report", {"nothing": 1})[0], 400)
+
+
+if __name__ == "__main__":
+    arguments = sys.argv[1:]
+    if not arguments:
+        sys.exit(__doc__)
+    ContractTest.job = str(Path(arguments[0]).resolve())
+    if "--serve" in arguments:
+        ContractTest.serve = arguments[arguments.index("--serve") + 1 :]
+    unittest.main(argv=sys.argv[:1], verbosity=2)
