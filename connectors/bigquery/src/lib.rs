@@ -10,6 +10,7 @@ mod destination;
 mod encode;
 mod error;
 mod evolve;
+mod explain;
 mod filter;
 mod gcs;
 mod jobs;
