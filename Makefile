@@ -12,7 +12,7 @@ services := connectors/testkit/services
 run_dir = $(or $(TRANSLOAD_RUN_DIR),$(TRANSLOAD_CACHE)/services)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-faults test-bigquery-live bench-bigquery lint docs check bench fuzz detection-report services-up services-down clean
+.PHONY: help demo test test-faults test-bigquery-live bench-bigquery bench-cancel bench-memory lint docs check bench fuzz detection-report services-up services-down clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +47,12 @@ bench: ## Compare with other tools (takes long)
 
 bench-bigquery: ## Time PostgreSQL to the BigQuery emulator beside its two halves
 	@benches/bigquery/run.sh
+
+bench-cancel: ## Cancel runs at random moments and print the slowest stop
+	@benches/cancel/run.sh
+
+bench-memory: ## Fail if runs at once pass their memory budget
+	@benches/memory/run.sh
 
 detection-report: ## Compare type detection with other tools on labelled columns
 	@benches/detection/run.sh

@@ -91,8 +91,22 @@ export interface ConnectionDocument {
   credentials?: string;
   /** The secret itself; it leaves the document at once and is never printed. */
   password?: string;
+  /** How much the engine may ask of the system at once, in all runs of a {@link Runner} together. */
+  limits?: ConnectionLimits;
   /** Options of the connector. */
   [option: string]: unknown;
+}
+
+/** How much the engine may ask of one system at once; what is not set is not limited. */
+export interface ConnectionLimits {
+  /** Most splits (parts of tables) that are read at once; each needs a connection of its own in most systems. */
+  parallel_reads?: number;
+  /** Most jobs of one {@link Runner.runAll} that use the system at once. */
+  parallel_jobs?: number;
+  /** Most rows read a second, counted by batches. */
+  rows_per_second?: number;
+  /** Most bytes of Arrow data read a second, counted by batches. */
+  bytes_per_second?: number;
 }
 
 /** What a connection test found. */
@@ -667,12 +681,51 @@ export interface JobDocument {
     approved_hash?: string;
   };
   /** For the host; the engine itself does not wait. */
-  schedule?: { every: "manual" | "hourly" | "daily" | "weekly" | "monthly"; at?: string; timezone?: string };
+  schedule?: ScheduleDocument | null;
   enabled?: boolean;
   /** At most this many rows, for trials; such a run never moves the watermark. */
   row_limit?: number | null;
   /** How much the report says of the values that were loaded. Default: `values`. */
   profile?: ProfileLevel;
+}
+
+/** When a host should run a job: `every` or `cron`. */
+export interface ScheduleDocument {
+  every?: "manual" | "hourly" | "daily" | "weekly" | "monthly";
+  /** Five fields of cron, as Google Cloud Scheduler reads them. */
+  cron?: string;
+  /** Time of day as `HH:MM`; for `hourly` only the minute counts. Default: `00:00`. */
+  at?: string;
+  /** `weekly`: the day. Default: `monday`. */
+  weekday?: "sunday" | "monday" | "tuesday" | "wednesday" | "thursday" | "friday" | "saturday";
+  /** `monthly`: 1 to 31; in a month that is shorter, its last day. Default: 1. */
+  day?: number;
+  /** IANA name of the time zone. Default: `UTC`. */
+  timezone?: string;
+}
+
+/**
+ * A valid schedule. A job at a time of day runs once a day whatever the clocks do: a time that the clock leaves
+ * out runs in the first minute after it, one that comes twice runs the first time. A job through all hours runs
+ * once an hour.
+ */
+export class Schedule {
+  /** @throws TransloadError `config`, naming the field */
+  constructor(document: ScheduleDocument);
+  /**
+   * The next `n` runs (default 5) after an instant (default: now), in RFC 3339 with the offset of the schedule's
+   * zone; none for `manual`.
+   */
+  nextRuns(n?: number, options?: { after?: Date }): string[];
+  /**
+   * The five fields of cron, in the schedule's own zone; `null` for `manual`.
+   * @throws TransloadError `unsupported` for the days 29 to 31 of every month
+   */
+  cron(): string | null;
+  /** What a Google Cloud Scheduler job takes; `null` for `manual`. */
+  cloudScheduler(): { schedule: string; timeZone: string } | null;
+  /** The document. */
+  toJSON(): ScheduleDocument;
 }
 
 /** A valid job. */
@@ -685,6 +738,8 @@ export class EtlJob {
   readonly name: string;
   /** What makes this job this job in the eyes of a destination: 32 hexadecimal digits. */
   readonly identity: string;
+  /** The next runs of the job's schedule; none without one. See `Schedule.nextRuns`. */
+  nextRuns(n?: number, options?: { after?: Date }): string[];
   /** The five fields of cron of the job's schedule, in the schedule's time zone; `null` without one. */
   cron(): string | null;
   /** The document. */
@@ -692,7 +747,7 @@ export class EtlJob {
 }
 
 /** What a run is doing. */
-export type Phase = "connect" | "describe" | "map" | "prepare" | "load" | "commit" | "done";
+export type Phase = "wait" | "connect" | "describe" | "map" | "prepare" | "load" | "commit" | "done";
 
 /** How far a run is. */
 export interface Progress {
@@ -705,6 +760,10 @@ export interface Progress {
   rows_written: number;
   /** Bytes of Arrow data read so far. */
   bytes_read: number;
+  /** Rows read a second, over the last three seconds. */
+  rows_per_second: number;
+  /** The parts of the table: all of them (0 until they are planned), those being read, those read to their end. */
+  splits: { total: number; active: number; done: number };
   /** Seconds since the run began. */
   seconds: number;
 }
@@ -750,7 +809,8 @@ export interface ColumnLedger {
 /** What happened in one run of one job. */
 export interface RunReport {
   job: string;
-  status: "succeeded" | "failed" | "cancelled";
+  /** `skipped` only in the report of {@link Runner.runAll}: the job is disabled. */
+  status: "succeeded" | "failed" | "cancelled" | "skipped";
   strategy: "replace" | "append" | "merge";
   source: string;
   destination: string;
@@ -851,7 +911,10 @@ export interface TargetTable {
 export interface RunnerOptions {
   /** The connections that jobs name. */
   connections?: (Connection | ConnectionDocument | string)[];
-  /** Bytes that rows in flight may occupy, per run. Default: 256 MiB, at least 16 MiB. */
+  /**
+   * Bytes that rows in flight of one run should have. Default: 256 MiB, at least 16 MiB. A run gets at most half of
+   * what is free of the memory that all runs share: see {@link setMemoryBudget}.
+   */
   memoryBytes?: number;
   /** Parts of a table that are read at once. Default: the number of cores, at most 4. */
   parallelism?: number;
@@ -862,6 +925,11 @@ export interface RunnerOptions {
    * Default: 0. Nothing is doubled. The pause before is random, up to 1, 2, 4 ... 60 seconds.
    */
   retries?: number;
+  /**
+   * Milliseconds that one job may take in all, retries and waiting included; then it fails with `timeout`. A commit
+   * that has begun is finished. Default: no limit.
+   */
+  deadlineMs?: number;
 }
 
 /** Options of {@link Runner.run}. */
@@ -873,6 +941,38 @@ export interface RunOptions {
   onProgress?: (progress: Progress) => void;
   /** Cancels the run: nothing of its load becomes visible unless the commit had begun. */
   signal?: AbortSignal;
+  /** `true` shows a line on standard error, if that is a terminal; `"json"` writes every event there as JSON. */
+  progress?: boolean | "json";
+}
+
+/** Options of {@link Runner.runAll}. `onProgress` gets the events of all jobs, each with the name of its job. */
+export interface RunAllOptions extends RunOptions {
+  /** Jobs at once. Default: twice the number of cores, at most 8. */
+  concurrency?: number;
+  /** Jobs at once that use one connection. Default: 4; its `limits.parallel_jobs` wins over it. */
+  perConnection?: number;
+}
+
+/** What happened in the runs of many jobs. */
+export interface BatchReport {
+  /** `succeeded`: every job that was not skipped; `failed`: none of them. */
+  status: "succeeded" | "partial" | "failed" | "cancelled";
+  totals: {
+    jobs: number;
+    succeeded: number;
+    failed: number;
+    cancelled: number;
+    skipped: number;
+    rows_read: number;
+    rows_written: number;
+    bytes_read: number;
+    bytes_written: number;
+  };
+  /** One report a job, in the order given. */
+  reports: RunReport[];
+  started_at: string;
+  finished_at: string;
+  engine: string;
 }
 
 /** Runs jobs. */
@@ -885,6 +985,13 @@ export class Runner {
    * @throws TransloadError what ended the run, with the report in `report`; `cancelled` if `signal` aborted
    */
   run(job: EtlJob | JobDocument | string, options?: RunOptions): Promise<RunReport>;
+  /**
+   * Runs many jobs and reports on each. A job that fails stops no other one and is no exception: it is in the
+   * report. Source connections take turns, jobs into one table run one after the other, disabled ones are skipped.
+   *
+   * @throws TransloadError `config` for wrong jobs or options
+   */
+  runAll(jobs: Iterable<EtlJob | JobDocument | string>, options?: RunAllOptions): Promise<BatchReport>;
   /** The mapping that a run of the job would use, without loading. */
   propose(job: EtlJob | JobDocument | string): Promise<TableMapping>;
   /** Compares the table at the destination with the one that the job needs, without changing it. */
@@ -904,6 +1011,8 @@ export interface Capability {
   cursor: boolean;
   /** `cursor_bound: "oldest_transaction"`. */
   open_transactions: boolean;
+  /** The system itself computes figures of its rows, with which runs prove that nothing was lost. */
+  figures: boolean;
   replace: boolean;
   append: boolean;
   merge: boolean;
@@ -934,6 +1043,14 @@ export function connectors(): Descriptor[];
 
 /** JSON Schema of job documents. */
 export function jobSchema(): { [key: string]: Json };
+
+/**
+ * Sets the memory that rows in flight of all runs of this process share: default 256 MiB, at least 16 MiB. Once, and
+ * before the first run.
+ *
+ * @throws TransloadError `config` after that
+ */
+export function setMemoryBudget(bytes: number): void;
 
 /** The version of the engine. */
 export const version: string;

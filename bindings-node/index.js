@@ -233,6 +233,34 @@ class SchemaMapper {
   }
 }
 
+class Schedule {
+  #native;
+
+  constructor(document) {
+    this.#native = call(() => new native.Schedule(json(document)));
+  }
+
+  nextRuns(n = 5, { after } = {}) {
+    return call(() => this.#native.nextRuns(n, after?.getTime()));
+  }
+
+  cron() {
+    return call(() => this.#native.cron());
+  }
+
+  cloudScheduler() {
+    return JSON.parse(call(() => this.#native.cloudScheduler()));
+  }
+
+  toJSON() {
+    return JSON.parse(this.#native.toJson());
+  }
+
+  [inspect](_depth, options, inspectValue) {
+    return `Schedule ${inspectValue(this.toJSON(), options)}`;
+  }
+}
+
 class EtlJob {
   #native;
 
@@ -250,6 +278,10 @@ class EtlJob {
 
   get identity() {
     return this.#native.identity;
+  }
+
+  nextRuns(n = 5, { after } = {}) {
+    return call(() => this.#native.nextRuns(n, after?.getTime()));
   }
 
   cron() {
@@ -273,25 +305,25 @@ class Runner {
     for (const connection of connections) this.#native.add(connectionOf(connection));
   }
 
-  async run(job, { onProgress, signal } = {}) {
+  async run(job, { onProgress, signal, progress } = {}) {
     const nativeJob = jobOf(job);
-    const handle = new native.CancelHandle();
-    const cancel = () => handle.cancel();
-    const progress = onProgress && new ProgressCalls(onProgress, cancel);
-    if (signal?.aborted) cancel();
-    signal?.addEventListener("abort", cancel, { once: true });
-    let outcome;
-    try {
-      outcome = JSON.parse(await callAsync(() => this.#native.run(nativeJob, handle, progress?.receive)));
-      await progress?.done;
-    } finally {
-      signal?.removeEventListener("abort", cancel);
-    }
-    if (progress?.thrown) throw progress.thrown.error;
+    const show = shown(progress);
+    const outcome = await watched(1, onProgress, signal, (handle, receive) =>
+      this.#native.run(nativeJob, handle, receive, show),
+    );
     const { report, error } = outcome;
     if (!error) return report;
     const cause = error.kind === "cancelled" ? signal?.reason : undefined;
     throw new TransloadError(error, { report, cause });
+  }
+
+  async runAll(jobs, { onProgress, signal, progress, ...options } = {}) {
+    const documents = Array.from(jobs, (job) => (job instanceof EtlJob ? job : new EtlJob(job)).toJSON());
+    const enabled = documents.filter((job) => job.enabled !== false).length;
+    const show = shown(progress);
+    return watched(enabled, onProgress, signal, (handle, receive) =>
+      this.#native.runAll(json(documents), json(options), handle, receive, show),
+    );
   }
 
   async propose(job) {
@@ -307,10 +339,38 @@ class Runner {
   }
 }
 
-/** Calls of a progress callback: the last one comes before the run's promise settles. */
+/** What the engine shows on standard error. */
+function shown(progress) {
+  if (progress === undefined || progress === null || progress === false) return "";
+  if (progress === true) return "line";
+  if (progress === "json") return "json";
+  throw new TypeError('`progress` is true, false or "json"');
+}
+
+/** Runs `work`, which tells the end of so many `jobs`, until it is over; `signal` and a callback that throws cancel. */
+async function watched(jobs, onProgress, signal, work) {
+  const handle = new native.CancelHandle();
+  const cancel = () => handle.cancel();
+  const calls = onProgress && new ProgressCalls(jobs, onProgress, cancel);
+  if (signal?.aborted) cancel();
+  signal?.addEventListener("abort", cancel, { once: true });
+  let outcome;
+  try {
+    outcome = JSON.parse(await callAsync(() => work(handle, calls?.receive)));
+    await calls?.done;
+  } finally {
+    signal?.removeEventListener("abort", cancel);
+  }
+  if (calls?.thrown) throw calls.thrown.error;
+  return outcome;
+}
+
+/** Calls of a progress callback: the last one comes before the promise of the run, or of many, settles. */
 class ProgressCalls {
-  constructor(callback, cancel) {
+  constructor(jobs, callback, cancel) {
+    let running = jobs;
     this.done = new Promise((resolve) => {
+      if (running === 0) resolve();
       this.receive = (text) => {
         const progress = JSON.parse(text);
         try {
@@ -320,7 +380,7 @@ class ProgressCalls {
           this.thrown = { error };
           cancel();
         }
-        if (progress.phase === "done") resolve();
+        if (progress.phase === "done" && --running === 0) resolve();
       };
     });
   }
@@ -332,6 +392,9 @@ const connectors = () => JSON.parse(call(() => native.connectors()));
 /** JSON Schema of job documents. */
 const jobSchema = () => JSON.parse(native.jobSchema());
 
+/** Sets the memory that all runs of this process share. */
+const setMemoryBudget = (bytes) => call(() => native.setMemoryBudget(bytes));
+
 /** The version of the engine. */
 const version = native.version();
 
@@ -339,11 +402,13 @@ module.exports = {
   Connection,
   EtlJob,
   Runner,
+  Schedule,
   SchemaMapper,
   TableMapping,
   TableReader,
   TransloadError,
   connectors,
   jobSchema,
+  setMemoryBudget,
   version,
 };

@@ -214,6 +214,9 @@ fn with_options(url: &Bound<'_, PyString>, options: Option<&Bound<'_, PyDict>>) 
                     "`{key}` must be a str, and the type is the URL's"
                 )));
             }
+            ("limits", value) => {
+                connection.limited(transload::ConnectionLimits::from_json(value).or_raise(py)?)
+            }
             (_, value) => connection.option(key, value),
         };
     }

@@ -1,11 +1,18 @@
 //! Running jobs.
 
+use std::io::Stderr;
+use std::time::Duration;
+
 use pyo3::prelude::*;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
+use transload::runner::{JsonLines, ProgressLine};
 use transload::schema::TargetColumn;
-use transload::{CancelHandle, Error, EtlJob, Progress, RunReport, Runner, RunnerOptions};
+use transload::{
+    BatchReport, CancelHandle, Error, EtlJob, MemoryBudget, Progress, RunAllOptions, RunReport, Runner,
+    RunnerOptions,
+};
 
 use crate::REGISTRY;
 use crate::connection::any_connection;
@@ -41,6 +48,41 @@ impl PyCancelHandle {
     }
 }
 
+/// Sets the memory that all runs of the process share.
+#[pyfunction]
+pub(crate) fn set_memory_budget(py: Python<'_>, bytes: usize) -> PyResult<()> {
+    MemoryBudget::set_process(bytes).or_raise(py)
+}
+
+/// What shows progress beside the callback of the caller.
+#[derive(Debug)]
+enum Shown {
+    Nothing,
+    Line(ProgressLine),
+    Json(JsonLines<Stderr>),
+}
+
+impl Shown {
+    /// `progress`: nothing, a flag, or `"json"`.
+    fn of(progress: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        let Some(progress) = progress else { return Ok(Self::Nothing) };
+        match (progress.extract::<bool>(), progress.extract::<String>().as_deref()) {
+            (Ok(true), _) => Ok(Self::Line(ProgressLine::new())),
+            (Ok(false), _) => Ok(Self::Nothing),
+            (_, Ok("json")) => Ok(Self::Json(JsonLines::new(std::io::stderr()))),
+            _ => Err(Error::config("`progress` is True, False or \"json\"")).or_raise(progress.py()),
+        }
+    }
+
+    fn show(&self, progress: &Progress) {
+        match self {
+            Self::Nothing => {}
+            Self::Line(line) => line.show(progress),
+            Self::Json(lines) => lines.write(progress),
+        }
+    }
+}
+
 /// Runs jobs.
 #[pyclass(name = "Runner", module = "transload", frozen, subclass)]
 #[derive(Debug)]
@@ -49,12 +91,14 @@ pub(crate) struct PyRunner(Runner);
 #[pymethods]
 impl PyRunner {
     #[new]
-    #[pyo3(signature = (connections=None, memory_bytes=None, parallelism=None, retries=0))]
+    #[pyo3(signature = (connections=None, memory_bytes=None, parallelism=None, retries=0, deadline=None))]
     fn new(
+        py: Python<'_>,
         connections: Option<Vec<Bound<'_, PyAny>>>,
         memory_bytes: Option<usize>,
         parallelism: Option<usize>,
         retries: u32,
+        deadline: Option<f64>,
     ) -> PyResult<Self> {
         let mut options = RunnerOptions::default();
         if let Some(bytes) = memory_bytes {
@@ -64,6 +108,11 @@ impl PyRunner {
             options = options.parallelism(splits);
         }
         options = options.retries(retries);
+        if let Some(seconds) = deadline {
+            let limit = Duration::try_from_secs_f64(seconds)
+                .map_err(|error| Error::config("`deadline` is no number of seconds").source_error(error));
+            options = options.deadline(limit.or_raise(py)?);
+        }
         let mut runner = Runner::new(REGISTRY.clone()).options(options);
         for connection in connections.iter().flatten() {
             runner = runner.connection(any_connection(connection)?);
@@ -71,26 +120,53 @@ impl PyRunner {
         Ok(Self(runner))
     }
 
-    #[pyo3(signature = (job, on_progress=None, cancel=None))]
+    #[pyo3(signature = (job, on_progress=None, cancel=None, progress=None))]
     fn run(
         &self,
         py: Python<'_>,
         job: &Bound<'_, PyAny>,
         on_progress: Option<&Bound<'_, PyAny>>,
         cancel: Option<&Bound<'_, PyCancelHandle>>,
+        progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<PyRunReport> {
         let job = job_of(job)?;
-        let cancel = cancel.map_or_else(CancelHandle::new, |handle| handle.get().0.clone());
-        let mut runner = self.0.clone().cancel_with(&cancel);
-        let (sender, events) = unbounded_channel();
-        if on_progress.is_some() {
-            // The callback itself is called by this thread, so the engine never waits for Python.
-            runner = runner.on_progress(move |progress| drop(sender.send(progress.clone())));
-        }
+        let (runner, events, cancel) = self.watched(on_progress, cancel, Shown::of(progress)?);
         let engine = Engine::get(py)?;
         let task = engine.spawn(async move { Box::new(runner.run(&job).await) });
         let watch = Watch { engine, task, events, cancel, stopped: None };
-        watch.until_done(py, on_progress)
+        let (report, stopped) = watch.until_done(py, on_progress)?;
+        finish(py, *report, stopped)
+    }
+
+    #[pyo3(signature = (jobs, concurrency=None, per_connection=None, on_progress=None, cancel=None, progress=None))]
+    #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
+    fn run_all(
+        &self,
+        py: Python<'_>,
+        jobs: Vec<Bound<'_, PyAny>>,
+        concurrency: Option<usize>,
+        per_connection: Option<usize>,
+        on_progress: Option<&Bound<'_, PyAny>>,
+        cancel: Option<&Bound<'_, PyCancelHandle>>,
+        progress: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<PyBatchReport> {
+        let jobs = jobs.iter().map(job_of).collect::<PyResult<Vec<_>>>()?;
+        let mut options = RunAllOptions::default();
+        if let Some(jobs) = concurrency {
+            options = options.concurrency(jobs);
+        }
+        if let Some(jobs) = per_connection {
+            options = options.per_connection(jobs);
+        }
+        let (runner, events, cancel) = self.watched(on_progress, cancel, Shown::of(progress)?);
+        let engine = Engine::get(py)?;
+        let task = engine.spawn(async move { Box::new(runner.run_all(&jobs, options).await) });
+        let watch = Watch { engine, task, events, cancel, stopped: None };
+        let (report, stopped) = watch.until_done(py, on_progress)?;
+        match stopped {
+            None => Ok(PyBatchReport(*report)),
+            Some(raised) => Err(with_report(py, raised, &report.to_json())?),
+        }
     }
 
     fn propose(&self, py: Python<'_>, job: &Bound<'_, PyAny>) -> PyResult<PyTableMapping> {
@@ -121,29 +197,58 @@ impl PyRunner {
     }
 }
 
+impl PyRunner {
+    /// A runner whose progress comes to this thread where the caller wants it, and the handle that cancels it.
+    fn watched(
+        &self,
+        on_progress: Option<&Bound<'_, PyAny>>,
+        cancel: Option<&Bound<'_, PyCancelHandle>>,
+        shown: Shown,
+    ) -> (Runner, UnboundedReceiver<Progress>, CancelHandle) {
+        let cancel = cancel.map_or_else(CancelHandle::new, |handle| handle.get().0.clone());
+        let mut runner = self.0.clone().cancel_with(&cancel);
+        let (sender, events) = unbounded_channel();
+        let told = on_progress.is_some();
+        if told || !matches!(shown, Shown::Nothing) {
+            runner = runner.on_progress(move |progress| {
+                shown.show(progress);
+                if told {
+                    // The callback itself is called by Python's thread, so the engine never waits for Python.
+                    drop(sender.send(progress.clone()));
+                }
+            });
+        }
+        (runner, events, cancel)
+    }
+}
+
 fn named(error: Error, job: &EtlJob) -> Error {
     error.with("job", job.name())
 }
 
-/// A run that this thread waits for.
-struct Watch {
+/// A run, or many, that this thread waits for.
+struct Watch<T> {
     engine: Engine,
-    task: JoinHandle<Box<RunReport>>,
+    task: JoinHandle<Box<T>>,
     events: UnboundedReceiver<Progress>,
     cancel: CancelHandle,
     /// Why Python wants it to stop.
     stopped: Option<PyErr>,
 }
 
-enum Step {
+enum Step<T> {
     Events(Vec<Progress>),
-    Done(Result<Box<RunReport>, tokio::task::JoinError>),
+    Done(Result<Box<T>, tokio::task::JoinError>),
 }
 
-impl Watch {
+impl<T: Send + 'static> Watch<T> {
     /// Calls the callback and looks for signals until the run is over. What they raise cancels the run, and
-    /// is raised when the run has cleaned up; a second interrupt does not wait for that.
-    fn until_done(mut self, py: Python<'_>, on_progress: Option<&Bound<'_, PyAny>>) -> PyResult<PyRunReport> {
+    /// is given back when the run has cleaned up; a second interrupt does not wait for that.
+    fn until_done(
+        mut self,
+        py: Python<'_>,
+        on_progress: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<(Box<T>, Option<PyErr>)> {
         let outcome = loop {
             match self.step(py) {
                 Some(Step::Done(outcome)) => break outcome,
@@ -166,7 +271,7 @@ impl Watch {
         let report = outcome
             .map_err(|error| Error::internal("the run died").source_error(error).operation("run"))
             .or_raise(py)?;
-        finish(py, *report, self.stopped)
+        Ok((report, self.stopped))
     }
 
     fn stop(&mut self, outcome: PyResult<()>) {
@@ -176,7 +281,7 @@ impl Watch {
         }
     }
 
-    fn step(&mut self, py: Python<'_>) -> Option<Step> {
+    fn step(&mut self, py: Python<'_>) -> Option<Step<T>> {
         let mut events = Vec::new();
         let (receiver, task) = (&mut self.events, &mut self.task);
         self.engine.tick(py, async {
@@ -190,25 +295,27 @@ impl Watch {
     }
 }
 
-/// Calls back; of several events of one phase that came meanwhile only the last counts.
+/// Calls back; of several events of one job and phase that came meanwhile only the last counts.
 fn call(callback: &Bound<'_, PyAny>, events: &[Progress]) -> PyResult<()> {
     let py = callback.py();
-    for events in events.chunk_by(|a, b| a.phase == b.phase) {
+    for events in events.chunk_by(|a, b| a.phase == b.phase && a.job == b.job) {
         if let Some(progress) = events.last() {
-            let progress = serde_json::to_value(progress)
-                .map_err(|error| Error::internal("progress could not be serialised").source_error(error))
-                .or_raise(py)?;
-            callback.call1((to_py(py, &progress)?,))?;
+            callback.call1((to_py(py, &progress.to_json())?,))?;
         }
     }
     Ok(())
 }
 
+/// The commit may have won the race against what was raised; the report tells. Exceptions without a `__dict__` go
+/// without.
+fn with_report(py: Python<'_>, raised: PyErr, report: &Value) -> PyResult<PyErr> {
+    let _ = raised.value(py).setattr("report", to_py(py, report)?);
+    Ok(raised)
+}
+
 fn finish(py: Python<'_>, report: RunReport, stopped: Option<PyErr>) -> PyResult<PyRunReport> {
     if let Some(raised) = stopped {
-        // The commit may have won the race; the report tells. Exceptions without a `__dict__` go without.
-        let _ = raised.value(py).setattr("report", to_py(py, &report.to_json())?);
-        return Err(raised);
+        return Err(with_report(py, raised, &report.to_json())?);
     }
     match &report.error {
         Some(error) => Err(exception(py, error, Some(&report.to_json()))),
@@ -360,5 +467,52 @@ impl PyRunReport {
     fn __repr__(&self) -> String {
         let RunReport { job, status, rows, seconds, .. } = &self.0;
         format!("RunReport({job}: {}, {} rows in {:.2} s)", status.as_str(), rows.written, seconds.total)
+    }
+}
+
+/// What happened in the runs of many jobs.
+#[pyclass(name = "BatchReport", module = "transload", frozen)]
+#[derive(Debug)]
+pub(crate) struct PyBatchReport(BatchReport);
+
+#[pymethods]
+impl PyBatchReport {
+    #[getter]
+    fn status(&self) -> &'static str {
+        self.0.status.as_str()
+    }
+
+    #[getter]
+    fn totals<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_py(py, self.0.to_json().get("totals").unwrap_or(&Value::Null))
+    }
+
+    #[getter]
+    fn reports<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_py(py, self.0.to_json().get("reports").unwrap_or(&Value::Null))
+    }
+
+    #[getter]
+    fn started_at(&self) -> String {
+        self.0.started_at.to_string()
+    }
+
+    #[getter]
+    fn finished_at(&self) -> String {
+        self.0.finished_at.to_string()
+    }
+
+    fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_py(py, &self.0.to_json())
+    }
+
+    fn to_json(&self) -> String {
+        self.0.to_json().to_string()
+    }
+
+    fn __repr__(&self) -> String {
+        let BatchReport { status, totals, .. } = &self.0;
+        let (jobs, succeeded) = (totals.jobs - totals.skipped, totals.succeeded);
+        format!("BatchReport({}: {succeeded} of {jobs} jobs, {} rows)", status.as_str(), totals.rows_written)
     }
 }

@@ -126,6 +126,7 @@ pub struct Error(Box<Inner>);
 struct Inner {
     kind: ErrorKind,
     retryable: bool,
+    overload: bool,
     message: Cow<'static, str>,
     operation: Option<Cow<'static, str>>,
     hint: Option<Cow<'static, str>>,
@@ -139,6 +140,7 @@ impl Error {
         Self(Box::new(Inner {
             kind,
             retryable: kind.retryable_by_default(),
+            overload: kind == ErrorKind::RateLimited,
             message: message.into(),
             operation: None,
             hint: None,
@@ -211,6 +213,14 @@ impl Error {
         self
     }
 
+    /// Says that the system is overloaded: it has no connection, lock or memory to spare, or refuses because of
+    /// what others do. Reads of that connection then slow down. Default: only `rate_limited` errors say so.
+    #[must_use]
+    pub fn overload(mut self, overload: bool) -> Self {
+        self.0.overload = overload;
+        self
+    }
+
     /// What went wrong.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -221,6 +231,12 @@ impl Error {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.0.retryable
+    }
+
+    /// Whether the system asks for less work at once; see [`Self::overload`].
+    #[must_use]
+    pub fn is_overload(&self) -> bool {
+        self.0.overload
     }
 
     /// What failed, without context.

@@ -15,18 +15,22 @@ mod error;
 pub mod job;
 pub mod memory;
 pub mod profile;
+pub mod proof;
 mod read;
 pub mod runner;
 pub mod schema;
 mod secret;
 
 pub use batch::BatchStream;
-pub use connection::Connection;
+pub use connection::{Connection, ConnectionLimits};
 pub use connector::{ConnectionStatus, Registry, TestStatus};
 pub use error::{Error, ErrorDocument, ErrorKind, Result, ResultExt};
 pub use job::{EtlJob, EtlJobBuilder, JobDocument, LoadStrategy, Schedule};
 pub use read::{TableStream, read_table};
-pub use runner::{CancelHandle, Phase, Progress, RunReport, RunStatus, Runner, RunnerOptions};
+pub use runner::{
+    BatchReport, BatchStatus, CancelHandle, MemoryBudget, Phase, Progress, RunAllOptions, RunReport,
+    RunStatus, Runner, RunnerOptions,
+};
 pub use schema::{SchemaMapper, TableMapping};
 pub use secret::{EnvStore, FileStore, MemoryStore, Secret, SecretRef, SecretStore, SecretStores};
 

@@ -4,18 +4,21 @@ import {
   Connection,
   EtlJob,
   Runner,
+  Schedule,
   SchemaMapper,
   TableMapping,
   TableReader,
   TransloadError,
   connectors,
   jobSchema,
+  setMemoryBudget,
   version,
   type AddedColumn,
   type AddedMapping,
   type AddedValue,
   type Alternative,
   type BigQueryField,
+  type BatchReport,
   type Capability,
   type ColumnLedger,
   type ColumnMapping,
@@ -23,6 +26,7 @@ import {
   type ColumnProfile,
   type ColumnSchema,
   type ConnectionDocument,
+  type ConnectionLimits,
   type ConnectionOptions,
   type ConnectionStatus,
   type Descriptor,
@@ -41,10 +45,12 @@ import {
   type Progress,
   type ReadOptions,
   type RejectPolicy,
+  type RunAllOptions,
   type RunOptions,
   type RunReport,
   type RunnerOptions,
   type SampleOptions,
+  type ScheduleDocument,
   type SchemaInfo,
   type SchemaMapperOptions,
   type TableCheck,
@@ -131,6 +137,10 @@ async function run(): Promise<void> {
     load: { strategy: "append", cursor: "id" },
   };
   const job = new EtlJob(written);
+  const schedule: ScheduleDocument = { every: "weekly", weekday: "friday", at: "02:00", timezone: "Europe/Berlin" };
+  const runs: string[] = [...new Schedule(schedule).nextRuns(3, { after: new Date() }), ...job.nextRuns()];
+  const scheduler: { schedule: string; timeZone: string } | null = new Schedule(schedule).cloudScheduler();
+  console.log(runs, scheduler?.timeZone, new Schedule(schedule).cron(), new Schedule(schedule).toJSON().every);
   const again: JobDocument = job.toJSON();
   const setting: RunnerOptions = { connections: [connection, document, "memory:lake"], memoryBytes: 1 << 26 };
   const runner = new Runner(setting);
@@ -139,7 +149,15 @@ async function run(): Promise<void> {
   const how: RunOptions = {
     onProgress: (progress: Progress) => void seen.push(progress.phase),
     signal: controller.signal,
+    progress: "json",
   };
+  const limits: ConnectionLimits = { parallel_reads: 2, rows_per_second: 1000 };
+  const many: RunAllOptions = { ...how, concurrency: 4, perConnection: 2, progress: true };
+  const batch: BatchReport = await new Runner({ connections: [{ ...document, limits }], deadlineMs: 1000 }).runAll(
+    [job, written],
+    many,
+  );
+  console.log(batch.status, batch.totals.rows_written, batch.reports[0]?.seconds.wait);
   try {
     const report: RunReport = await runner.run(job, how);
     console.log(report.rows.written, report.seconds.total, report.window?.hi);
@@ -171,4 +189,5 @@ async function run(): Promise<void> {
 const descriptors: Descriptor[] = connectors();
 const capability: Capability | undefined = descriptors[0]?.capability;
 const schema: { [key: string]: Json } = jobSchema();
+setMemoryBudget(1 << 28);
 console.log(version.length, named, capability, schema, browse, read, map, run);

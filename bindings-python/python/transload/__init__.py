@@ -9,6 +9,7 @@
 from . import exceptions
 from ._runner import Runner
 from ._transload import (
+    BatchReport,
     CancelHandle,
     Connection,
     EtlJob,
@@ -16,11 +17,13 @@ from ._transload import (
     RecordBatch,
     RecordBatchReader,
     RunReport,
+    Schedule,
     SchemaMapper,
     TableMapping,
     __version__,
     connectors,
     schema_of_job,
+    set_memory_budget,
 )
 from .exceptions import (
     AuthError,
@@ -43,6 +46,7 @@ from .exceptions import (
 
 __all__ = [
     "AuthError",
+    "BatchReport",
     "CancelHandle",
     "Cancelled",
     "ConfigError",
@@ -59,6 +63,7 @@ __all__ = [
     "RecordBatchReader",
     "RunReport",
     "Runner",
+    "Schedule",
     "SchemaChangedError",
     "SchemaMapper",
     "TableMapping",
@@ -72,4 +77,5 @@ __all__ = [
     "connectors",
     "exceptions",
     "schema_of_job",
+    "set_memory_budget",
 ]

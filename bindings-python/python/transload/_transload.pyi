@@ -1,7 +1,8 @@
 """The native half of transload. Use it through the package `transload`, which has every name."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, final
+from datetime import datetime
+from typing import Any, Literal, Protocol, final
 
 from typing_extensions import CapsuleType, Self, disjoint_base
 
@@ -11,14 +12,17 @@ __all__ = [
     "SchemaMapper",
     "TableMapping",
     "EtlJob",
+    "Schedule",
     "MappingDiff",
     "Runner",
     "CancelHandle",
     "RunReport",
+    "BatchReport",
     "RecordBatch",
     "RecordBatchReader",
     "connectors",
     "schema_of_job",
+    "set_memory_budget",
 ]
 
 __version__: str
@@ -32,6 +36,12 @@ class _ArrowStream(Protocol):
 
 class _ArrowSchema(Protocol):
     def __arrow_c_schema__(self) -> Any: ...
+
+def set_memory_budget(bytes: int) -> None:
+    """Sets the memory that rows in flight of all runs of this process share; default 256 MiB, at least 16 MiB.
+
+    Once, and before the first run. Raises ConfigError after that.
+    """
 
 def connectors() -> list[dict[str, Any]]:
     """What each connector of this build is and can do, as data for a user interface.
@@ -397,6 +407,13 @@ class EtlJob:
         A job with another identity does not continue the watermark of the old one.
         """
 
+    @property
+    def schedule(self) -> Schedule | None:
+        """When the host should run it."""
+
+    def next_runs(self, n: int = 5, *, after: datetime | None = None) -> list[datetime]:
+        """The next runs of the schedule; none without one, and for `manual`. See `Schedule.next_runs`."""
+
     def cron(self) -> str | None:
         """The five fields of cron of the schedule; None without one, and for `manual`."""
 
@@ -405,6 +422,40 @@ class EtlJob:
 
     def to_json(self) -> str:
         """The document as a JSON text."""
+
+    def __getnewargs__(self) -> tuple[dict[str, Any]]: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__ = None  # type: ignore[assignment]
+
+@final
+class Schedule:
+    """When a host should run a job: `every` (manual, hourly, daily, weekly, monthly) or `cron`, in a time zone.
+
+    A job at a time of day runs once a day whatever the clocks do: a time that the clock leaves out runs in the
+    first minute after it, one that comes twice runs the first time. A job through all hours runs once an hour.
+    """
+
+    def __new__(cls, document: Schedule | Mapping[str, Any], /) -> Self:
+        """From a dict. Raises ConfigError, which names the field."""
+
+    def next_runs(self, n: int = 5, *, after: datetime | None = None) -> list[datetime]:
+        """The next `n` runs after an instant (default: now), in the schedule's zone; none for `manual`.
+
+        `after` must have a time zone.
+        """
+
+    def cron(self) -> str | None:
+        """The five fields of cron, in the schedule's own zone; None for `manual`.
+
+        Raises UnsupportedError for the days 29 to 31 of every month.
+        """
+
+    def cloud_scheduler(self) -> dict[str, str] | None:
+        """`schedule` and `timeZone`, as a Google Cloud Scheduler job takes them; None for `manual`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document."""
 
     def __getnewargs__(self) -> tuple[dict[str, Any]]: ...
     def __eq__(self, other: object, /) -> bool: ...
@@ -421,11 +472,15 @@ class Runner:
         memory_bytes: int | None = None,
         parallelism: int | None = None,
         retries: int = 0,
+        deadline: float | None = None,
     ) -> Self:
-        """`memory_bytes`: what rows in flight may occupy, per run; default 256 MiB, at least 16 MiB.
+        """`memory_bytes`: what rows in flight of one run should have; default 256 MiB, at least 16 MiB. A run
+        gets at most half of what is free of the memory that all runs share: see `set_memory_budget`.
         `parallelism`: parts of a table read at once; default the number of cores, at most 4.
         `retries`: how often a run begins again after an error that may pass by itself (a lost connection, a
         restart, a lock). Nothing is doubled. The pause before is random, up to 1, 2, 4 ... 60 seconds.
+        `deadline`: seconds that one job may take in all, retries and waiting included; then it fails as
+        TransloadTimeoutError. A commit that has begun is finished.
         """
 
     def run(
@@ -433,17 +488,42 @@ class Runner:
         job: EtlJob | Mapping[str, Any] | str,
         on_progress: Callable[[dict[str, Any]], object] | None = None,
         cancel: CancelHandle | None = None,
+        progress: bool | Literal["json"] | None = None,
     ) -> RunReport:
         """Runs a job to its end, without the GIL.
 
         `on_progress` is called in this thread, when the phase changes, about ten times a second while rows
         move, and at the end; keys: `job`, `phase`, `status`, `rows_read`, `rows_written`, `bytes_read`,
-        `seconds`. What it raises cancels the run and is raised.
+        `rows_per_second`, `splits` (`total`, `active`, `done`), `seconds`. What it raises cancels the run and
+        is raised.
+
+        `progress=True` shows a line on standard error, if that is a terminal; `"json"` writes every event
+        there as a line of JSON.
 
         Raises the error that ended the run, with its `report`; Cancelled after `cancel.cancel()`;
         KeyboardInterrupt after Ctrl-C, once the run has cleaned up. Nothing half loaded stays. If the
         commit had begun it decides, and `report["committed"]` tells; interrupts and exceptions of the
         callback carry a `report` too.
+        """
+
+    def run_all(
+        self,
+        jobs: Sequence[EtlJob | Mapping[str, Any] | str],
+        concurrency: int | None = None,
+        per_connection: int | None = None,
+        on_progress: Callable[[dict[str, Any]], object] | None = None,
+        cancel: CancelHandle | None = None,
+        progress: bool | Literal["json"] | None = None,
+    ) -> BatchReport:
+        """Runs many jobs, without the GIL, and reports on each. A job that fails is in the report and stops no
+        other one, so nothing is raised for it.
+
+        `concurrency`: jobs at once; default twice the number of cores, at most 8. `per_connection`: jobs at
+        once that use one connection; default 4; `limits.parallel_jobs` of a connection wins over it. Source
+        connections take turns; jobs into one table run one after the other; disabled jobs are `skipped`.
+
+        `on_progress`, `cancel` and `progress` as of `run`; every event names its job. An interrupt and what the
+        callback raises cancel all jobs and are raised, with the dict of the BatchReport in `report`.
         """
 
     def propose(self, job: EtlJob | Mapping[str, Any] | str) -> TableMapping:
@@ -473,6 +553,38 @@ class CancelHandle:
     @property
     def is_cancelled(self) -> bool:
         """Whether it has been cancelled."""
+
+@final
+class BatchReport:
+    """What happened in the runs of many jobs."""
+
+    @property
+    def status(self) -> str:
+        """`succeeded` (every job that was not skipped), `partial`, `failed` (none) or `cancelled`."""
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """Sums: `jobs`, `succeeded`, `failed`, `cancelled`, `skipped`, `rows_read`, `rows_written`,
+        `bytes_read`, `bytes_written`.
+        """
+
+    @property
+    def reports(self) -> list[dict[str, Any]]:
+        """One report a job, in the order given: keys as of RunReport, and `error`."""
+
+    @property
+    def started_at(self) -> str:
+        """When it began, RFC 3339."""
+
+    @property
+    def finished_at(self) -> str:
+        """When it ended, RFC 3339."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form as a dict."""
+
+    def to_json(self) -> str:
+        """The JSON form."""
 
 @final
 class RunReport:

@@ -8,10 +8,11 @@ use async_trait::async_trait;
 use google_cloud_bigquery_v2::model::Table;
 use serde_json::{Map, Value, json};
 use transload_core::connector::{
-    Destination, LoadPlan, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome, ServerInfo,
-    WriteMode,
+    CursorFilter, Destination, LoadPlan, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome,
+    ServerInfo, WriteMode,
 };
-use transload_core::schema::{BigQueryType, Mode, TableCheck, TargetRef, TargetTable, Warning};
+use transload_core::proof::{ProofLevel, TableFigures};
+use transload_core::schema::{BigQueryType, ColumnSchema, Mode, TableCheck, TargetRef, TargetTable, Warning};
 use transload_core::{Error, ErrorKind, Result, ResultExt as _};
 
 use crate::commit::records_of;
@@ -24,7 +25,7 @@ use crate::prune::Range;
 use crate::sql::{self, LOADS_TABLE};
 use crate::types;
 use crate::writer::{Claim, Mode as LoadMode, Writer};
-use crate::{encode, evolve, jobs, limits};
+use crate::{encode, evolve, figures, filter, jobs, limits};
 
 /// Pages of table names that a load looks through for what dead loads left.
 const CLEAN_PAGES: usize = 5;
@@ -116,6 +117,50 @@ impl BigQueryDestination {
         Ok(rows.first().and_then(|row| row.first()).and_then(|cell| cell.as_deref()) != Some("0"))
     }
 
+    /// The newest load of every job whose records meet a condition.
+    async fn newest_loads(&self, target: &TargetRef, condition: &str) -> Result<Vec<LoadRecord>> {
+        sql::check_target(target)?;
+        let operation = "read last load";
+        let Some(table) = self.client.table(&target.dataset, &target.table).await.operation(operation)?
+        else {
+            return Ok(Vec::new());
+        };
+        // One row of counts, which has no record, and the records.
+        let query = format!(
+            "SELECT CAST(NULL AS STRING) AS record, COUNTIF(target_table = {name}) AS of_table, COUNT(*) AS of_all \
+             FROM {loads} WHERE committed_at > TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 24 HOUR) UNION ALL \
+             (SELECT record, 0, 0 FROM {loads} WHERE {condition} AND {records} \
+             QUALIFY ROW_NUMBER() OVER (PARTITION BY job ORDER BY sequence DESC, committed_at DESC) = 1)",
+            loads = self.loads_path(&target.dataset),
+            records = records_of(&target.table, table.creation_time),
+            name = sql::literal(&target.table),
+        );
+        let rows = match self.client.select(self.location(&table), &query).await {
+            Ok(rows) => rows,
+            // No load was ever committed into this dataset.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error.operation(operation).with("target", target)),
+        };
+        let mut records = Vec::new();
+        for row in rows {
+            let mut cells = row.into_iter();
+            if let Some(record) = cells.next().flatten() {
+                records.push(record);
+                continue;
+            }
+            let mut count = || cells.next().flatten().and_then(|text| text.parse().ok()).unwrap_or(0);
+            let recent = Recent { target: count(), dataset: count() };
+            self.recent.lock().unwrap_or_else(PoisonError::into_inner).insert(target.clone(), recent);
+        }
+        let parsed = records.iter().map(|record| serde_json::from_str(record));
+        parsed.collect::<std::result::Result<_, _>>().map_err(|error| {
+            Error::data("the last load record cannot be read")
+                .with("target", target)
+                .source_error(error)
+                .hint("it was edited, or written by a newer version of transload")
+        })
+    }
+
     fn location<'a>(&'a self, table: &'a Table) -> &'a str {
         if table.location.is_empty() {
             self.client.config.location.as_deref().unwrap_or("US")
@@ -187,39 +232,43 @@ impl Destination for BigQueryDestination {
     }
 
     async fn last_load(&self, target: &TargetRef, job: &str) -> Result<Option<LoadRecord>> {
-        sql::check_target(target)?;
-        let operation = "read last load";
-        let Some(table) = self.client.table(&target.dataset, &target.table).await.operation(operation)?
-        else {
-            return Ok(None);
-        };
-        let query = format!(
-            "SELECT (SELECT record FROM {loads} WHERE job = {job} AND {records} \
-             ORDER BY sequence DESC, committed_at DESC LIMIT 1), COUNTIF(target_table = {name}), COUNT(*) \
-             FROM {loads} WHERE committed_at > TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 24 HOUR)",
-            loads = self.loads_path(&target.dataset),
-            job = sql::literal(job),
-            records = records_of(&target.table, table.creation_time),
-            name = sql::literal(&target.table),
-        );
-        let rows = match self.client.select(self.location(&table), &query).await {
-            Ok(rows) => rows,
-            // No load was ever committed into this dataset.
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.operation(operation).with("target", target)),
-        };
-        let mut cells = rows.into_iter().next().unwrap_or_default().into_iter();
-        let record = cells.next().flatten();
-        let mut count = || cells.next().flatten().and_then(|text| text.parse().ok()).unwrap_or(0);
-        let recent = Recent { target: count(), dataset: count() };
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner).insert(target.clone(), recent);
-        let Some(record) = record else { return Ok(None) };
-        serde_json::from_str(&record).map(Some).map_err(|error| {
-            Error::data("the last load record cannot be read")
-                .with("target", target)
-                .source_error(error)
-                .hint("it was edited, or written by a newer version of transload")
-        })
+        Ok(self.newest_loads(target, &format!("job = {}", sql::literal(job))).await?.pop())
+    }
+
+    async fn last_loads(&self, target: &TargetRef, job_name: &str) -> Result<Vec<LoadRecord>> {
+        self.newest_loads(target, &format!("job_name = {}", sql::literal(job_name))).await
+    }
+
+    async fn figures(
+        &self,
+        target: &TargetTable,
+        window: Option<&CursorFilter>,
+        level: ProofLevel,
+    ) -> Result<TableFigures> {
+        let name = &target.target;
+        sql::check_target(name)?;
+        let operation = "compute figures";
+        let table = self.client.table(&name.dataset, &name.table).await.operation(operation)?;
+        let table = table.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, "the target table does not exist").with("target", name)
+        })?;
+        let schema = target.arrow_schema();
+        let columns: Vec<_> = target
+            .columns
+            .iter()
+            .zip(schema.fields())
+            .map(|(column, field)| {
+                figures::measured(&column.name, &column.data_type, column.mode, field.data_type(), level)
+            })
+            .collect();
+        let mut conditions: Vec<String> = evolve::every_partition(&table, "").into_iter().collect();
+        conditions.extend(window.map(|window| window_condition(window, target)).transpose()?.flatten());
+        let mut from = sql::path(&self.client.project, &name.dataset, &name.table);
+        if !conditions.is_empty() {
+            from = format!("{from} WHERE {}", conditions.join(" AND "));
+        }
+        let figures = figures::figures(&self.client, self.location(&table), &from, &columns).await;
+        figures.operation(operation).map_err(|error| error.with("target", name))
     }
 
     async fn begin_load(&self, request: LoadRequest) -> Result<Box<dyn LoadWriter>> {
@@ -271,6 +320,18 @@ impl Destination for BigQueryDestination {
         });
         Ok(Box::new(Writer::start(load, mode, already, claim)))
     }
+}
+
+/// The rows of a window; `None` where that is every row.
+fn window_condition(window: &CursorFilter, target: &TargetTable) -> Result<Option<String>> {
+    let schema = target.arrow_schema();
+    let found = target.columns.iter().zip(schema.fields());
+    let mut found = found.filter(|(column, _)| column.name.eq_ignore_ascii_case(&window.column));
+    let (column, field) =
+        found.next().ok_or_else(|| Error::internal("the window is over a column that is not loaded"))?;
+    let mut cursor = ColumnSchema::new(&column.name, column.data_type.to_string(), field.data_type().clone());
+    cursor.bigquery_type = Some(column.data_type.clone());
+    filter::condition(window, &cursor)
 }
 
 fn load_mode(request: &LoadRequest, table: &Table) -> Result<LoadMode> {

@@ -11,6 +11,7 @@ mod encode;
 mod error;
 mod evolve;
 mod explain;
+mod figures;
 mod filter;
 mod gcs;
 mod jobs;
@@ -46,7 +47,7 @@ pub struct BigQuery;
 #[async_trait]
 impl Connector for BigQuery {
     fn descriptor(&self) -> Descriptor {
-        let source = Capability::SOURCE.with_schemas().with_snapshot().with_cursor();
+        let source = Capability::SOURCE.with_schemas().with_snapshot().with_cursor().with_figures();
         let capability = source.and(Capability::DESTINATION);
         Descriptor::new("bigquery", "Google BigQuery", Category::Warehouse, capability)
             .takes_secret()

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use arrow_array::RecordBatch;
@@ -39,6 +39,20 @@ pub(crate) struct DatasetWriter {
     /// A write failed: the load can only be aborted.
     failed: AtomicBool,
     encoders: Mutex<Vec<Encoder>>,
+    /// Files of encoders that have ended well.
+    sealed: Mutex<Vec<Part>>,
+    abandon: Abandon,
+}
+
+/// Tells encoders, when it is dropped, that nobody wants what they still hold. One that hears it fails, so that
+/// whoever waits for its files gets an error and not too few of them.
+#[derive(Debug, Default)]
+struct Abandon(Arc<AtomicBool>);
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 /// The folder of a load before its commit, and the lock of its table. Dropping it removes the folder.
@@ -98,6 +112,8 @@ impl DatasetWriter {
             taken: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
             encoders: Mutex::new(Vec::new()),
+            sealed: Mutex::new(Vec::new()),
+            abandon: Abandon::default(),
         })
     }
 
@@ -107,12 +123,19 @@ impl DatasetWriter {
         let schema = conform.schema().clone();
         let mut parts =
             PartWriter::new(self.encode.clone(), schema, &self.staged.folder, format!("part-{number}"));
+        let abandoned = Arc::clone(&self.abandon.0);
+        let wanted = move || match abandoned.load(Ordering::Acquire) {
+            true => Err(Error::cancelled()),
+            false => Ok(()),
+        };
         let thread = std::thread::Builder::new()
             .name("transload-encode".to_owned())
             .spawn(move || {
                 while let Some(batch) = batches.blocking_recv() {
+                    wanted()?;
                     parts.write(&conform.apply(&batch)?)?;
                 }
+                wanted()?;
                 parts.finish(false)
             })
             .map_err(|error| Error::internal("no thread for encoding").source_error(error))?;
@@ -181,6 +204,16 @@ impl LoadWriter for DatasetWriter {
         Err(outcome.err().unwrap_or_else(|| Error::internal("an encoder ended before its load")))
     }
 
+    async fn seal(&self) -> Result<()> {
+        let encoders = self.take_encoders();
+        let parts = blocking(move || finish(encoders)).await;
+        if parts.is_err() {
+            self.failed.store(true, Ordering::Release);
+        }
+        self.sealed.lock().unwrap_or_else(PoisonError::into_inner).extend(parts?);
+        Ok(())
+    }
+
     async fn commit(self: Box<Self>, record: LoadRecord) -> Result<LoadOutcome> {
         if self.failed.load(Ordering::Acquire) {
             return Err(failed_before());
@@ -192,17 +225,21 @@ impl LoadWriter for DatasetWriter {
             )));
         }
         let encoders = self.take_encoders();
-        let Self { staged, encode, .. } = *self;
-        blocking(move || {
-            let parts = finish(encoders)?;
+        let Self { staged, encode, sealed, abandon, .. } = *self;
+        let mut parts = sealed.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let outcome = blocking(move || {
+            parts.extend(finish(encoders)?);
             publish(&staged, encode, parts, &record)
         })
-        .await
+        .await;
+        drop(abandon);
+        outcome
     }
 
     async fn abort(self: Box<Self>) -> Result<()> {
         let encoders = self.take_encoders();
-        let Self { staged, .. } = *self;
+        let Self { staged, abandon, .. } = *self;
+        drop(abandon);
         blocking(move || {
             // What the encoders say no longer matters; their files go.
             let _ = finish(encoders);

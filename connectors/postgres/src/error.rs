@@ -52,6 +52,10 @@ const CODES: &[(&str, ErrorKind, bool, &str)] = &[
     ("XX", ErrorKind::Unreachable, false, "the server has an internal error; see its log"),
 ];
 
+/// Codes by which a server says that it has nothing to spare: connections, memory, locks, or on a standby the
+/// rows that its recovery wants to remove.
+const OVERLOAD: &[&str] = &["53200", "53300", "40001", "40P01", "55P03"];
+
 fn classify(code: &str) -> (ErrorKind, bool, &'static str) {
     CODES
         .iter()
@@ -112,6 +116,7 @@ pub(crate) fn server_error(body: &[u8]) -> Error {
 fn classified(code: &str, message: &str, detail: Option<&str>, server_hint: Option<&str>) -> Error {
     let (kind, retryable, hint) = classify(code);
     let mut error = Error::new(kind, message.to_owned()).retryable(retryable).with("sqlstate", code);
+    error = error.overload(OVERLOAD.contains(&code));
     if let Some(detail) = detail {
         error = error.with("detail", detail);
     }
@@ -199,6 +204,21 @@ mod tests {
         let text = error.to_string();
         assert!(text.contains("why") && text.contains("ask"), "{text}");
         server_error(b"no fields at all");
+    }
+
+    #[test]
+    fn a_server_without_anything_to_spare_is_overloaded() {
+        for (code, overloaded) in [
+            ("53300", true),
+            ("53200", true),
+            ("40001", true),
+            ("40P01", true),
+            ("55P03", true),
+            ("57P01", false),
+        ] {
+            let body = format!("C{code}\0Mno\0\0");
+            assert_eq!(server_error(body.as_bytes()).is_overload(), overloaded, "{code}");
+        }
     }
 
     #[test]

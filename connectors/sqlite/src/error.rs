@@ -53,6 +53,11 @@ fn classify(code: ErrorCode) -> (ErrorKind, bool, &'static str) {
     }
 }
 
+/// Whether others keep the file locked; fewer reads at once may help.
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
 /// An SQLite error while `what` was done.
 pub(crate) fn sqlite_error(what: &str, path: &Path, error: rusqlite::Error) -> Error {
     let (kind, retryable, hint) = match error.sqlite_error_code() {
@@ -62,6 +67,7 @@ pub(crate) fn sqlite_error(what: &str, path: &Path, error: rusqlite::Error) -> E
     let mut classified = Error::new(kind, format!("cannot {what}"))
         .with("path", path.display())
         .retryable(retryable)
+        .overload(is_busy(&error))
         .hint(hint);
     if let Some(failure) = error.sqlite_error() {
         classified = classified.with("code", failure.extended_code);
@@ -94,6 +100,7 @@ mod tests {
             let error = sqlite_error("read", Path::new("x.db"), source);
             assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "{code}");
             assert_eq!(error.context_value("code"), Some(code.to_string().as_str()));
+            assert_eq!(error.is_overload(), matches!(code, 5 | 6 | 517), "{code}");
             assert!(error.hint_text().is_some());
         }
     }

@@ -8,9 +8,10 @@ use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use tokio::sync::Notify;
 use transload_core::connector::{
-    Connector, Credentialed, Descriptor, Destination, LoadOutcome, LoadPlan, LoadRecord, LoadRequest,
-    LoadWriter, OnSchemaChange, PrepareOutcome, ServerInfo, Source,
+    Connector, Credentialed, CursorFilter, Descriptor, Destination, LoadOutcome, LoadPlan, LoadRecord,
+    LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome, ServerInfo, Source,
 };
+use transload_core::proof::{ProofLevel, TableFigures};
 use transload_core::schema::{TargetRef, TargetTable, Warning};
 use transload_core::{Connection, Error, ErrorKind, Result};
 
@@ -140,6 +141,19 @@ impl Destination for FaultyDestination {
         self.inner.last_load(target, job).await
     }
 
+    async fn figures(
+        &self,
+        target: &TargetTable,
+        window: Option<&CursorFilter>,
+        level: ProofLevel,
+    ) -> Result<TableFigures> {
+        self.inner.figures(target, window, level).await
+    }
+
+    async fn last_loads(&self, target: &TargetRef, job_name: &str) -> Result<Vec<LoadRecord>> {
+        self.inner.last_loads(target, job_name).await
+    }
+
     async fn begin_load(&self, request: LoadRequest) -> Result<Box<dyn LoadWriter>> {
         let fault_now = self.script.next();
         if fault_now == Fault::RefuseBegin {
@@ -171,6 +185,10 @@ impl LoadWriter for FaultyWriter {
             }
             _ => self.inner.write(batch).await,
         }
+    }
+
+    async fn seal(&self) -> Result<()> {
+        self.inner.seal().await
     }
 
     async fn commit(self: Box<Self>, record: LoadRecord) -> Result<LoadOutcome> {

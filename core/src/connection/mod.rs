@@ -1,5 +1,6 @@
 //! A named way into one system: type, address, options and a reference to its credentials.
 
+mod limits;
 mod url;
 
 use std::fmt;
@@ -7,6 +8,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+
+pub use limits::ConnectionLimits;
 
 use crate::document;
 use crate::error::{Error, Result};
@@ -35,12 +38,20 @@ pub struct Connection {
     options: Map<String, Value>,
     credentials: Option<SecretRef>,
     secret: Option<Secret>,
+    limits: ConnectionLimits,
 }
 
 impl Connection {
     /// A connection of a type without options; add them with [`Self::option`].
     pub fn new(name: impl Into<String>, kind: impl Into<String>) -> Self {
-        Self { name: name.into(), kind: kind.into(), options: Map::new(), credentials: None, secret: None }
+        Self {
+            name: name.into(),
+            kind: kind.into(),
+            options: Map::new(),
+            credentials: None,
+            secret: None,
+            limits: ConnectionLimits::default(),
+        }
     }
 
     /// Reads the JSON form. A `password` in it moves into a [`Secret`] at once.
@@ -62,7 +73,11 @@ impl Connection {
                 .hint("keep the reference in `credentials` and drop `password`"));
         }
         let name = take_text(&mut fields, "name")?.unwrap_or_else(|| kind.clone());
-        Ok(Self { name, kind, options: fields, credentials, secret })
+        let limits = match fields.remove("limits") {
+            None | Some(Value::Null) => ConnectionLimits::default(),
+            Some(limits) => ConnectionLimits::from_json(limits)?,
+        };
+        Ok(Self { name, kind, options: fields, credentials, secret, limits })
     }
 
     /// Reads a URL: `type://user:password@host:port/database?option=value`, or `type:path?option=value`
@@ -103,6 +118,19 @@ impl Connection {
         self.secret = Some(secret);
         self.credentials = None;
         self
+    }
+
+    /// Sets how much the engine may ask of the system at once.
+    #[must_use]
+    pub fn limited(mut self, limits: ConnectionLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How much the engine may ask of the system at once.
+    #[must_use]
+    pub fn limits(&self) -> &ConnectionLimits {
+        &self.limits
     }
 
     /// The name that jobs refer to.
@@ -153,12 +181,17 @@ impl Connection {
             if let Some(reference) = &self.credentials {
                 fields.insert("credentials".to_owned(), reference.to_string().into());
             }
+            if self.limits != ConnectionLimits::default() {
+                // Plain data, which always can be serialised.
+                fields.insert("limits".to_owned(), serde_json::to_value(self.limits).unwrap_or_default());
+            }
         }
         value
     }
 
     /// The same for two connections that lead to the same place as the same user, whatever their names:
-    /// 32 hexadecimal digits. Options that only tune the way there (such as timeouts) count too.
+    /// 32 hexadecimal digits. Options that only tune the way there (such as timeouts) count too,
+    /// limits do not.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let mut hasher = blake3::Hasher::new();
@@ -223,6 +256,26 @@ mod tests {
         let back = connection.to_json();
         assert_eq!(back, json!({"name": "w", "type": "postgresql", "host": "h", "port": 5433}));
         assert!(!format!("{connection:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn limits_are_read_and_written() {
+        let value =
+            json!({"name": "w", "type": "memory", "limits": {"parallel_reads": 2, "bytes_per_second": 7}});
+        let connection = Connection::from_json(value.clone()).unwrap();
+        assert_eq!(connection.limits().parallel_reads, std::num::NonZero::new(2));
+        assert_eq!(connection.to_json(), value);
+        assert_eq!(connection.fingerprint(), Connection::new("w", "memory").fingerprint());
+        for (wrong, expected) in [
+            (json!({"parallel_reads": 0}), "nonzero"),
+            (json!({"parallel_read": 1}), "parallel_reads"),
+            (json!({"rows_per_second": -1}), "u64"),
+            (json!(3), "limits"),
+        ] {
+            let document = json!({"type": "memory", "limits": wrong});
+            let error = Connection::from_json(document).unwrap_err().to_string();
+            assert!(error.contains(expected) && error.contains("limits"), "{error}");
+        }
     }
 
     #[test]

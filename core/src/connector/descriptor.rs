@@ -39,6 +39,9 @@ pub struct Capability {
     /// A source can tell up to where open transactions leave a cursor alone
     /// ([`Source::begin_settled`](super::Source::begin_settled)).
     pub open_transactions: bool,
+    /// The system itself computes figures of its rows, with which runs prove that nothing was lost
+    /// ([`ReadSession::figures`](super::ReadSession::figures), [`Destination::figures`](super::Destination::figures)).
+    pub figures: bool,
     /// A destination can replace a table atomically.
     pub replace: bool,
     /// A destination can append.
@@ -60,6 +63,7 @@ impl Capability {
         snapshot: false,
         cursor: false,
         open_transactions: false,
+        figures: false,
         replace: false,
         append: false,
         merge: false,
@@ -97,6 +101,13 @@ impl Capability {
         self
     }
 
+    /// With figures of its rows.
+    #[must_use]
+    pub const fn with_figures(mut self) -> Self {
+        self.figures = true;
+        self
+    }
+
     /// With everything that either has.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
@@ -107,6 +118,7 @@ impl Capability {
             snapshot: self.snapshot || other.snapshot,
             cursor: self.cursor || other.cursor,
             open_transactions: self.open_transactions || other.open_transactions,
+            figures: self.figures || other.figures,
             replace: self.replace || other.replace,
             append: self.append || other.append,
             merge: self.merge || other.merge,

@@ -1,25 +1,39 @@
 //! Running jobs: plan, read, cast, load, commit, report.
 
+mod batch;
 mod boundary;
+mod budget;
+mod course;
 mod demotion;
+mod eta;
+mod governor;
+mod history;
 mod options;
 mod pipeline;
 mod progress;
+mod progress_out;
+mod proving;
 mod quarantine;
+mod record;
 mod report;
 mod report_document;
+mod retry;
 mod run;
+mod turns;
 mod window;
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
-use std::time::Duration;
 
+pub use batch::{BatchReport, BatchStatus, BatchTotals, RunAllOptions};
+pub use budget::MemoryBudget;
 pub use options::RunnerOptions;
-pub use progress::{CancelHandle, Phase, Progress};
-pub use report::{ColumnRejects, PhaseTimes, QuarantineCount, RowCounts, RunReport, RunStatus};
-pub use report_document::{RunReportDocument, WarningDocument, WindowDocument};
+pub use progress::{CancelHandle, Phase, Progress, SplitStates};
+pub use progress_out::JsonLines;
+#[cfg(feature = "progress")]
+pub use progress_out::ProgressLine;
+pub use report::{ColumnRejects, LoadedRange, PhaseTimes, QuarantineCount, RowCounts, RunReport, RunStatus};
+pub use report_document::{BatchReportDocument, RunReportDocument, WarningDocument, WindowDocument};
 pub use window::Window;
 
 use crate::connection::Connection;
@@ -28,7 +42,9 @@ use crate::error::{Error, Result};
 use crate::job::EtlJob;
 use crate::schema::{TableCheck, TableMapping, TargetTable};
 use demotion::Demotions;
+use governor::Governors;
 use progress::{ProgressCallback, Tracker};
+use retry::Stop;
 
 /// Runs jobs. Holds the registry and the connections that jobs name; cheap to clone.
 ///
@@ -63,6 +79,8 @@ pub struct Runner {
     options: RunnerOptions,
     progress: Option<ProgressCallback>,
     cancel: CancelHandle,
+    budget: Option<MemoryBudget>,
+    governors: Governors,
 }
 
 impl Runner {
@@ -75,6 +93,8 @@ impl Runner {
             options: RunnerOptions::default(),
             progress: None,
             cancel: CancelHandle::default(),
+            budget: None,
+            governors: Governors::default(),
         }
     }
 
@@ -107,6 +127,13 @@ impl Runner {
         self
     }
 
+    /// Shares the memory of `budget` instead of that of the process.
+    #[must_use]
+    pub fn memory_budget(mut self, budget: &MemoryBudget) -> Self {
+        self.budget = Some(budget.clone());
+        self
+    }
+
     /// The registry.
     #[must_use]
     pub fn registry(&self) -> &Registry {
@@ -136,8 +163,9 @@ impl Runner {
         let mut report = RunReport::begin(job);
         let mut demotions = Demotions::default();
         let mut retries = 0;
+        let stop = Stop::new(&self.cancel, self.options.deadline);
         let outcome = loop {
-            let outcome = Box::pin(run::run(self, job, &tracker, &mut report, &mut demotions)).await;
+            let outcome = Box::pin(run::run(self, job, &stop, &tracker, &mut report, &mut demotions)).await;
             match outcome {
                 Err(error) if demotions.demote(job, &error).await => {
                     report.begin_again(job);
@@ -145,11 +173,14 @@ impl Runner {
                 }
                 Err(error) if error.is_retryable() && retries < self.options.retries => {
                     retries += 1;
-                    let pause = retry_pause(report.attempts);
+                    let pause = retry::pause_of_run(report.attempts);
+                    if !stop.allows(pause) {
+                        break Err(error);
+                    }
                     tracing::warn!(job = job.name(), attempt = report.attempts, ?pause, %error, "the run begins again");
                     tokio::select! {
                         biased;
-                        () = self.cancel.cancelled() => break Err(Error::cancelled()),
+                        error = stop.requested() => break Err(error),
                         () = tokio::time::sleep(pause) => {}
                     }
                     report.begin_again(job);
@@ -214,14 +245,7 @@ impl Runner {
     }
 }
 
-/// The pause after an attempt: any up to a bound that doubles, so that runs that failed together do not come
-/// back together.
-fn retry_pause(attempt: u32) -> Duration {
-    let bound = Duration::from_secs(1 << attempt.saturating_sub(1).min(6)).min(Duration::from_secs(60));
-    // The standard library's only source of randomness; nothing here must be unpredictable.
-    let share = RandomState::new().hash_one(attempt) % 1000;
-    bound.mul_f64(share as f64 / 1000.0)
-}
-
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_batch;

@@ -1,20 +1,26 @@
 //! Rows from splits to the writer: read, drop what is known, cast, set aside what does not fit, write. One
 //! task a split.
 
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use arrow_array::RecordBatch;
 use futures::StreamExt as _;
 use tokio::task::JoinSet;
 
 use super::boundary::Boundary;
-use super::progress::{CancelHandle, Tracker};
+use super::governor::{Governor, Slot};
+use super::progress::Tracker;
 use super::quarantine::Quarantine;
-use crate::batch::{batch_bytes, split_by_bytes};
+use super::retry::{MOST_ATTEMPTS, Stop, pause_of_read};
+use crate::batch::{BatchStream, batch_bytes, split_by_bytes};
 use crate::connector::{LoadWriter, ReadSession, Split};
-use crate::error::{Error, Result, ResultExt as _};
+use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::job::MaxRejects;
-use crate::profile::SharedProfile;
+use crate::profile::{Profiler, SharedProfile};
+use crate::proof::{Folds, SharedProof};
 use crate::schema::{BatchLedger, Caster, Ledger};
 
 /// What the tasks of one load share.
@@ -24,45 +30,53 @@ pub(super) struct Pipeline {
     pub(super) writer: Box<dyn LoadWriter>,
     pub(super) boundary: Option<Boundary>,
     pub(super) tracker: Arc<Tracker>,
+    pub(super) governor: Arc<Governor>,
     pub(super) batch_bytes: usize,
     pub(super) profile: SharedProfile,
+    pub(super) proof: SharedProof,
     /// Where values go that do not fit, if some column wants that.
     pub(super) quarantine: Option<Quarantine>,
     pub(super) max_rejects: Option<MaxRejects>,
     pub(super) ledger: Mutex<Ledger>,
 }
 
-/// Reads all splits, at most `parallelism` at once. The first error, or a cancel, ends all of them; when
-/// this returns no task is left.
+/// A split to be read, perhaps not for the first time.
+#[derive(Debug)]
+struct Reading {
+    split: Split,
+    /// Attempts that failed before a row came.
+    failed: u32,
+    pause: Duration,
+}
+
+/// Reads all splits, at most `parallelism` at once. The first error that a split cannot recover from by itself,
+/// or a stop, ends all of them; when this returns no task is left.
 pub(super) async fn run(
     pipeline: &Arc<Pipeline>,
     splits: Vec<Split>,
     parallelism: usize,
-    cancel: &CancelHandle,
+    stop: &Stop,
 ) -> Result<()> {
-    let mut waiting = splits.into_iter();
+    pipeline.tracker.planned(splits.len());
+    let mut waiting: VecDeque<Reading> =
+        splits.into_iter().map(|split| Reading { split, failed: 0, pause: Duration::ZERO }).collect();
     let mut tasks = JoinSet::new();
-    for split in waiting.by_ref().take(parallelism.max(1)) {
-        tasks.spawn(read_split(Arc::clone(pipeline), split));
-    }
     loop {
+        while tasks.len() < parallelism.max(1)
+            && let Some(reading) = waiting.pop_front()
+        {
+            tasks.spawn(read_split(Arc::clone(pipeline), reading));
+        }
         let finished = tokio::select! {
             biased;
-            () = cancel.cancelled() => Some(Err(Error::cancelled())),
-            finished = tasks.join_next() => finished.map(|finished| match finished {
-                Ok(outcome) => outcome,
-                Err(error) => {
-                    Err(Error::internal("a task of the pipeline died").source_error(error).operation("load"))
-                }
-            }),
+            error = stop.requested() => Some(Err(error)),
+            finished = tasks.join_next() => finished.map(|finished| finished.unwrap_or_else(|error| {
+                Err(Error::internal("a task of the pipeline died").source_error(error).operation("load"))
+            })),
         };
         match finished {
             None => return Ok(()),
-            Some(Ok(())) => {
-                if let Some(split) = waiting.next() {
-                    tasks.spawn(read_split(Arc::clone(pipeline), split));
-                }
-            }
+            Some(Ok(again)) => waiting.extend(again),
             Some(Err(error)) => {
                 tasks.shutdown().await;
                 return Err(error);
@@ -71,47 +85,110 @@ pub(super) async fn run(
     }
 }
 
-async fn read_split(pipeline: Arc<Pipeline>, split: Split) -> Result<()> {
-    let mut batches = pipeline.session.read(&split).await.operation("read")?;
+/// Reads a split to its end. Gives it back if it must be read again, which is possible as long as no row of it
+/// has been handed on: a writer cannot give back the rows of one split.
+async fn read_split(pipeline: Arc<Pipeline>, reading: Reading) -> Result<Option<Reading>> {
+    tokio::time::sleep(reading.pause).await;
+    let slot = pipeline.governor.slot().await;
+    let _active = pipeline.tracker.split();
+    let (first, mut batches) = match open(pipeline.session.as_ref(), &reading.split).await {
+        Ok(opened) => opened,
+        Err(error) => return again(reading, &slot, error).map(Some),
+    };
     let mut profiler = pipeline.profile.begin()?;
-    while let Some(batch) = batches.next().await {
-        let batch = batch.operation("read")?;
-        let add = |counter: &std::sync::atomic::AtomicU64, n: usize| {
-            counter.fetch_add(u64::try_from(n).unwrap_or(u64::MAX), Ordering::Relaxed)
-        };
-        add(&pipeline.tracker.rows_read, batch.num_rows());
-        add(&pipeline.tracker.bytes_read, batch_bytes(&batch));
-        add(&pipeline.tracker.batches, 1);
-        let batch = match &pipeline.boundary {
-            None => batch,
-            Some(boundary) => {
-                let (batch, known) = boundary.filter(batch)?;
-                pipeline.tracker.rows_known.fetch_add(known, Ordering::Relaxed);
-                batch
+    let mut folds = pipeline.proof.begin();
+    let mut next = first.map(Ok);
+    while let Some(batch) = next {
+        let batch = batch.operation("read").inspect_err(|error| {
+            if error.is_overload() {
+                slot.overloaded();
             }
-        };
-        for piece in split_by_bytes(&batch, pipeline.batch_bytes.saturating_mul(2)) {
-            if piece.num_rows() == 0 {
-                continue;
-            }
-            let (cast, mut ledger) = pipeline.caster.cast(&piece).operation("cast")?;
-            if let (Some(quarantine), Some(values)) = (&pipeline.quarantine, ledger.quarantined.take()) {
-                quarantine.write(values).await.operation("quarantine")?;
-            }
-            pipeline.count(ledger)?;
-            let rows = cast.num_rows();
-            if let Some(profiler) = &mut profiler {
-                profiler.add(&cast).operation("profile")?;
-            }
-            pipeline.writer.write(cast).await.operation("write")?;
-            add(&pipeline.tracker.rows_written, rows);
-            pipeline.tracker.tick();
-        }
+        })?;
+        pipeline.take(batch, profiler.as_mut(), folds.as_mut()).await?;
+        next = batches.next().await;
     }
-    pipeline.profile.join(profiler).operation("profile")
+    pipeline.proof.join(folds);
+    pipeline.profile.join(profiler).operation("profile")?;
+    pipeline.tracker.split_done();
+    Ok(None)
+}
+
+/// The first batch of a split, if it has rows, and those behind it.
+async fn open(session: &dyn ReadSession, split: &Split) -> Result<(Option<RecordBatch>, BatchStream)> {
+    let mut batches = session.read(split).await.operation("read")?;
+    let first = batches.next().await.transpose().operation("read")?;
+    Ok((first, batches))
+}
+
+/// The split, to be read again after a pause; or the error, if that would not help.
+fn again(mut reading: Reading, slot: &Slot, error: Error) -> Result<Reading> {
+    // An overload that fewer reads at once may cure is no attempt. A source that was silent until a timeout
+    // has been waited for long enough.
+    let cured = error.is_overload() && slot.overloaded();
+    if !error.is_retryable() || error.kind() == ErrorKind::Timeout || reading.failed >= MOST_ATTEMPTS {
+        return Err(error);
+    }
+    reading.failed += u32::from(!cured);
+    reading.pause = pause_of_read(reading.failed.max(1));
+    let (split, pause) = (reading.split.index, reading.pause);
+    tracing::warn!(split, ?pause, %error, "a split failed before its first row and is read again");
+    Ok(reading)
 }
 
 impl Pipeline {
+    /// Hands the rows of one batch on, from the source to the writer.
+    async fn take(
+        &self,
+        batch: RecordBatch,
+        mut profiler: Option<&mut Profiler>,
+        mut folds: Option<&mut Folds>,
+    ) -> Result<()> {
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        let (rows, bytes) = (count(batch.num_rows()), count(batch_bytes(&batch)));
+        self.tracker.rows_read.fetch_add(rows, Ordering::Relaxed);
+        self.tracker.bytes_read.fetch_add(bytes, Ordering::Relaxed);
+        self.tracker.batches.fetch_add(1, Ordering::Relaxed);
+        self.governor.pace(rows, bytes).await;
+        if let Some(folds) = &mut folds {
+            folds.read(&batch)?;
+        }
+        let batch = match &self.boundary {
+            None => batch,
+            Some(boundary) => {
+                let (fresh, known) = boundary.filter(batch.clone())?;
+                self.tracker.rows_known.fetch_add(known, Ordering::Relaxed);
+                if known > 0
+                    && let Some(folds) = folds.take()
+                {
+                    // The destination has the known rows too.
+                    folds.written(&self.caster.cast(&batch).operation("cast")?.0)?;
+                }
+                fresh
+            }
+        };
+        for piece in split_by_bytes(&batch, self.batch_bytes.saturating_mul(2)) {
+            if piece.num_rows() == 0 {
+                continue;
+            }
+            let (cast, mut ledger) = self.caster.cast(&piece).operation("cast")?;
+            if let (Some(quarantine), Some(values)) = (&self.quarantine, ledger.quarantined.take()) {
+                quarantine.write(values).await.operation("quarantine")?;
+            }
+            self.count(ledger)?;
+            let rows = count(cast.num_rows());
+            if let Some(profiler) = &mut profiler {
+                profiler.add(&cast).operation("profile")?;
+            }
+            if let Some(folds) = &mut folds {
+                folds.written(&cast)?;
+            }
+            self.writer.write(cast).await.operation("write")?;
+            self.tracker.rows_written.fetch_add(rows, Ordering::Relaxed);
+            self.tracker.tick();
+        }
+        Ok(())
+    }
+
     /// Adds the ledger of a batch, and ends the run as soon as there are more rejects than a number allows.
     fn count(&self, batch: BatchLedger) -> Result<()> {
         let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);

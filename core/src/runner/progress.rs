@@ -1,20 +1,26 @@
 //! Progress and cancellation.
 
+use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::eta::Eta;
 use super::report::{PhaseTimes, RunStatus};
+use super::window::Range;
 
 /// What a run is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Phase {
+    /// Waiting for memory, while other runs have it all. Left out where there is no need to wait.
+    Wait,
     /// Opening both connections.
     Connect,
     /// Beginning the read session and describing the table.
@@ -36,6 +42,7 @@ impl Phase {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Wait => "wait",
             Self::Connect => "connect",
             Self::Describe => "describe",
             Self::Map => "map",
@@ -62,8 +69,38 @@ pub struct Progress {
     pub rows_written: u64,
     /// Bytes of Arrow data read so far.
     pub bytes_read: u64,
+    /// Rows read a second, over the last three seconds.
+    pub rows_per_second: f64,
+    /// The parts of the table.
+    pub splits: SplitStates,
     /// Seconds since the run began.
     pub seconds: f64,
+    /// Which of the ranges is being loaded, from 1; 1 for jobs that load everything at once.
+    pub range: u64,
+    /// How many ranges the run loads and commits one by one; 1 until that is decided.
+    pub ranges: u64,
+    /// Seconds that the rest will take, if it goes on as until now; `None` while that is unknown.
+    pub eta_seconds: Option<f64>,
+}
+
+/// How many parts of a table are read, and how many there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct SplitStates {
+    /// All of them; 0 until they are planned.
+    pub total: usize,
+    /// Being read now.
+    pub active: usize,
+    /// Read to their end.
+    pub done: usize,
+}
+
+impl Progress {
+    /// The JSON form, as the bindings and [`JsonLines`](super::JsonLines) give it.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        // Plain data, which always can be serialised.
+        serde_json::to_value(self).unwrap_or_default()
+    }
 }
 
 #[derive(Clone)]
@@ -114,6 +151,9 @@ pub(super) struct Tracker {
     pub(super) rows_known: AtomicU64,
     pub(super) bytes_read: AtomicU64,
     pub(super) batches: AtomicU64,
+    splits_total: AtomicUsize,
+    splits_active: AtomicUsize,
+    splits_done: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -123,7 +163,13 @@ struct State {
     phase_began: Instant,
     last_call: Instant,
     times: PhaseTimes,
+    eta: Eta,
+    /// Rows read at earlier calls, for the rate.
+    read: VecDeque<(Instant, u64)>,
 }
+
+/// Time over which the rate is told.
+const RATE_OVER: Duration = Duration::from_secs(3);
 
 /// Wished time between two calls of the callback.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -140,11 +186,16 @@ impl Tracker {
             rows_known: AtomicU64::new(0),
             bytes_read: AtomicU64::new(0),
             batches: AtomicU64::new(0),
+            splits_total: AtomicUsize::new(0),
+            splits_active: AtomicUsize::new(0),
+            splits_done: AtomicUsize::new(0),
             state: Mutex::new(State {
                 phase: Phase::Connect,
                 phase_began: now,
                 last_call: now,
                 times: PhaseTimes::default(),
+                eta: Eta::default(),
+                read: VecDeque::new(),
             }),
         };
         tracker.call(Phase::Connect, None);
@@ -158,7 +209,31 @@ impl Tracker {
         {
             counter.store(0, Ordering::Relaxed);
         }
+        self.with_eta(|eta| *eta = Eta::default());
+        self.planned(0);
+        self.lock().read.clear();
         self.phase(Phase::Connect);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// So many splits are to be read.
+    pub(super) fn planned(&self, splits: usize) {
+        self.splits_total.store(splits, Ordering::Relaxed);
+        self.splits_done.store(0, Ordering::Relaxed);
+    }
+
+    /// A split is being read until what this gives is dropped.
+    pub(super) fn split(&self) -> ActiveSplit<'_> {
+        self.splits_active.fetch_add(1, Ordering::Relaxed);
+        ActiveSplit(self)
+    }
+
+    /// A split has been read to its end.
+    pub(super) fn split_done(&self) {
+        self.splits_done.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn phase(&self, phase: Phase) {
@@ -168,7 +243,7 @@ impl Tracker {
     }
 
     fn change_phase(&self, phase: Phase) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         let now = Instant::now();
         let spent = now.duration_since(state.phase_began).as_secs_f64();
         let previous = state.phase;
@@ -177,13 +252,33 @@ impl Tracker {
         state.phase_began = now;
     }
 
+    fn with_eta<T>(&self, f: impl FnOnce(&mut Eta) -> T) -> T {
+        f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner).eta)
+    }
+
+    /// The ranges of the run were decided.
+    pub(super) fn ranges(&self, ranges: &VecDeque<Range>) {
+        self.with_eta(|eta| eta.decided(ranges));
+    }
+
+    /// The next range is about to be read, with so many rows if that is known.
+    pub(super) fn expect_rows(&self, rows: Option<u64>) {
+        let now = Instant::now();
+        self.with_eta(|eta| eta.begin(now, rows));
+    }
+
+    /// A range is loaded.
+    pub(super) fn range_done(&self) {
+        self.with_eta(Eta::range_done);
+    }
+
     /// Calls the callback if the last call is long enough ago.
     pub(super) fn tick(&self) {
         if self.callback.is_none() {
             return;
         }
         let phase = {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut state = self.lock();
             if state.last_call.elapsed() < INTERVAL {
                 return;
             }
@@ -199,7 +294,7 @@ impl Tracker {
     }
 
     pub(super) fn times(&self) -> PhaseTimes {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.lock();
         let mut times = state.times.clone();
         times.add(state.phase, state.phase_began.elapsed().as_secs_f64());
         times.total = self.started.elapsed().as_secs_f64();
@@ -208,15 +303,73 @@ impl Tracker {
 
     fn call(&self, phase: Phase, status: Option<RunStatus>) {
         if let Some(ProgressCallback(callback)) = &self.callback {
+            let rows_read = self.rows_read.load(Ordering::Relaxed);
+            let (range, ranges, eta) = self.with_eta(|eta| eta.tell(Instant::now(), rows_read));
             callback(&Progress {
                 job: self.job.clone(),
                 phase,
                 status,
-                rows_read: self.rows_read.load(Ordering::Relaxed),
+                rows_read,
                 rows_written: self.rows_written.load(Ordering::Relaxed),
                 bytes_read: self.bytes_read.load(Ordering::Relaxed),
+                rows_per_second: self.lock().rate(Instant::now(), rows_read),
+                splits: SplitStates {
+                    total: self.splits_total.load(Ordering::Relaxed),
+                    active: self.splits_active.load(Ordering::Relaxed),
+                    done: self.splits_done.load(Ordering::Relaxed),
+                },
                 seconds: self.started.elapsed().as_secs_f64(),
+                range,
+                ranges,
+                eta_seconds: eta.filter(|_| status.is_none()),
             });
         }
+    }
+}
+
+impl State {
+    /// Rows a second since the oldest call that counts, or since the first one.
+    fn rate(&mut self, now: Instant, rows: u64) -> f64 {
+        while self.read.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= RATE_OVER) {
+            self.read.pop_front();
+        }
+        self.read.push_back((now, rows));
+        let (began, before) = self.read.front().copied().unwrap_or((now, rows));
+        let seconds = now.duration_since(began).as_secs_f64();
+        if seconds > 0.0 { (rows.saturating_sub(before) as f64 / seconds).round() } else { 0.0 }
+    }
+}
+
+/// A split that is being read.
+pub(super) struct ActiveSplit<'a>(&'a Tracker);
+
+impl Drop for ActiveSplit<'_> {
+    fn drop(&mut self) {
+        self.0.splits_active.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_is_that_of_the_last_seconds() {
+        let began = Instant::now();
+        let mut state = State {
+            phase: Phase::Load,
+            phase_began: began,
+            last_call: began,
+            times: PhaseTimes::default(),
+            read: VecDeque::new(),
+        };
+        assert_eq!(state.rate(began, 0), 0.0);
+        let mut at = |millis, rows| state.rate(began + Duration::from_millis(millis), rows);
+        assert_eq!(at(1_000, 500), 500.0);
+        assert_eq!(at(2_000, 2_000), 1_000.0);
+        // Fast at first, slow for three seconds.
+        assert_eq!(at(5_000, 2_030), 10.0);
+        assert_eq!(at(8_000, 2_030), 0.0);
+        assert!(at(9_000, 2_030) < 0.1);
     }
 }

@@ -169,6 +169,7 @@ impl Quarantine {
         let boundary = BoundaryRows {
             columns: self.target.columns.iter().map(|column| column.name.clone()).collect(),
             hashes: BTreeMap::from([(format!("{digest:032x}"), rows)]),
+            nulls: BTreeMap::new(),
         };
         let kept = Kept { table: self.target.target.clone(), rows };
         let same_load = |last: &LoadRecord| {

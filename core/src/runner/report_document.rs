@@ -3,10 +3,14 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::report::{ColumnRejects, PhaseTimes, QuarantineCount, RowCounts, RunReport, RunStatus};
+use super::batch::{BatchReport, BatchStatus, BatchTotals};
+use super::report::{
+    ColumnRejects, LoadedRange, PhaseTimes, QuarantineCount, RowCounts, RunReport, RunStatus,
+};
 use super::window::Window;
 use crate::error::ErrorDocument;
 use crate::profile::TableProfile;
+use crate::proof::Proof;
 use crate::schema::ColumnLedger;
 
 /// What happened in one run of one job, as JSON.
@@ -22,7 +26,7 @@ pub struct RunReportDocument {
     pub source: String,
     /// `connection: dataset.table` of the destination.
     pub destination: String,
-    /// How often the run began: 1, and one more for each retry.
+    /// How often the run began: 1, and one more for each retry; 0 if the job was skipped.
     pub attempts: u32,
     /// The deterministic id of the load, once the window was decided.
     pub load_id: Option<String>,
@@ -30,6 +34,10 @@ pub struct RunReportDocument {
     pub committed: bool,
     /// The window, for jobs with a cursor.
     pub window: Option<WindowDocument>,
+    /// The ranges that were committed one by one, of jobs with a cursor: the newest 100.
+    pub ranges: Vec<LoadedRange>,
+    /// How many ranges were committed.
+    pub ranges_committed: u64,
     /// Row counts.
     pub rows: RowCounts,
     /// Whether the run succeeded and every value at the destination is the one at the source: nothing was
@@ -43,6 +51,9 @@ pub struct RunReportDocument {
     pub quarantine: Option<QuarantineCount>,
     /// What the rows hold, as the job's `profile` asks.
     pub profile: Option<TableProfile>,
+    /// Whether source and destination hold what passed through the run, as the job's `proof` asks. Of several ranges: of the
+    /// last one whose verdict is the worst.
+    pub proof: Option<Proof>,
     /// Bytes of Arrow data read.
     pub bytes_read: u64,
     /// Encoded bytes written or sent.
@@ -74,10 +85,12 @@ pub struct WindowDocument {
     pub cursor: String,
     /// Where it begins; `null` for the beginning of time.
     pub lo: Option<String>,
-    /// Where it ends, inclusive; `null` if the source has no row with a cursor value.
+    /// Where it ends, inclusive (but for `load.until`); `null` if the source has no row with a cursor value.
     pub hi: Option<String>,
-    /// `lo` is the watermark of an earlier load, so rows equal to it may be loaded already.
+    /// The job has loaded before, so rows at or above `lo` may be loaded already.
     pub continues: bool,
+    /// Rows of the source that have no cursor value.
+    pub null_cursors: u64,
 }
 
 /// A warning, as JSON.
@@ -98,6 +111,7 @@ impl From<&Window> for WindowDocument {
             lo: window.lo.as_ref().map(ToString::to_string),
             hi: window.hi.as_ref().map(ToString::to_string),
             continues: window.continues,
+            null_cursors: window.null_cursors,
         }
     }
 }
@@ -119,12 +133,15 @@ impl From<&RunReport> for RunReportDocument {
             load_id: report.load_id.clone(),
             committed: report.committed,
             window: report.window.as_ref().map(WindowDocument::from),
+            ranges: report.ranges.clone(),
+            ranges_committed: report.ranges_committed,
             rows: report.rows,
             lossless: report.lossless,
             rejects: report.rejects.clone(),
             ledger: report.ledger.clone(),
             quarantine: report.quarantine.clone(),
             profile: report.profile.clone(),
+            proof: report.proof.clone(),
             bytes_read: report.bytes_read,
             bytes_written: report.bytes_written,
             bytes_billed: report.bytes_billed,
@@ -135,6 +152,36 @@ impl From<&RunReport> for RunReportDocument {
             error: report.error.as_ref().map(ErrorDocument::from),
             started_at: report.started_at.to_string(),
             finished_at: report.finished_at.to_string(),
+            engine: crate::VERSION.to_owned(),
+        }
+    }
+}
+
+/// What happened in the runs of many jobs, as JSON.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct BatchReportDocument {
+    /// How they ended together.
+    pub status: BatchStatus,
+    /// Sums over the jobs.
+    pub totals: BatchTotals,
+    /// One report a job, in the order in which the jobs were given.
+    pub reports: Vec<RunReportDocument>,
+    /// When the first began, RFC 3339 in UTC.
+    pub started_at: String,
+    /// When the last ended, RFC 3339 in UTC.
+    pub finished_at: String,
+    /// Version of transload.
+    pub engine: String,
+}
+
+impl From<&BatchReport> for BatchReportDocument {
+    fn from(batch: &BatchReport) -> Self {
+        Self {
+            status: batch.status,
+            totals: batch.totals,
+            reports: batch.reports.iter().map(RunReportDocument::from).collect(),
+            started_at: batch.started_at.to_string(),
+            finished_at: batch.finished_at.to_string(),
             engine: crate::VERSION.to_owned(),
         }
     }

@@ -211,14 +211,14 @@ async fn a_server_without_connections_left() {
     admin.batch_execute("CREATE ROLE etl LOGIN PASSWORD 'x'; GRANT SELECT ON t TO etl").await.unwrap();
     let shop = server.connection().option("username", "etl").password(transload_core::Secret::new("x"));
     let (lake, job) = (Lake::new(), replace());
-    // Two are left: the session finds one, and not all of its further splits do.
+    // Two are left: the session finds one, and not all of its further splits do. They wait for the first ones.
     let mut others = Vec::new();
     for _ in 0..3 {
         others.push(server.admin().await);
     }
     let report = lake.run(&shop, &job).await;
-    failed(&report, &[ErrorKind::RateLimited]);
-    assert_eq!(lake.ids(), [0; 0]);
+    assert_eq!((report.status, report.attempts), (RunStatus::Succeeded, 1), "{:?}", report.error);
+    assert_eq!(lake.ids(), (1..=30_000).collect::<Vec<_>>());
     // One split needs one connection; the other is for the sample.
     gone(&admin).await;
     let one = lake.runner(&shop).options(RunnerOptions::default().parallelism(1));
@@ -230,6 +230,45 @@ async fn a_server_without_connections_left() {
     failed(&report, &[ErrorKind::RateLimited]);
     assert_eq!(lake.ids(), (1..=30_000).collect::<Vec<_>>());
     drop(others);
+}
+
+/// The server's log is the oracle for what it refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_that_a_role_may_not_open_wait_for_the_others() {
+    let server =
+        Server::start("logging_collector = on\nlog_directory = 'log'\nlog_filename = 'refusals'").await;
+    let admin = server.admin().await;
+    create(&admin).await;
+    let refused = "SELECT count(*) FROM regexp_matches(pg_read_file('log/refusals'), 'too many connections for role', 'g')";
+    let mut before = 0;
+    for limit in [1, 2, 3] {
+        let role = format!(
+            "DROP ROLE IF EXISTS etl; CREATE ROLE etl LOGIN PASSWORD 'x' CONNECTION LIMIT {limit}; GRANT pg_read_all_data TO etl"
+        );
+        admin.batch_execute(&role).await.unwrap();
+        let shop = server.connection().option("username", "etl").password(transload_core::Secret::new("x"));
+        let (lake, job) = (Lake::new(), replace());
+        let report = lake.run(&shop, &job).await;
+        assert_eq!(
+            (report.status, report.attempts),
+            (RunStatus::Succeeded, 1),
+            "{limit}: {:?}",
+            report.error
+        );
+        assert_eq!((report.rows.read, report.rows.written), (30_000, 30_000), "{limit}");
+        assert_eq!(lake.ids(), (1..=30_000).collect::<Vec<_>>(), "{limit}");
+        let now: i64 = admin.query_one(refused, &[]).await.unwrap().get(0);
+        assert!(now > before, "the server refused nobody with a limit of {limit}");
+        before = now;
+        gone(&admin).await;
+        // Told beforehand, nobody asks for more.
+        let limits = serde_json::json!({"parallel_reads": limit});
+        let told = shop.limited(serde_json::from_value(limits).unwrap());
+        assert_eq!(lake.run(&told, &job).await.status, RunStatus::Succeeded);
+        let now: i64 = admin.query_one(refused, &[]).await.unwrap().get(0);
+        assert_eq!(now, before, "{limit}");
+        gone(&admin).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
