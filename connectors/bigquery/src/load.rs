@@ -177,7 +177,7 @@ impl Load {
         let totals = Totals { rows: file.rows, bytes: file.bytes, parts: 1 };
         let Some(bucket) = &self.bucket else {
             let name = number.to_string();
-            self.run_load(&name, file.rows, Source::File(&file)).await?;
+            Box::pin(self.run_load(&name, file.rows, Source::File(&file))).await?;
             return Ok((totals, None));
         };
         let object = bucket.object(&self.staging_table, number);
@@ -367,7 +367,7 @@ pub(crate) async fn pipeline(load: Arc<Load>, mut batches: mpsc::Receiver<Record
     for (number, waiting) in staged.waiting.chunks(URIS).enumerate() {
         let rows = waiting.iter().map(|(_, rows)| rows).sum();
         let uris: Vec<String> = waiting.iter().map(|(uri, _)| uri.clone()).collect();
-        load.run_load(&format!("gs{number}"), rows, Source::Uris(&uris)).await?;
+        Box::pin(load.run_load(&format!("gs{number}"), rows, Source::Uris(&uris))).await?;
     }
     Ok(staged.totals)
 }
