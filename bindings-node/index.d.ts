@@ -631,7 +631,13 @@ export interface JobDocument {
   /** Name of the job; part of its identity. */
   name: string;
   source: { connection: string; schema?: string; table: string; columns?: string[] };
-  destination: { connection: string; dataset: string; table: string } & TableLayout;
+  destination: {
+    connection: string;
+    dataset: string;
+    table: string;
+    /** What only this kind of destination understands; wins over options of the connection. */
+    options?: { [name: string]: Json };
+  } & TableLayout;
   /** Default: `replace`. */
   load?: {
     strategy: "replace" | "append" | "merge";
@@ -1164,6 +1170,8 @@ export interface Descriptor {
   takes_secret: boolean;
   /** JSON Schema of the options. */
   options: { [key: string]: Json };
+  /** JSON Schema of what a job may say to it in `destination.options`; empty for nothing. */
+  job_options: { [key: string]: Json };
   capability: Capability;
 }
 

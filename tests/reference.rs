@@ -24,6 +24,11 @@ fn reference(registry: &Registry) -> BTreeMap<String, Value> {
     files.insert("batch_report.schema.json".to_owned(), batch);
     for descriptor in registry.descriptors() {
         files.insert(format!("connection-{}.schema.json", descriptor.kind), connection_schema(&descriptor));
+        if descriptor.job_options.get("properties").is_some() {
+            let mut options = descriptor.job_options.clone();
+            options["title"] = format!("transload destination.options: {}", descriptor.label).into();
+            files.insert(format!("job-options-{}.schema.json", descriptor.kind), options);
+        }
     }
     files
 }

@@ -49,7 +49,7 @@ def connectors() -> list[dict[str, Any]]:
     """What each connector of this build is and can do, as data for a user interface.
 
     Keys: `type`, `aliases`, `label`, `category`, `default_port`, `takes_secret`, `options` (JSON Schema),
-    `capability`.
+    `job_options` (JSON Schema of a job's `destination.options`, empty for none), `capability`.
     """
 
 def schema_of_job() -> dict[str, Any]:

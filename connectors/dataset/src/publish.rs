@@ -9,6 +9,7 @@ use crate::connect::{LOAD_FILE, SCHEMA_FILE, create_folder, exchange, read_json,
 use crate::destination::{records, write_schema};
 use crate::encode::{EncodeOptions, Part, PartWriter};
 use crate::merge;
+use crate::stored;
 use crate::writer::Staged;
 
 /// Makes a load visible. Idempotent by load id.
@@ -38,7 +39,7 @@ pub(crate) fn publish(
         // `Replace`, and whatever a later version adds, which is safest as a whole table.
         _ => {
             if parts.is_empty() {
-                let schema = staged.table.arrow_schema();
+                let schema = stored::schema(&staged.table);
                 PartWriter::new(encode, schema, &staged.folder, "part-0".to_owned()).finish(true)?;
             }
             seal_load(staged, record)?;
