@@ -12,7 +12,7 @@ services := connectors/testkit/services
 run_dir = $(or $(TRANSLOAD_RUN_DIR),$(TRANSLOAD_CACHE)/services)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-faults test-bigquery-live bench-bigquery bench-cancel bench-memory lint docs check bench fuzz detection-report services-up services-down clean
+.PHONY: help demo test test-crash test-faults test-bigquery-live bench-bigquery bench-cancel bench-memory lint docs check bench fuzz detection-report services-up services-down clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -25,6 +25,9 @@ test: ## Run every test (Rust, Python, Node) against real servers
 
 test-faults: ## Run 200 seeded fault runs against the BigQuery emulator (takes long)
 	@scripts/faults.sh 200
+
+test-crash: ## Kill runners at 300 random moments while the source changes (takes long)
+	@scripts/crash.sh 300
 
 test-bigquery-live: ## Run the BigQuery tests against a real project (needs credentials)
 	@scripts/bigquery_live.sh
