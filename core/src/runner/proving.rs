@@ -6,6 +6,7 @@ use std::time::Instant;
 use arrow_schema::SchemaRef;
 
 use super::report::RunReport;
+use super::window::Range;
 use crate::connector::{CursorFilter, Destination, ReadPlan, ReadSession};
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::job::{EtlJob, LoadStrategy};
@@ -25,6 +26,16 @@ pub(super) struct Proving {
     merge: bool,
     /// Why nothing can be compared.
     refused: Option<&'static str>,
+    /// Why the destination may hold other rows in the window.
+    mixed: Option<&'static str>,
+}
+
+fn mixed(job: &EtlJob, range: Option<&Range>) -> Option<&'static str> {
+    if job.restarts() {
+        return Some("rows that were loaded before `load.restart` may lie in the window");
+    }
+    // Rows there may have come late, and are then loaded by the range that begins there.
+    range.filter(|range| range.hi_loaded).map(|_| "rows at the end of the range belong to another one")
 }
 
 impl Proving {
@@ -35,6 +46,7 @@ impl Proving {
         mapping: &TableMapping,
         target: &TargetTable,
         destination: &Arc<dyn Destination>,
+        range: Option<&Range>,
     ) -> Option<Self> {
         let level = job.proof();
         if level == ProofLevel::Off {
@@ -55,6 +67,7 @@ impl Proving {
             window,
             merge: matches!(job.strategy(), LoadStrategy::Merge { .. }),
             refused: job.row_limit().map(|_| "a run with a row limit reads any rows"),
+            mixed: mixed(job, range),
         })
     }
 
@@ -96,7 +109,7 @@ impl Proving {
     /// be asked is no failure of the run: its rows are committed.
     pub(super) async fn destination(&self, written: TableFigures, report: &RunReport) -> SideProof {
         let names: Vec<String> = self.target.columns.iter().map(|column| column.name.clone()).collect();
-        if let Some(reason) = self.refused {
+        if let Some(reason) = self.refused.or(self.mixed) {
             return SideProof::not_compared(written, &names, reason);
         }
         if report.rows.superseded > 0 {

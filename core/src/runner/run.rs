@@ -200,7 +200,7 @@ async fn plan(
     let caster = caster.for_load(&load_id, report.started_at);
     let profile = course.profile.take().filter(|profile| profile.fits(&target.arrow_schema()));
     let profile = profile.unwrap_or_else(|| SharedProfile::new(target.arrow_schema(), job.profile()));
-    let proving = Proving::plan(job, &read_plan, &mapping, &target, &destination);
+    let proving = Proving::plan(job, &read_plan, &mapping, &target, &destination, range.as_ref());
     let shared = proving.as_ref().map(Proving::target_schema);
     let proof =
         SharedProof::new(job.proof(), table.arrow_schema(), shared.unwrap_or_else(|| target.arrow_schema()));
