@@ -691,6 +691,8 @@ export interface JobDocument {
   row_limit?: number | null;
   /** How much the report says of the values that were loaded. Default: `values`. */
   profile?: ProfileLevel;
+  /** Whether the run proves that nothing was lost, doubled or changed on the way. Default: `off`. */
+  proof?: ProofLevel;
 }
 
 /** When a host should run a job: `every` or `cron`. */
@@ -870,6 +872,8 @@ export interface RunReport {
   quarantine: { table: string; rows: number } | null;
   /** What the rows hold, as the job's `profile` asks. */
   profile: TableProfile | null;
+  /** Whether source and destination hold what passed through the run, as the job's `proof` asks. */
+  proof: Proof | null;
   bytes_read: number;
   bytes_written: number;
   /** Bytes that the destination bills for putting the rows in place, where it bills by bytes (BigQuery). */
@@ -886,6 +890,51 @@ export interface RunReport {
   finished_at: string;
   /** Version of the engine. */
   engine: string;
+}
+
+/** What a run proves: nothing; rows and NULLs; also checksums, lowest and highest values. */
+export type ProofLevel = "off" | "counts" | "values";
+
+/** Whether two sides hold the same; `not_compared` says why in its reason. */
+export type Verdict = "equal" | "not_compared" | "different";
+
+/** Figures of a column; `null` where the system cannot tell. */
+export interface ColumnFigures {
+  /** Rows in which it is not NULL. */
+  values: number | null;
+  /** Whole numbers as texts, since they pass 2^53. */
+  checksum: { sum: string; squares: string } | null;
+  min: string | null;
+  max: string | null;
+}
+
+/** The proof of one side: what passed through the run beside what the system says it holds. */
+export interface SideProof {
+  verdict: Verdict;
+  reason?: string;
+  /** Rows that passed through the run. */
+  rows: number;
+  /** Rows that the system counts. */
+  rows_there?: number;
+  columns: {
+    column: string;
+    verdict: Verdict;
+    /** Of `values`, `checksum`, `min`, `max`. */
+    compared: string[];
+    different?: string[];
+    figures: ColumnFigures;
+    /** The system's figures, where they differ. */
+    there?: ColumnFigures;
+  }[];
+  /** Seconds that the system's query took. */
+  seconds: number;
+}
+
+/** What was read against the source, what was written against the destination. */
+export interface Proof {
+  verdict: Verdict;
+  source: SideProof;
+  destination: SideProof;
 }
 
 /**

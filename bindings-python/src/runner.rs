@@ -422,6 +422,11 @@ impl PyRunReport {
     }
 
     #[getter]
+    fn proof<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.field(py, "proof")
+    }
+
+    #[getter]
     fn bytes_read(&self) -> u64 {
         self.0.bytes_read
     }

@@ -673,6 +673,13 @@ class RunReport:
         """
 
     @property
+    def proof(self) -> dict[str, Any] | None:
+        """Whether source and destination hold what passed through the run, as the job's `proof` asks (`off`,
+        `counts`, `values`): `verdict` (`equal`, `not_compared`, `different`) and the sides `source` and
+        `destination`, each with `verdict`, `reason`, `rows`, `rows_there`, `columns` and `seconds`.
+        """
+
+    @property
     def bytes_read(self) -> int:
         """Bytes of Arrow data read."""
 
