@@ -107,7 +107,7 @@ impl Case {
         let lag = if random.random_bool(0.3) { random.random_range(1..4) } else { 0 };
         let lookback = if merge && random.random_bool(0.4) { random.random_range(1..6) } else { 0 };
         let model = Model { promised: -10, lowest: i64::MAX, seed, ..Model::default() };
-        let proof = if random.random_bool(0.3) { ProofLevel::Values } else { ProofLevel::Off };
+        let proof = if random.random_bool(0.1) { ProofLevel::Values } else { ProofLevel::Off };
         let settings = Settings { merge, proof, nulls, lag, lookback };
         let memory = Memory::default();
         Self { random, settings, edits: Edits::default(), model, memory, next_id: 0, log: Vec::new() }

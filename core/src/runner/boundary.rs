@@ -37,8 +37,6 @@ pub(super) struct Boundary {
     remember_at: Option<CursorValue>,
     /// Rows of this value belong to another range.
     beyond: Option<CursorValue>,
-    /// They are loaded.
-    beyond_is_loaded: bool,
     /// Rows without a cursor value are read.
     nulls: bool,
     most_rows: usize,
@@ -119,7 +117,6 @@ impl Boundary {
             known_at,
             remember_at,
             beyond: range.hi.clone().filter(|_| !range.hi_inclusive),
-            beyond_is_loaded: range.hi_loaded,
             nulls: range.nulls,
             most_rows: MOST_ROWS,
             state: Mutex::new(state),
@@ -151,11 +148,10 @@ impl Boundary {
         Ok((without(batch, &dropped)?, count))
     }
 
-    /// The rows of a batch that the destination has after this load, be it by an earlier one: all but those past
-    /// `load.until`.
+    /// The rows of a batch that the destination has after this load, be it by an earlier one.
     pub(super) fn at_destination(&self, batch: RecordBatch) -> Result<RecordBatch> {
         match (&self.beyond, batch.column_by_name(&self.cursor)) {
-            (Some(beyond), Some(column)) if !self.beyond_is_loaded => {
+            (Some(beyond), Some(column)) => {
                 let dropped = beyond.rows_in(column)?;
                 without(batch, &dropped)
             }
@@ -451,7 +447,6 @@ mod tests {
         let below = begin(false, &gap, Some(&last));
         let (kept, dropped) = filtered(&below, &[(2, "two"), (5, "five"), (5, "five")]);
         assert_eq!((kept, dropped), (batch(&[(2, "two")]), 2));
-        assert_eq!(below.at_destination(batch(&[(5, "five")])).unwrap().num_rows(), 1);
         // What is known of the watermark stays.
         assert_eq!(below.into_rows(), last.boundary);
         // `until`: the rows there are the next job's, or this one's once it is moved on.

@@ -26,8 +26,16 @@ pub(super) struct Proving {
     merge: bool,
     /// Why nothing can be compared.
     refused: Option<&'static str>,
-    /// Rows at the end of the range are read, but belong to another one.
-    open_end: bool,
+    /// Why the destination may hold other rows in the window.
+    mixed: Option<&'static str>,
+}
+
+fn mixed(job: &EtlJob, range: Option<&Range>) -> Option<&'static str> {
+    if job.restarts() {
+        return Some("rows that were loaded before `load.restart` may lie in the window");
+    }
+    // Rows there may have come late, and are then loaded by the range that begins there.
+    range.filter(|range| range.hi_loaded).map(|_| "rows at the end of the range belong to another one")
 }
 
 impl Proving {
@@ -59,7 +67,7 @@ impl Proving {
             window,
             merge: matches!(job.strategy(), LoadStrategy::Merge { .. }),
             refused: job.row_limit().map(|_| "a run with a row limit reads any rows"),
-            open_end: range.is_some_and(|range| !range.hi_inclusive),
+            mixed: mixed(job, range),
         })
     }
 
@@ -101,11 +109,7 @@ impl Proving {
     /// be asked is no failure of the run: its rows are committed.
     pub(super) async fn destination(&self, written: TableFigures, report: &RunReport) -> SideProof {
         let names: Vec<String> = self.target.columns.iter().map(|column| column.name.clone()).collect();
-        if let Some(reason) = self.refused {
-            return SideProof::not_compared(written, &names, reason);
-        }
-        if self.open_end {
-            let reason = "rows at the end of the range belong to another one, and may be there or not";
+        if let Some(reason) = self.refused.or(self.mixed) {
             return SideProof::not_compared(written, &names, reason);
         }
         if report.rows.superseded > 0 {
