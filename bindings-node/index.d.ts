@@ -675,12 +675,51 @@ export interface JobDocument {
     approved_hash?: string;
   };
   /** For the host; the engine itself does not wait. */
-  schedule?: { every: "manual" | "hourly" | "daily" | "weekly" | "monthly"; at?: string; timezone?: string };
+  schedule?: ScheduleDocument | null;
   enabled?: boolean;
   /** At most this many rows, for trials; such a run never moves the watermark. */
   row_limit?: number | null;
   /** How much the report says of the values that were loaded. Default: `values`. */
   profile?: ProfileLevel;
+}
+
+/** When a host should run a job: `every` or `cron`. */
+export interface ScheduleDocument {
+  every?: "manual" | "hourly" | "daily" | "weekly" | "monthly";
+  /** Five fields of cron, as Google Cloud Scheduler reads them. */
+  cron?: string;
+  /** Time of day as `HH:MM`; for `hourly` only the minute counts. Default: `00:00`. */
+  at?: string;
+  /** `weekly`: the day. Default: `monday`. */
+  weekday?: "sunday" | "monday" | "tuesday" | "wednesday" | "thursday" | "friday" | "saturday";
+  /** `monthly`: 1 to 31; in a month that is shorter, its last day. Default: 1. */
+  day?: number;
+  /** IANA name of the time zone. Default: `UTC`. */
+  timezone?: string;
+}
+
+/**
+ * A valid schedule. A job at a time of day runs once a day whatever the clocks do: a time that the clock leaves
+ * out runs in the first minute after it, one that comes twice runs the first time. A job through all hours runs
+ * once an hour.
+ */
+export class Schedule {
+  /** @throws TransloadError `config`, naming the field */
+  constructor(document: ScheduleDocument);
+  /**
+   * The next `n` runs (default 5) after an instant (default: now), in RFC 3339 with the offset of the schedule's
+   * zone; none for `manual`.
+   */
+  nextRuns(n?: number, options?: { after?: Date }): string[];
+  /**
+   * The five fields of cron, in the schedule's own zone; `null` for `manual`.
+   * @throws TransloadError `unsupported` for the days 29 to 31 of every month
+   */
+  cron(): string | null;
+  /** What a Google Cloud Scheduler job takes; `null` for `manual`. */
+  cloudScheduler(): { schedule: string; timeZone: string } | null;
+  /** The document. */
+  toJSON(): ScheduleDocument;
 }
 
 /** A valid job. */
@@ -693,6 +732,8 @@ export class EtlJob {
   readonly name: string;
   /** What makes this job this job in the eyes of a destination: 32 hexadecimal digits. */
   readonly identity: string;
+  /** The next runs of the job's schedule; none without one. See `Schedule.nextRuns`. */
+  nextRuns(n?: number, options?: { after?: Date }): string[];
   /** The five fields of cron of the job's schedule, in the schedule's time zone; `null` without one. */
   cron(): string | null;
   /** The document. */
@@ -964,6 +1005,8 @@ export interface Capability {
   cursor: boolean;
   /** `cursor_bound: "oldest_transaction"`. */
   open_transactions: boolean;
+  /** The system itself computes figures of its rows, with which runs prove that nothing was lost. */
+  figures: boolean;
   replace: boolean;
   append: boolean;
   merge: boolean;

@@ -233,6 +233,34 @@ class SchemaMapper {
   }
 }
 
+class Schedule {
+  #native;
+
+  constructor(document) {
+    this.#native = call(() => new native.Schedule(json(document)));
+  }
+
+  nextRuns(n = 5, { after } = {}) {
+    return call(() => this.#native.nextRuns(n, after?.getTime()));
+  }
+
+  cron() {
+    return call(() => this.#native.cron());
+  }
+
+  cloudScheduler() {
+    return JSON.parse(call(() => this.#native.cloudScheduler()));
+  }
+
+  toJSON() {
+    return JSON.parse(this.#native.toJson());
+  }
+
+  [inspect](_depth, options, inspectValue) {
+    return `Schedule ${inspectValue(this.toJSON(), options)}`;
+  }
+}
+
 class EtlJob {
   #native;
 
@@ -250,6 +278,10 @@ class EtlJob {
 
   get identity() {
     return this.#native.identity;
+  }
+
+  nextRuns(n = 5, { after } = {}) {
+    return call(() => this.#native.nextRuns(n, after?.getTime()));
   }
 
   cron() {
@@ -370,6 +402,7 @@ module.exports = {
   Connection,
   EtlJob,
   Runner,
+  Schedule,
   SchemaMapper,
   TableMapping,
   TableReader,

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # A job from PostgreSQL into the BigQuery emulator beside its halves: `make bench-bigquery`.
+# `run.sh read`: reading from the emulator instead, beside Google's own client.
 #   BENCH_ROWS, BENCH_REPS   rows (1000000) and repetitions (3)
 #   TRANSLOAD_RUN_DIR        services that run already; without it, services of our own are started
 #   BENCH_PROFILE            cargo profile (default: release)
@@ -21,4 +22,9 @@ if [[ -z ${TRANSLOAD_RUN_DIR:-} ]]; then
 fi
 # shellcheck disable=SC1091
 source "$TRANSLOAD_RUN_DIR/env"
-BENCH_BIN=$CARGO_TARGET_DIR/$profile/examples python3 "$here/bench.py"
+case ${1:-load} in
+  load) program=bench.py ;;
+  read) program=read.py ;;
+  *) die "usage: run.sh [load|read]" ;;
+esac
+BENCH_BIN=$CARGO_TARGET_DIR/$profile/examples python3 "$here/$program"

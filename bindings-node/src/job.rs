@@ -1,10 +1,83 @@
 //! Jobs.
 
+use jiff::{Timestamp, Zoned};
 use napi_derive::napi;
 use transload::document::parse_str;
-use transload::{EtlJob, Schedule};
+use transload::{Error, EtlJob, Result, Schedule};
 
 use crate::error::Throw as _;
+
+/// When a host should run a job.
+#[napi(js_name = "Schedule")]
+#[derive(Debug)]
+pub struct NativeSchedule(Schedule);
+
+#[napi]
+impl NativeSchedule {
+    /// Reads a schedule, given as a JSON text.
+    ///
+    /// # Errors
+    /// `config`, naming the field.
+    #[napi(constructor)]
+    pub fn new(document: String) -> napi::Result<Self> {
+        let value = serde_json::from_str(&document)
+            .map_err(|error| Error::config("a schedule is not valid JSON").source_error(error));
+        value.and_then(Schedule::from_json).map(Self).or_throw()
+    }
+
+    /// The next runs after an instant (milliseconds since 1970; default now), in RFC 3339.
+    ///
+    /// # Errors
+    /// `config` if the instant is out of range.
+    #[napi]
+    pub fn next_runs(&self, n: u32, after: Option<f64>) -> napi::Result<Vec<String>> {
+        instant(after).and_then(|after| self.0.next(n as usize, after)).map(texts).or_throw()
+    }
+
+    /// The five fields of cron, or `None` for `manual`.
+    ///
+    /// # Errors
+    /// `unsupported` for days that not every month has.
+    #[napi]
+    pub fn cron(&self) -> napi::Result<Option<String>> {
+        self.0.cron().or_throw()
+    }
+
+    /// `schedule` and `timeZone` of a Cloud Scheduler job as a JSON text; `null` for `manual`.
+    ///
+    /// # Errors
+    /// `unsupported` for days that not every month has.
+    #[napi]
+    pub fn cloud_scheduler(&self) -> napi::Result<String> {
+        self.0
+            .cloud_scheduler()
+            .map(|fields| serde_json::to_value(fields).unwrap_or_default().to_string())
+            .or_throw()
+    }
+
+    /// The document as a JSON text.
+    #[napi]
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_value(&self.0).unwrap_or_default().to_string()
+    }
+}
+
+/// An instant of JavaScript.
+fn instant(milliseconds: Option<f64>) -> Result<Timestamp> {
+    let Some(milliseconds) = milliseconds else { return Ok(Timestamp::now()) };
+    #[expect(clippy::cast_possible_truncation, reason = "`from_millisecond` refuses what is out of range")]
+    let whole = milliseconds.floor() as i64;
+    Timestamp::from_millisecond(whole)
+        .ok()
+        .filter(|_| milliseconds.is_finite())
+        .ok_or_else(|| Error::config("`after` is not an instant").hint("give a valid Date"))
+}
+
+/// RFC 3339 with the offset of each instant.
+fn texts(runs: Vec<Zoned>) -> Vec<String> {
+    runs.iter().map(|run| run.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()).collect()
+}
 
 /// A valid job.
 #[napi(js_name = "EtlJob")]
@@ -34,6 +107,15 @@ impl NativeJob {
     #[must_use]
     pub fn identity(&self) -> String {
         self.0.identity()
+    }
+
+    /// The next runs of the job's schedule, as those of a schedule.
+    ///
+    /// # Errors
+    /// `config` if the instant is out of range.
+    #[napi]
+    pub fn next_runs(&self, n: u32, after: Option<f64>) -> napi::Result<Vec<String>> {
+        instant(after).and_then(|after| self.0.next_runs(n as usize, after)).map(texts).or_throw()
     }
 
     /// The five fields of cron of the job's schedule, or `None` without one and for `manual`.

@@ -10,8 +10,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 use transload::document::parse_str;
-use transload::schema::TargetColumn;
 use transload::runner::{JsonLines, ProgressLine};
+use transload::schema::TargetColumn;
 use transload::{CancelHandle, Error, EtlJob, MemoryBudget, Progress, RunAllOptions, Runner, RunnerOptions};
 
 use crate::REGISTRY;

@@ -1,27 +1,58 @@
-// A job into BigQuery, against the emulator; its own query engine is the oracle.
+// BigQuery both ways, against the emulator; its own query engine is the oracle.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { after, test } from "node:test";
-import { Connection, Runner } from "transload";
-import { memoryWithOrders, needed, orders } from "./support.mjs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { tableFromIPC } from "apache-arrow";
+import { Connection, Runner, SchemaMapper } from "transload";
+import { collect, failure, memoryWithOrders, needed, orders, temporaryFolder } from "./support.mjs";
 
 const endpoint = needed("TRANSLOAD_TEST_BIGQUERY_URL");
 const project = needed("TRANSLOAD_TEST_BIGQUERY_PROJECT");
 const dataset = `node_${randomBytes(5).toString("hex")}`;
 const rest = `${endpoint}/bigquery/v2/projects/${project}`;
+const sales = `${dataset}_sales`;
+const ROWS = 3000;
+const source = new Connection({
+  name: "bigquery",
+  type: "bigquery",
+  project,
+  endpoint,
+  storage_endpoint: needed("TRANSLOAD_TEST_BIGQUERY_GRPC"),
+});
 
+/** The first row of a statement's result, as texts; nothing for a statement without rows. */
 async function ask(sql) {
   const response = await fetch(`${rest}/queries`, {
     method: "POST",
     headers: { "content-type": "application/json" },
-    body: JSON.stringify({ query: sql, useLegacySql: false }),
+    body: JSON.stringify({ query: sql, useLegacySql: false, timeoutMs: 100_000 }),
   });
   const answer = await response.json();
-  assert.ok(response.ok && answer.rows, JSON.stringify(answer));
-  return answer.rows[0].f.map((field) => field.v);
+  assert.ok(response.ok && answer.jobComplete, JSON.stringify(answer));
+  return answer.rows?.[0].f.map((field) => field.v);
 }
 
-after(() => fetch(`${rest}/datasets/${dataset}?deleteContents=true`, { method: "DELETE" }));
+const insert = (first, last) =>
+  ask(`INSERT \`${sales}\`.\`orders\` (id, placed_at, total, note, info, tags, shipped)
+    SELECT i, TIMESTAMP_ADD(TIMESTAMP '2024-01-01 00:00:00+00', INTERVAL i MINUTE), CAST(i AS NUMERIC) / 4,
+           IF(MOD(i, 3) > 0, CONCAT('note ', CAST(i AS STRING)), NULL),
+           PARSE_JSON(CONCAT('[', CAST(i AS STRING), ']')), ['a', 'b'], STRUCT(DATE '2024-02-29', i)
+    FROM UNNEST(GENERATE_ARRAY(${first}, ${last})) AS i`);
+
+before(async () => {
+  await ask(`CREATE SCHEMA \`${sales}\``);
+  await ask(`CREATE TABLE \`${sales}\`.\`orders\` (id INT64 NOT NULL, placed_at TIMESTAMP NOT NULL,
+    total NUMERIC(12,2), note STRING, info JSON, tags ARRAY<STRING>, shipped STRUCT<day DATE, days INT64>)
+    OPTIONS (description = 'what was bought')`);
+  await insert(1, ROWS);
+});
+
+after(async () => {
+  for (const name of [dataset, sales]) {
+    await fetch(`${rest}/datasets/${name}?deleteContents=true`, { method: "DELETE" });
+  }
+});
 
 test("a job loads exactly the new rows into BigQuery", async () => {
   const warehouse = new Connection({ name: "warehouse", type: "bigquery", project, endpoint });
@@ -45,4 +76,79 @@ test("a job loads exactly the new rows into BigQuery", async () => {
   shop.put("orders", orders(0, 5200), "public");
   assert.equal((await runner.run(job)).rows.written, 200);
   assert.deepEqual(await ask(count), ["5200", "5200", sum(5200)]);
+});
+
+test("BigQuery is tested, browsed and described", async () => {
+  assert.equal((await source.test()).status, "ok");
+  assert.ok((await source.schemas()).some(({ name }) => name === sales));
+  const [table, ...others] = await source.tables(sales);
+  assert.deepEqual([table.name, table.kind, table.rows_estimate, others], ["orders", "table", ROWS, []]);
+  const described = await source.describe("orders", sales);
+  assert.equal(described.comment, "what was bought");
+  assert.deepEqual(
+    described.columns.map((column) => [column.name, column.source_type, column.nullable]),
+    [
+      ["id", "INT64", false],
+      ["placed_at", "TIMESTAMP", false],
+      ["total", "NUMERIC(12,2)", true],
+      ["note", "STRING", true],
+      ["info", "JSON", true],
+      ["tags", "ARRAY<STRING>", true],
+      ["shipped", "STRUCT<day DATE, days INT64>", true],
+    ],
+  );
+  assert.deepEqual(await source.describe(`${sales}.orders`), described);
+});
+
+test("rows arrive in apache-arrow as BigQuery has them", async () => {
+  const options = { schema: sales, columns: ["id", "note", "shipped"], parallelism: 2 };
+  const table = await collect(source.read("orders", options), tableFromIPC);
+  let [ids, days] = [0n, 0n];
+  for (const id of table.getChild("id")) ids += id;
+  for (const shipped of table.getChild("shipped")) days += shipped.days;
+  assert.deepEqual(
+    [table.numRows, ids, table.numRows - table.getChild("note").nullCount, days].map(String),
+    await ask(`SELECT count(*), sum(id), count(note), sum(shipped.days) FROM \`${sales}\`.\`orders\``),
+  );
+});
+
+test("types stay what they are", async () => {
+  const mapping = await new SchemaMapper().propose(source, "orders", sales);
+  assert.deepEqual(
+    mapping.toBigQuerySchema().map(({ name, type, mode }) => [name, type, mode]),
+    [
+      ["id", "INT64", "REQUIRED"],
+      ["placed_at", "TIMESTAMP", "REQUIRED"],
+      ["total", "NUMERIC", "NULLABLE"],
+      ["note", "STRING", "NULLABLE"],
+      ["info", "JSON", "NULLABLE"],
+      ["tags", "STRING", "REPEATED"],
+      ["shipped", "RECORD", "NULLABLE"],
+    ],
+  );
+});
+
+test("a job from BigQuery continues at its watermark", async () => {
+  const lake = { name: "lake", type: "dataset", path: join(temporaryFolder(), "lake") };
+  const runner = new Runner({ connections: [source, lake] });
+  const job = {
+    name: "orders",
+    source: { connection: "bigquery", schema: sales, table: "orders", columns: ["id", "placed_at"] },
+    destination: { connection: "lake", dataset: "raw", table: "orders" },
+    load: { strategy: "append", cursor: "placed_at" },
+  };
+  assert.equal((await runner.run(job)).rows.written, ROWS);
+  assert.equal((await runner.run(job)).rows.written, 0);
+  await insert(ROWS + 1, ROWS + 10);
+  try {
+    assert.equal((await runner.run(job)).rows.written, 10);
+  } finally {
+    await ask(`DELETE FROM \`${sales}\`.\`orders\` WHERE id > ${ROWS}`);
+  }
+});
+
+test("a missing storage_endpoint is told", async () => {
+  const half = new Connection({ name: "half", type: "bigquery", project, endpoint });
+  const error = await failure(() => half.sample("orders", { schema: sales }), "config");
+  assert.match(error.message, /storage_endpoint/);
 });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { inspect } from "node:util";
 import { tableFromArrays, tableFromIPC, tableToIPC } from "apache-arrow";
-import { Connection, EtlJob, Runner } from "transload";
+import { Connection, EtlJob, Runner, Schedule } from "transload";
 import { failure, memoryWithOrders, orders } from "./support.mjs";
 
 const document = {
@@ -35,6 +35,24 @@ test("job documents are checked", async () => {
   assert.match((await failure(() => new EtlJob(wrong), "config")).message, /did you mean `cursor`\?/);
   await failure(() => new EtlJob({ ...document, load: { strategy: "append" } }), "config");
   await failure(() => new EtlJob(undefined), "config");
+});
+
+test("schedules know their next runs", async () => {
+  const schedule = { every: "daily", at: "02:30", timezone: "Europe/Berlin" };
+  const after = new Date("2026-03-28T12:00:00Z");
+  const expected = ["2026-03-29T03:00:00+02:00", "2026-03-30T02:30:00+02:00"];
+  assert.deepEqual(new Schedule(schedule).nextRuns(2, { after }), expected, "02:30 is left out on the 29th");
+  assert.deepEqual(new EtlJob({ ...document, schedule }).nextRuns(2, { after }), expected);
+  assert.deepEqual(new EtlJob(document).nextRuns(), []);
+  assert.deepEqual(new Schedule(schedule).toJSON(), schedule);
+  assert.deepEqual(new Schedule({ cron: "0 2 * * 7" }).cloudScheduler(), { schedule: "0 2 * * 7", timeZone: "Etc/UTC" });
+  assert.equal(new Schedule({ every: "manual" }).cloudScheduler(), null);
+  assert.equal(new Schedule({ cron: "*/5 * * * *" }).nextRuns().length, 5);
+  const last = new Schedule({ every: "monthly", day: 31 });
+  assert.equal(last.nextRuns(1, { after: new Date("2027-02-01") })[0], "2027-02-28T00:00:00+00:00");
+  await failure(() => last.cron(), "unsupported");
+  await failure(() => new Schedule({ every: "daily", timezone: "Nowhere/Else" }), "config");
+  await failure(() => new Schedule(schedule).nextRuns(1, { after: new Date(NaN) }), "config");
 });
 
 test("a run reports, a second one finds nothing new, a third one the new rows", async () => {

@@ -1,5 +1,6 @@
 //! Jobs.
 
+use jiff::{Timestamp, Zoned};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
@@ -8,6 +9,7 @@ use transload::{EtlJob, Schedule};
 
 use crate::convert::{from_py, to_py};
 use crate::error::OrRaise as _;
+use crate::schedule::PySchedule;
 
 /// A valid job.
 #[pyclass(name = "EtlJob", module = "transload", frozen, eq)]
@@ -30,6 +32,16 @@ impl PyEtlJob {
     #[getter]
     fn identity(&self) -> String {
         self.0.identity()
+    }
+
+    #[getter]
+    fn schedule(&self) -> Option<PySchedule> {
+        self.0.schedule().cloned().map(PySchedule)
+    }
+
+    #[pyo3(signature = (n=5, *, after=None))]
+    fn next_runs(&self, py: Python<'_>, n: usize, after: Option<Timestamp>) -> PyResult<Vec<Zoned>> {
+        self.0.next_runs(n, after.unwrap_or_else(Timestamp::now)).or_raise(py)
     }
 
     fn cron(&self, py: Python<'_>) -> PyResult<Option<String>> {

@@ -12,6 +12,7 @@ mod mapper;
 mod reader;
 mod runner;
 mod runtime;
+mod schedule;
 
 use std::sync::LazyLock;
 
@@ -51,6 +52,7 @@ fn _transload(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<mapper::PyTableMapping>()?;
     module.add_class::<mapper::PyMappingDiff>()?;
     module.add_class::<job::PyEtlJob>()?;
+    module.add_class::<schedule::PySchedule>()?;
     module.add_class::<runner::PyRunner>()?;
     module.add_class::<runner::PyCancelHandle>()?;
     module.add_class::<runner::PyRunReport>()?;

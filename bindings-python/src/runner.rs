@@ -7,8 +7,8 @@ use pyo3::prelude::*;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
-use transload::schema::TargetColumn;
 use transload::runner::{JsonLines, ProgressLine};
+use transload::schema::TargetColumn;
 use transload::{
     BatchReport, CancelHandle, Error, EtlJob, MemoryBudget, Progress, RunAllOptions, RunReport, Runner,
     RunnerOptions,

@@ -7,6 +7,8 @@ import json
 import pickle
 import threading
 import time
+from datetime import datetime, timezone
+from zoneinfo import ZoneInfo
 
 import duckdb
 import polars as pl
@@ -15,7 +17,7 @@ import pyarrow.dataset as ds
 import pytest
 import transload
 from conftest import PASSWORD, job, loaded, orders
-from transload import CancelHandle, Connection, EtlJob, Runner
+from transload import CancelHandle, Connection, EtlJob, Runner, Schedule
 
 
 def parquet(lake: Connection, table: str = "orders") -> str:
@@ -121,6 +123,28 @@ def test_jobs_are_values():
     with pytest.raises(TypeError):
         EtlJob(7)
     assert set(job()) <= set(transload.schema_of_job()["properties"])
+
+
+def test_schedules():
+    daily = EtlJob(job(schedule={"every": "daily", "at": "02:30", "timezone": "Europe/Berlin"}))
+    after = datetime(2026, 3, 28, 12, tzinfo=timezone.utc)
+    spring, next_day = daily.next_runs(2, after=after)
+    assert spring.isoformat() == "2026-03-29T03:00:00+02:00", "02:30 is left out that day"
+    assert next_day.isoformat() == "2026-03-30T02:30:00+02:00"
+    assert spring.tzinfo == ZoneInfo("Europe/Berlin")
+    assert daily.schedule == Schedule(daily.to_dict()["schedule"]) == copy.copy(daily.schedule)
+    assert daily.schedule.cloud_scheduler() == {"schedule": "30 2 * * *", "timeZone": "Europe/Berlin"}
+    assert len(Schedule({"cron": "*/15 8-18 * * mon-fri"}).next_runs()) == 5
+    assert Schedule({"every": "manual"}).next_runs() == EtlJob(job()).next_runs() == []
+    assert EtlJob(job()).schedule is None
+    assert Schedule({"every": "monthly", "day": 31}).next_runs(1, after=after)[0].day == 31
+    with pytest.raises(transload.UnsupportedError, match="day 31"):
+        Schedule({"every": "monthly", "day": 31}).cron()
+    with pytest.raises(transload.ConfigError, match="did you mean `Europe/Berlin`") as error:
+        Schedule({"every": "daily", "timezone": "Europe/Berlim"})
+    assert error.value.context["field"] == "schedule.timezone"
+    with pytest.raises(ValueError):
+        daily.next_runs(after=datetime(2026, 3, 28, 12))
 
 
 def test_connections_of_a_runner(lake):

@@ -15,6 +15,7 @@ mod error;
 pub mod job;
 pub mod memory;
 pub mod profile;
+pub mod proof;
 mod read;
 pub mod runner;
 pub mod schema;

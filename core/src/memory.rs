@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow_array::RecordBatch;
 use arrow_row::{OwnedRow, RowConverter, SortField};
+use arrow_schema::SchemaRef;
 use arrow_select::concat::concat_batches;
 use async_trait::async_trait;
 use futures::stream;
@@ -19,9 +20,10 @@ use crate::connection::Connection;
 use crate::connector::{
     Capability, Category, Connector, Credentialed, CursorFilter, CursorSummary, Descriptor, Destination,
     LoadOutcome, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome, ReadPlan, ReadSession,
-    SchemaInfo, ServerInfo, Source, Split, TableInfo, TableKind, WriteMode,
+    SchemaInfo, ServerInfo, Source, Split, TableInfo, TableKind, WriteMode, newest_by_job,
 };
 use crate::error::{Error, ErrorKind, Result};
+use crate::proof::{Fold, ProofLevel, TableFigures};
 use crate::schema::{ColumnSchema, CursorValue, TableRef, TableSchema, TargetRef, TargetTable};
 
 /// The connector. Clones share their tables.
@@ -113,8 +115,8 @@ impl Memory {
 #[async_trait]
 impl Connector for Memory {
     fn descriptor(&self) -> Descriptor {
-        let capability =
-            Capability::DESTINATION.and(Capability::SOURCE.with_schemas().with_snapshot().with_cursor());
+        let capability = Capability::DESTINATION
+            .and(Capability::SOURCE.with_schemas().with_snapshot().with_cursor().with_figures());
         let capability = Capability { durable: false, ..capability };
         Descriptor::new("memory", "Memory of this process", Category::Memory, capability)
             .options_of::<MemoryConfig>()
@@ -278,6 +280,15 @@ impl ReadSession for MemorySession {
         Ok(Box::pin(stream::iter(pieces)))
     }
 
+    async fn figures(&self, plan: &ReadPlan, level: ProofLevel) -> Result<TableFigures> {
+        let schema = self.0.table.arrow_schema_of(&plan.columns)?;
+        let wanted = match &plan.filter {
+            None => self.0.batch.clone(),
+            Some(filter) => filter.select(&self.0.batch)?,
+        };
+        figures(&wanted, &schema, level)
+    }
+
     async fn close(self: Box<Self>) -> Result<()> {
         Ok(())
     }
@@ -332,6 +343,25 @@ impl Destination for OpenMemory {
         }))
     }
 
+    async fn figures(
+        &self,
+        target: &TargetTable,
+        window: Option<&CursorFilter>,
+        level: ProofLevel,
+    ) -> Result<TableFigures> {
+        let stored = self.with_store(|store| store.get(&target.target).map(|stored| stored.batch.clone()));
+        let stored = stored.ok_or_else(|| not_prepared(&target.target))?;
+        let wanted = window.map_or_else(|| Ok(stored.clone()), |window| window.select(&stored))?;
+        figures(&wanted, &target.arrow_schema(), level)
+    }
+
+    async fn last_loads(&self, target: &TargetRef, job_name: &str) -> Result<Vec<LoadRecord>> {
+        Ok(self.with_store(|store| {
+            let loads = store.get(target).map(|stored| stored.loads.as_slice()).unwrap_or_default();
+            newest_by_job(loads.iter().filter(|load| load.job_name == job_name).cloned())
+        }))
+    }
+
     async fn begin_load(&self, request: LoadRequest) -> Result<Box<dyn LoadWriter>> {
         self.with_store(|store| {
             let stored =
@@ -347,6 +377,14 @@ impl Destination for OpenMemory {
         })?;
         Ok(Box::new(MemoryWriter { open: self.clone(), request, batches: Mutex::new(Vec::new()) }))
     }
+}
+
+/// Of the columns that a schema names, wherever they stand.
+fn figures(batch: &RecordBatch, schema: &SchemaRef, level: ProofLevel) -> Result<TableFigures> {
+    let places = schema.fields().iter().map(|field| batch.schema_ref().index_of(field.name()));
+    let mut fold = Fold::new(schema, level);
+    fold.add(&batch.project(&places.collect::<std::result::Result<Vec<_>, _>>()?)?)?;
+    Ok(fold.finish())
 }
 
 fn not_prepared(target: &TargetRef) -> Error {

@@ -4,6 +4,7 @@ import {
   Connection,
   EtlJob,
   Runner,
+  Schedule,
   SchemaMapper,
   TableMapping,
   TableReader,
@@ -49,6 +50,7 @@ import {
   type RunReport,
   type RunnerOptions,
   type SampleOptions,
+  type ScheduleDocument,
   type SchemaInfo,
   type SchemaMapperOptions,
   type TableCheck,
@@ -135,6 +137,10 @@ async function run(): Promise<void> {
     load: { strategy: "append", cursor: "id" },
   };
   const job = new EtlJob(written);
+  const schedule: ScheduleDocument = { every: "weekly", weekday: "friday", at: "02:00", timezone: "Europe/Berlin" };
+  const runs: string[] = [...new Schedule(schedule).nextRuns(3, { after: new Date() }), ...job.nextRuns()];
+  const scheduler: { schedule: string; timeZone: string } | null = new Schedule(schedule).cloudScheduler();
+  console.log(runs, scheduler?.timeZone, new Schedule(schedule).cron(), new Schedule(schedule).toJSON().every);
   const again: JobDocument = job.toJSON();
   const setting: RunnerOptions = { connections: [connection, document, "memory:lake"], memoryBytes: 1 << 26 };
   const runner = new Runner(setting);

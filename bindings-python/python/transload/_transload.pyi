@@ -1,6 +1,7 @@
 """The native half of transload. Use it through the package `transload`, which has every name."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Literal, Protocol, final
 
 from typing_extensions import CapsuleType, Self, disjoint_base
@@ -11,6 +12,7 @@ __all__ = [
     "SchemaMapper",
     "TableMapping",
     "EtlJob",
+    "Schedule",
     "MappingDiff",
     "Runner",
     "CancelHandle",
@@ -405,6 +407,13 @@ class EtlJob:
         A job with another identity does not continue the watermark of the old one.
         """
 
+    @property
+    def schedule(self) -> Schedule | None:
+        """When the host should run it."""
+
+    def next_runs(self, n: int = 5, *, after: datetime | None = None) -> list[datetime]:
+        """The next runs of the schedule; none without one, and for `manual`. See `Schedule.next_runs`."""
+
     def cron(self) -> str | None:
         """The five fields of cron of the schedule; None without one, and for `manual`."""
 
@@ -413,6 +422,40 @@ class EtlJob:
 
     def to_json(self) -> str:
         """The document as a JSON text."""
+
+    def __getnewargs__(self) -> tuple[dict[str, Any]]: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__ = None  # type: ignore[assignment]
+
+@final
+class Schedule:
+    """When a host should run a job: `every` (manual, hourly, daily, weekly, monthly) or `cron`, in a time zone.
+
+    A job at a time of day runs once a day whatever the clocks do: a time that the clock leaves out runs in the
+    first minute after it, one that comes twice runs the first time. A job through all hours runs once an hour.
+    """
+
+    def __new__(cls, document: Schedule | Mapping[str, Any], /) -> Self:
+        """From a dict. Raises ConfigError, which names the field."""
+
+    def next_runs(self, n: int = 5, *, after: datetime | None = None) -> list[datetime]:
+        """The next `n` runs after an instant (default: now), in the schedule's zone; none for `manual`.
+
+        `after` must have a time zone.
+        """
+
+    def cron(self) -> str | None:
+        """The five fields of cron, in the schedule's own zone; None for `manual`.
+
+        Raises UnsupportedError for the days 29 to 31 of every month.
+        """
+
+    def cloud_scheduler(self) -> dict[str, str] | None:
+        """`schedule` and `timeZone`, as a Google Cloud Scheduler job takes them; None for `manual`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document."""
 
     def __getnewargs__(self) -> tuple[dict[str, Any]]: ...
     def __eq__(self, other: object, /) -> bool: ...

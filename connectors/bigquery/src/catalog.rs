@@ -151,7 +151,7 @@ impl Client {
             "SELECT table_id, row_count, size_bytes, last_modified_time FROM {}",
             sql::path(project, dataset, "__TABLES__")
         );
-        let rows = match self.select_all("", &query).await {
+        let rows = match self.select("", &query).await {
             Ok(rows) => rows,
             Err(error) => {
                 tracing::warn!(dataset, %error, "the tables are listed without their sizes");

@@ -5,7 +5,11 @@ use std::fmt::Write as _;
 use transload_core::schema::TargetColumn;
 
 use crate::convert::converted;
+use crate::prune::Bounds;
 use crate::sql::{ORDER_COLUMN, literal, quote, stage_name};
+
+/// Column of a merge's fresh rows: how many staged rows had the key. Together they are all that were read.
+const COPIES_COLUMN: &str = "copies";
 
 /// What the rows of the staging table do to the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,8 +22,8 @@ pub(crate) enum Apply<'a> {
     Merge {
         key: &'a [usize],
         order_by: Option<usize>,
-        /// The lowest and highest staged value, as literals, of a key column that the target is partitioned by.
-        within: Option<(usize, &'a str, &'a str)>,
+        /// The lowest and highest staged values of key columns that the target is partitioned or clustered by.
+        within: &'a [Bounds],
     },
 }
 
@@ -153,7 +157,10 @@ fn apply(body: &mut String, commit: &Commit<'_>) {
     // Another run may drop the staging table between the count and here.
     if let Apply::Merge { key, order_by, within } = commit.apply {
         merge(body, commit, staging, key, order_by, within);
-        let _ = writeln!(body, "IF distinct_rows = 0 THEN\nSET state = 3;\nEND IF;");
+        let _ = writeln!(
+            body,
+            "IF (SELECT IFNULL(SUM({COPIES_COLUMN}), 0) FROM _tl_fresh) != {rows} THEN\nSET state = 3;\nEND IF;"
+        );
         return;
     }
     let _ = writeln!(
@@ -175,7 +182,7 @@ fn merge(
     staging: &str,
     key: &[usize],
     order_by: Option<usize>,
-    within: Option<(usize, &str, &str)>,
+    within: &[Bounds],
 ) {
     let (target, columns) = (commit.target, commit.columns);
     let staged_key: Vec<String> = key.iter().map(|i| stage_name(*i)).collect();
@@ -186,10 +193,10 @@ fn merge(
     let mut matches: Vec<String> =
         key.iter().map(|i| format!("t.{} = {}", quote(&columns[*i].name), staged(*i))).collect();
     // Only constants prune partitions; the values of a join do not.
-    if let Some((index, low, high)) = within {
-        matches.push(format!("t.{} BETWEEN {low} AND {high}", quote(&columns[index].name)));
+    for Bounds { column, low, high } in within {
+        matches.push(format!("t.{} BETWEEN {low} AND {high}", quote(&columns[*column].name)));
     }
-    matches.extend(commit.every_partition.filter(|_| within.is_none()).map(str::to_owned));
+    matches.extend(commit.every_partition.map(str::to_owned));
     let matches = matches.join(" AND ");
     let sets: Vec<String> = columns
         .iter()
@@ -199,7 +206,8 @@ fn merge(
         .collect();
     let _ = writeln!(
         body,
-        "CREATE TEMP TABLE _tl_fresh AS SELECT * FROM {staging} \
+        "CREATE TEMP TABLE _tl_fresh AS \
+         SELECT *, COUNT(*) OVER (PARTITION BY {keys}) AS {COPIES_COLUMN} FROM {staging} \
          QUALIFY ROW_NUMBER() OVER (PARTITION BY {keys} ORDER BY {order}{ORDER_COLUMN} DESC) = 1;\n\
          SET distinct_rows = (SELECT COUNT(*) FROM _tl_fresh);",
         keys = staged_key.join(", "),
@@ -283,10 +291,21 @@ mod tests {
     }
 
     #[test]
+    fn what_was_read_is_compared_with_what_was_written() {
+        let append = script(Some(("`s`", 7)), Apply::Append);
+        assert!(append.contains("IF inserted_rows != 7 THEN\nSET state = 3;"), "{append}");
+        let merge = script(Some(("`s`", 7)), Apply::Merge { key: &[0], order_by: Some(1), within: &[] });
+        let copies = "COUNT(*) OVER (PARTITION BY c0) AS copies FROM `s`";
+        let compared = "IF (SELECT IFNULL(SUM(copies), 0) FROM _tl_fresh) != 7 THEN\nSET state = 3;";
+        assert!(merge.contains(copies) && merge.contains(compared), "{merge}");
+    }
+
+    #[test]
     fn both_halves_of_a_merge_are_pruned() {
-        let apply = |within| Apply::Merge { key: &[0, 1], order_by: None, within };
-        assert!(!script(Some(("`s`", 1)), apply(None)).contains("BETWEEN"));
-        let pruned = script(Some(("`s`", 1)), apply(Some((1, "DATE '2026-01-01'", "DATE '2026-01-02'"))));
+        let merge = |within| script(Some(("`s`", 1)), Apply::Merge { key: &[0, 1], order_by: None, within });
+        assert!(!merge(&[]).contains("BETWEEN"));
+        let (low, high) = ("DATE '2026-01-01'".to_owned(), "DATE '2026-01-02'".to_owned());
+        let pruned = merge(&[Bounds { column: 1, low, high }]);
         let range = "t.`day` BETWEEN DATE '2026-01-01' AND DATE '2026-01-02'";
         assert_eq!(pruned.matches(range).count(), 2, "{pruned}");
     }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::{Map, Value};
+use transload_core::document::parse;
 use transload_core::schema::{DatasetOptions, life};
 use transload_core::{Connection, Error, Result};
 use transload_google::{AuthMode, AuthOptions, Endpoint};
@@ -94,6 +96,51 @@ pub struct BigQueryConfig {
     pub job_seconds: Option<u32>,
 }
 
+/// What a job may say in `destination.options`. It wins over the connection's options.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BigQueryJobOptions {
+    /// How rows reach the staging table. Default: as the connection says, and `file` with a `staging_prefix`.
+    #[serde(default)]
+    pub load_method: Option<LoadMethod>,
+    /// Where the Parquet files of this job wait to be loaded, as `gs://bucket/prefix`; `none` to upload them with
+    /// their load jobs although the connection names a place. Default: the connection's `gcs_staging`.
+    #[serde(default)]
+    pub staging_prefix: Option<String>,
+}
+
+/// The way that the rows of one load take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Parquet files, each uploaded with a load job.
+    Upload,
+    /// Parquet files that wait in a bucket, under a prefix that is empty or ends with `/`, for one load job.
+    Bucket(String, String),
+    /// The Storage Write API.
+    StorageWrite,
+}
+
+/// Bucket and prefix of a place in Cloud Storage; the prefix is empty or ends with `/`.
+fn bucket(option: &str, text: &str) -> Result<Way> {
+    let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let split = text.strip_prefix("gs://").map(|rest| rest.split_once('/').unwrap_or((rest, "")));
+    let fine = split.filter(|(bucket, prefix)| {
+        !bucket.is_empty()
+            && bucket.chars().all(part)
+            // What BigQuery reads as a pattern, and what a URL reads as a folder above, stays out.
+            && prefix.chars().all(|c| part(c) || matches!(c, '/' | '='))
+            && !prefix.split('/').any(|folder| matches!(folder, "." | ".."))
+    });
+    let (bucket, prefix) = fine.ok_or_else(|| {
+        Error::config(format!("`{option}` is not a place in Cloud Storage"))
+            .with("place", text)
+            .hint("write gs://bucket/prefix, with letters, digits, dashes, dots and underscores")
+    })?;
+    let prefix = prefix.trim_end_matches('/');
+    let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+    Ok(Way::Bucket(bucket.to_owned(), prefix))
+}
+
 impl BigQueryConfig {
     /// Reads and checks the options of a connection.
     ///
@@ -130,7 +177,7 @@ impl BigQueryConfig {
         if self.job_seconds == Some(0) {
             return Err(Error::config("`job_seconds` must be 1 or more").hint("leave it out for six hours"));
         }
-        self.bucket()?;
+        self.gcs_staging.as_deref().map(|text| bucket("gcs_staging", text)).transpose()?;
         self.base()?;
         self.gcs_base()?;
         self.storage_base().map(|_| ())
@@ -156,29 +203,28 @@ impl BigQueryConfig {
         Endpoint::new(self.gcs_endpoint.as_deref(), DEFAULT_GCS_ENDPOINT, "/storage/v1").map_err(wrong)
     }
 
-    /// Bucket and prefix of `gcs_staging`; the prefix is empty or ends with `/`.
+    /// The way of a load, from the options of its job and of the connection.
     ///
     /// # Errors
-    /// `config` if it is not `gs://bucket/prefix`.
-    pub(crate) fn bucket(&self) -> Result<Option<(String, String)>> {
-        let Some(text) = &self.gcs_staging else { return Ok(None) };
-        let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        let split = text.strip_prefix("gs://").map(|rest| rest.split_once('/').unwrap_or((rest, "")));
-        let fine = split.filter(|(bucket, prefix)| {
-            !bucket.is_empty()
-                && bucket.chars().all(part)
-                // What BigQuery reads as a pattern, and what a URL reads as a folder above, stays out.
-                && prefix.chars().all(|c| part(c) || matches!(c, '/' | '='))
-                && !prefix.split('/').any(|folder| matches!(folder, "." | ".."))
-        });
-        let (bucket, prefix) = fine.ok_or_else(|| {
-            Error::config("`gcs_staging` is not a place in Cloud Storage")
-                .with("gcs_staging", text)
-                .hint("write gs://bucket/prefix, with letters, digits, dashes, dots and underscores")
-        })?;
-        let prefix = prefix.trim_end_matches('/');
-        let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-        Ok(Some((bucket.to_owned(), prefix)))
+    /// `config` for options that do not exist, cannot be, or contradict each other.
+    pub(crate) fn way(&self, options: &Map<String, Value>) -> Result<Way> {
+        let job: BigQueryJobOptions = parse("`destination.options`", Value::Object(options.clone()))?;
+        let none = job.staging_prefix.as_deref() == Some("none");
+        let prefix = job.staging_prefix.as_deref().filter(|_| !none);
+        match (job.load_method, prefix) {
+            (Some(LoadMethod::StorageWrite), Some(_)) => {
+                Err(Error::config("`staging_prefix` is for files, and `load_method` is \"storage_write\"")
+                    .with("field", "destination.options")
+                    .hint("leave one of the two out"))
+            }
+            // A place for files asks for files.
+            (_, Some(text)) => bucket("staging_prefix", text),
+            (method, None) => match (method.unwrap_or(self.load_method), &self.gcs_staging) {
+                (LoadMethod::StorageWrite, _) => Ok(Way::StorageWrite),
+                (LoadMethod::File, Some(text)) if !none => bucket("gcs_staging", text),
+                (LoadMethod::File, _) => Ok(Way::Upload),
+            },
+        }
     }
 
     /// What the connection says about its credentials.
@@ -234,6 +280,7 @@ impl BigQueryConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
     use transload_core::ErrorKind;
 
     fn connection() -> Connection {
@@ -247,7 +294,47 @@ mod tests {
         {
             let connection = connection().option("project", "p").option("gcs_staging", text);
             let config = BigQueryConfig::from_connection(&connection).unwrap();
-            assert_eq!(config.bucket().unwrap(), Some((bucket.to_owned(), prefix.to_owned())));
+            let way = Way::Bucket(bucket.to_owned(), prefix.to_owned());
+            assert_eq!(config.way(&Map::new()).unwrap(), way);
+        }
+    }
+
+    #[test]
+    fn a_job_chooses_its_way() {
+        let config = |options: &[(&str, &str)]| {
+            let connection =
+                options.iter().fold(connection().option("project", "p"), |c, (n, v)| c.option(*n, *v));
+            BigQueryConfig::from_connection(&connection).unwrap()
+        };
+        let bucket = |name: &str| Way::Bucket(name.to_owned(), "x/".to_owned());
+        let (plain, stored) = (config(&[]), config(&[("gcs_staging", "gs://c/x")]));
+        let write = config(&[("load_method", "storage_write"), ("gcs_staging", "gs://c/x")]);
+        for (config, job, way) in [
+            (&plain, json!({}), Way::Upload),
+            (&plain, json!({"load_method": "storage_write"}), Way::StorageWrite),
+            (&plain, json!({"load_method": "storage_write", "staging_prefix": "none"}), Way::StorageWrite),
+            (&plain, json!({"staging_prefix": "gs://j/x"}), bucket("j")),
+            (&stored, json!({}), bucket("c")),
+            (&stored, json!({"staging_prefix": "gs://j/x/"}), bucket("j")),
+            (&stored, json!({"staging_prefix": "none"}), Way::Upload),
+            (&stored, json!({"load_method": "file"}), bucket("c")),
+            (&write, json!({}), Way::StorageWrite),
+            (&write, json!({"load_method": "file"}), bucket("c")),
+            (&write, json!({"load_method": "file", "staging_prefix": "none"}), Way::Upload),
+            (&write, json!({"staging_prefix": "gs://j/x"}), bucket("j")),
+            (&write, json!({"staging_prefix": "none"}), Way::StorageWrite),
+        ] {
+            assert_eq!(config.way(job.as_object().unwrap()).unwrap(), way, "{job}");
+        }
+        for (job, part) in [
+            (json!({"load_methd": "file"}), "did you mean `load_method`?"),
+            (json!({"load_method": "magic"}), "magic"),
+            (json!({"staging_prefix": "s3://b/p"}), "not a place in Cloud Storage"),
+            (json!({"load_method": "storage_write", "staging_prefix": "gs://j/x"}), "is for files"),
+        ] {
+            let error = plain.way(job.as_object().unwrap()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+            assert!(error.to_string().contains(part), "{job}: {error}");
         }
     }
 

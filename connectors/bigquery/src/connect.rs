@@ -171,8 +171,13 @@ impl Client {
             .map_err(|error| error.with("target", format_args!("{dataset}.{table}")))
     }
 
-    /// Changes a table if it is still what `etag` names; whether it was. Sent as JSON and not through Google's
-    /// client, which cannot say that a field is to be removed.
+    /// Names a table among all that this process works on.
+    pub(crate) fn place_of(&self, dataset: &str, table: &str) -> String {
+        format!("{}/{}/{dataset}.{table}", self.endpoint.as_str(), self.project)
+    }
+
+    /// Changes a table if it is still what `etag` names; whether it was. Tried again as every request is. Sent as
+    /// JSON and not through Google's client, which cannot say that a field is to be removed.
     pub(crate) async fn patch_table(
         &self,
         dataset: &str,
@@ -196,8 +201,13 @@ impl Client {
             }
             let failure = match request.send().await {
                 Ok(answer) if answer.status().is_success() => return Ok(true),
-                // Also the answer to a second try whose first one did arrive.
-                Ok(answer) if answer.status() == StatusCode::PRECONDITION_FAILED => return Ok(false),
+                // 412 is also the answer to a second try whose first one did arrive. 409 is said where two requests
+                // commit at the same moment.
+                Ok(answer)
+                    if matches!(answer.status(), StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT) =>
+                {
+                    return Ok(false);
+                }
                 Ok(answer) => {
                     self.retry.heed(answer.headers());
                     let status = answer.status().as_u16();

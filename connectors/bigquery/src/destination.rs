@@ -1,28 +1,31 @@
 //! BigQuery as a destination.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use google_cloud_bigquery_v2::model::Table;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use transload_core::connector::{
-    Destination, LoadPlan, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome, ServerInfo,
-    WriteMode,
+    CursorFilter, Destination, LoadPlan, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome,
+    ServerInfo, WriteMode,
 };
-use transload_core::schema::{BigQueryType, Mode, TableCheck, TargetRef, TargetTable, Warning};
+use transload_core::proof::{ProofLevel, TableFigures};
+use transload_core::schema::{BigQueryType, ColumnSchema, Mode, TableCheck, TargetRef, TargetTable, Warning};
 use transload_core::{Error, ErrorKind, Result, ResultExt as _};
 
 use crate::commit::records_of;
+use crate::config::Way;
 use crate::connect::Client;
 use crate::gcs::Bucket;
+use crate::limits::Recent;
 use crate::load::{Load, safe_id, staging_prefix};
 use crate::prune::Range;
 use crate::sql::{self, LOADS_TABLE};
 use crate::types;
 use crate::writer::{Claim, Mode as LoadMode, Writer};
-use crate::{encode, evolve, jobs, limits};
+use crate::{encode, evolve, figures, filter, jobs, limits};
 
 /// Pages of table names that a load looks through for what dead loads left.
 const CLEAN_PAGES: usize = 5;
@@ -33,11 +36,13 @@ pub(crate) struct BigQueryDestination {
     client: Client,
     /// Datasets that are known to have the table of load records.
     recorded: Mutex<BTreeSet<String>>,
+    /// How often targets were loaded lately, as `last_load` saw it, so that planning a load asks nothing more.
+    recent: Mutex<BTreeMap<TargetRef, Recent>>,
 }
 
 impl BigQueryDestination {
     pub(crate) fn new(client: Client) -> Self {
-        Self { client, recorded: Mutex::new(BTreeSet::new()) }
+        Self { client, recorded: Mutex::default(), recent: Mutex::default() }
     }
 
     fn loads_path(&self, dataset: &str) -> String {
@@ -112,6 +117,50 @@ impl BigQueryDestination {
         Ok(rows.first().and_then(|row| row.first()).and_then(|cell| cell.as_deref()) != Some("0"))
     }
 
+    /// The newest load of every job whose records meet a condition.
+    async fn newest_loads(&self, target: &TargetRef, condition: &str) -> Result<Vec<LoadRecord>> {
+        sql::check_target(target)?;
+        let operation = "read last load";
+        let Some(table) = self.client.table(&target.dataset, &target.table).await.operation(operation)?
+        else {
+            return Ok(Vec::new());
+        };
+        // One row of counts, which has no record, and the records.
+        let query = format!(
+            "SELECT CAST(NULL AS STRING) AS record, COUNTIF(target_table = {name}) AS of_table, COUNT(*) AS of_all \
+             FROM {loads} WHERE committed_at > TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 24 HOUR) UNION ALL \
+             (SELECT record, 0, 0 FROM {loads} WHERE {condition} AND {records} \
+             QUALIFY ROW_NUMBER() OVER (PARTITION BY job ORDER BY sequence DESC, committed_at DESC) = 1)",
+            loads = self.loads_path(&target.dataset),
+            records = records_of(&target.table, table.creation_time),
+            name = sql::literal(&target.table),
+        );
+        let rows = match self.client.select(self.location(&table), &query).await {
+            Ok(rows) => rows,
+            // No load was ever committed into this dataset.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error.operation(operation).with("target", target)),
+        };
+        let mut records = Vec::new();
+        for row in rows {
+            let mut cells = row.into_iter();
+            if let Some(record) = cells.next().flatten() {
+                records.push(record);
+                continue;
+            }
+            let mut count = || cells.next().flatten().and_then(|text| text.parse().ok()).unwrap_or(0);
+            let recent = Recent { target: count(), dataset: count() };
+            self.recent.lock().unwrap_or_else(PoisonError::into_inner).insert(target.clone(), recent);
+        }
+        let parsed = records.iter().map(|record| serde_json::from_str(record));
+        parsed.collect::<std::result::Result<_, _>>().map_err(|error| {
+            Error::data("the last load record cannot be read")
+                .with("target", target)
+                .source_error(error)
+                .hint("it was edited, or written by a newer version of transload")
+        })
+    }
+
     fn location<'a>(&'a self, table: &'a Table) -> &'a str {
         if table.location.is_empty() {
             self.client.config.location.as_deref().unwrap_or("US")
@@ -125,6 +174,10 @@ impl BigQueryDestination {
 impl Destination for BigQueryDestination {
     async fn check(&self) -> Result<ServerInfo> {
         self.client.server_info().await.operation("check")
+    }
+
+    fn check_options(&self, options: &Map<String, Value>) -> Result<()> {
+        self.client.config.way(options).map(|_| ())
     }
 
     async fn ensure_dataset(&self, dataset: &str) -> Result<()> {
@@ -173,45 +226,56 @@ impl Destination for BigQueryDestination {
 
     async fn plan_load(&self, plan: LoadPlan<'_>) -> Result<Vec<Warning>> {
         limits::check_partitions(plan)?;
-        Ok(Vec::new())
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = recent.get(&plan.target.target).copied().unwrap_or_default();
+        Ok(recent.warning(&plan.target.target).into_iter().collect())
     }
 
     async fn last_load(&self, target: &TargetRef, job: &str) -> Result<Option<LoadRecord>> {
-        sql::check_target(target)?;
-        let operation = "read last load";
-        let Some(table) = self.client.table(&target.dataset, &target.table).await.operation(operation)?
-        else {
-            return Ok(None);
-        };
-        let query = format!(
-            "SELECT record FROM {} WHERE job = {} AND {} ORDER BY sequence DESC, committed_at DESC LIMIT 1",
-            self.loads_path(&target.dataset),
-            sql::literal(job),
-            records_of(&target.table, table.creation_time),
-        );
-        let rows = match self.client.select(self.location(&table), &query).await {
-            Ok(rows) => rows,
-            // No load was ever committed into this dataset.
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.operation(operation).with("target", target)),
-        };
-        let Some(record) = rows.into_iter().next().and_then(|row| row.into_iter().next().flatten()) else {
-            return Ok(None);
-        };
-        serde_json::from_str(&record).map(Some).map_err(|error| {
-            Error::data("the last load record cannot be read")
-                .with("target", target)
-                .source_error(error)
-                .hint("it was edited, or written by a newer version of transload")
-        })
+        Ok(self.newest_loads(target, &format!("job = {}", sql::literal(job))).await?.pop())
+    }
+
+    async fn last_loads(&self, target: &TargetRef, job_name: &str) -> Result<Vec<LoadRecord>> {
+        self.newest_loads(target, &format!("job_name = {}", sql::literal(job_name))).await
+    }
+
+    async fn figures(
+        &self,
+        target: &TargetTable,
+        window: Option<&CursorFilter>,
+        level: ProofLevel,
+    ) -> Result<TableFigures> {
+        let name = &target.target;
+        sql::check_target(name)?;
+        let operation = "compute figures";
+        let table = self.client.table(&name.dataset, &name.table).await.operation(operation)?;
+        let table = table.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, "the target table does not exist").with("target", name)
+        })?;
+        let schema = target.arrow_schema();
+        let columns: Vec<_> = target
+            .columns
+            .iter()
+            .zip(schema.fields())
+            .map(|(column, field)| {
+                figures::measured(&column.name, &column.data_type, column.mode, field.data_type(), level)
+            })
+            .collect();
+        let mut conditions: Vec<String> = evolve::every_partition(&table, "").into_iter().collect();
+        conditions.extend(window.map(|window| window_condition(window, target)).transpose()?.flatten());
+        let mut from = sql::path(&self.client.project, &name.dataset, &name.table);
+        if !conditions.is_empty() {
+            from = format!("{from} WHERE {}", conditions.join(" AND "));
+        }
+        let figures = figures::figures(&self.client, self.location(&table), &from, &columns).await;
+        figures.operation(operation).map_err(|error| error.with("target", name))
     }
 
     async fn begin_load(&self, request: LoadRequest) -> Result<Box<dyn LoadWriter>> {
         let target = request.target.target.clone();
         let operation = "begin load";
         sql::check_target(&target)?;
-        let place = format!("{}/{}/{target}", self.client.endpoint.as_str(), self.client.project);
-        let claim = Claim::take(place)?;
+        let claim = Claim::take(self.client.place_of(&target.dataset, &target.table))?;
         let table = self.client.table(&target.dataset, &target.table).await.operation(operation)?;
         let table = table.ok_or_else(|| {
             Error::new(ErrorKind::NotFound, "the target table does not exist")
@@ -228,7 +292,8 @@ impl Destination for BigQueryDestination {
             self.ensure_loads_table(&target.dataset).await?;
             self.is_committed(&target, table.creation_time, &location, &request.load_id).await
         };
-        let bucket = Bucket::of(&self.client)?;
+        let way = self.client.config.way(&request.options)?;
+        let bucket = Bucket::of(&self.client, &way)?;
         let clean = self.clean_staging(&staging_dataset, &prefix, bucket.as_ref());
         let (already, ()) = futures::join!(known, clean);
         let already = already.operation(operation).with("target", &target)?;
@@ -248,12 +313,25 @@ impl Destination for BigQueryDestination {
             target,
             load_id: request.load_id,
             memory: request.memory_budget,
+            storage_write: way == Way::StorageWrite,
             bucket,
             objects: Mutex::default(),
             columns: request.target.columns,
         });
         Ok(Box::new(Writer::start(load, mode, already, claim)))
     }
+}
+
+/// The rows of a window; `None` where that is every row.
+fn window_condition(window: &CursorFilter, target: &TargetTable) -> Result<Option<String>> {
+    let schema = target.arrow_schema();
+    let found = target.columns.iter().zip(schema.fields());
+    let mut found = found.filter(|(column, _)| column.name.eq_ignore_ascii_case(&window.column));
+    let (column, field) =
+        found.next().ok_or_else(|| Error::internal("the window is over a column that is not loaded"))?;
+    let mut cursor = ColumnSchema::new(&column.name, column.data_type.to_string(), field.data_type().clone());
+    cursor.bigquery_type = Some(column.data_type.clone());
+    filter::condition(window, &cursor)
 }
 
 fn load_mode(request: &LoadRequest, table: &Table) -> Result<LoadMode> {
@@ -296,7 +374,7 @@ fn load_mode(request: &LoadRequest, table: &Table) -> Result<LoadMode> {
             }
             let key = key.iter().map(|name| index(name, "key")).collect::<Result<Vec<_>>>()?;
             Ok(LoadMode::Merge {
-                range: Range::of(table, &target.columns, &key),
+                ranges: Range::of(table, &target.columns, &key),
                 key,
                 order_by: order_by.as_deref().map(|name| index(name, "order column")).transpose()?,
             })

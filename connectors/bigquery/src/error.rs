@@ -229,6 +229,23 @@ pub(crate) fn of_answer(what: &str, status: u16, body: &[u8]) -> Error {
     classified(what, status, reason, &body.error.message)
 }
 
+/// Failures that BigQuery gives a reason which says too little (`invalidQuery`, `resourcesExceeded`), known by their
+/// words only: `errors[].reason` repeats the job's reason, and `location` is `query` or empty. Where they were seen:
+/// a transaction that lost against another one dlt-hub/dlt#2892 and airbytehq/airbyte#27585, a statement that did
+/// m-lab/etl-gardener#272 and confluentinc/kafka-connect-bigquery#279, twenty waiting statements
+/// m-lab/etl-gardener#293, the rate of updates as a query's failure googleapis/python-bigquery#1790.
+const WORDS: [(&str, &str); 4] = [
+    ("aborted due to concurrent update", "concurrentUpdate"),
+    ("Could not serialize access to table", "concurrentUpdate"),
+    ("Too many DML statements outstanding", "jobRateLimitExceeded"),
+    ("too many table update operations", "rateLimitExceeded"),
+];
+
+/// The reason that a job's failure should have had.
+fn reason_in_words(message: &str) -> Option<&'static str> {
+    WORDS.iter().find(|(words, _)| message.contains(words)).map(|(_, reason)| *reason)
+}
+
 /// The `errorResult` of a job, with the details of `errors`.
 pub(crate) fn of_job(what: &str, result: &ErrorProto, details: &[ErrorProto]) -> Error {
     let mut message = result.message.clone();
@@ -236,10 +253,7 @@ pub(crate) fn of_job(what: &str, result: &ErrorProto, details: &[ErrorProto]) ->
         message.push_str("; ");
         message.push_str(&detail.message);
     }
-    // The one failure of a transaction that passes has no reason of its own: another transaction changed the
-    // same table and was first.
-    let reason =
-        if message.contains("concurrent update") { "concurrentUpdate" } else { result.reason.as_str() };
+    let reason = reason_in_words(&message).unwrap_or(&result.reason);
     let error = classified(what, 0, reason, &message);
     // A value that the table refuses names its place in `location`.
     if result.location.is_empty() { error } else { error.with("location", &result.location) }
@@ -332,6 +346,57 @@ mod tests {
         let error = of_client("list datasets", error);
         assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::RateLimited, true), "{error}");
         assert_eq!(error.context_value("reason"), Some("rateLimitExceeded"));
+    }
+
+    #[test]
+    fn failures_that_pass_are_known_by_their_words() {
+        use ErrorKind as K;
+        for (reason, message, kind, retryable) in [
+            (
+                "invalidQuery",
+                "Query error: Transaction is aborted due to concurrent update against table p:d.t. Transaction ID: \
+                 61e30eea-0000-2dab-8e60-94eb2c1b1a92 at [24:9]",
+                K::Conflict,
+                true,
+            ),
+            (
+                "invalidQuery",
+                "Could not serialize access to table p:d.t due to concurrent update",
+                K::Conflict,
+                true,
+            ),
+            (
+                "resourcesExceeded",
+                "Resources exceeded during query execution: Too many DML statements outstanding against table p:d.t, \
+                 limit is 20",
+                K::RateLimited,
+                true,
+            ),
+            (
+                "jobRateLimitExceeded",
+                "Job exceeded rate limits: Your table exceeded quota for table update operations.",
+                K::RateLimited,
+                true,
+            ),
+            (
+                "rateLimitExceeded",
+                "Exceeded rate limits: too many table update operations for this table.",
+                K::RateLimited,
+                true,
+            ),
+            (
+                "resourcesExceeded",
+                "Resources exceeded during query execution: out of memory",
+                K::RateLimited,
+                false,
+            ),
+            ("invalidQuery", "Syntax error: Unexpected end of script at [1:7]", K::Data, false),
+        ] {
+            let result = ErrorProto::new().set_reason(reason).set_location("query").set_message(message);
+            let error = of_job("commit", &result, &[result.clone()]);
+            assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "{message}");
+            assert_eq!(error.causes(), [message]);
+        }
     }
 
     #[test]

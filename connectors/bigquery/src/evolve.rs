@@ -17,8 +17,6 @@ use crate::connect::Client;
 use crate::jobs::failure;
 use crate::{limits, sql, table, types};
 
-/// How often a table is read and changed again when somebody else changes it at the same time.
-const TRIES: u32 = 5;
 /// BigQuery takes so many metadata updates of a table in [`PERIOD`].
 const UPDATES: usize = 5;
 const PERIOD: Duration = Duration::from_secs(10);
@@ -207,12 +205,14 @@ pub(crate) async fn prepare(
 ) -> Result<PrepareOutcome> {
     limits::check_table(target)?;
     let TargetRef { dataset, table } = &target.target;
-    let place = format!("{}/{}", client.endpoint.as_str(), sql::path(&client.project, dataset, table));
-    for _ in 0..TRIES {
+    let place = client.place_of(dataset, table);
+    let mut tries = client.retry.begin();
+    loop {
         let Some(existing) = client.table(dataset, table).await? else {
             if client.create_table(dataset, table, table::body(target)?).await?.is_some() {
                 return Ok(PrepareOutcome { created: true, ..PrepareOutcome::default() });
             }
+            tries.again(contested(&target.target)).await?;
             continue;
         };
         let plan = Plan::of(target, &existing, policy)?;
@@ -225,12 +225,18 @@ pub(crate) async fn prepare(
             match client.patch_table(dataset, table, &existing.etag, &body).await {
                 Ok(true) => {}
                 // Somebody else changed it since it was read: look again.
-                Ok(false) => continue,
-                // The other change may also be the reason of a refusal.
-                Err(_) if client.table(dataset, table).await?.is_none_or(|now| now.etag != existing.etag) => {
+                Ok(false) => {
+                    tries.again(contested(&target.target)).await?;
                     continue;
                 }
-                Err(error) => return Err(error),
+                // The other change may also be the reason of a refusal.
+                Err(error) => {
+                    if client.table(dataset, table).await?.is_some_and(|now| now.etag == existing.etag) {
+                        return Err(error);
+                    }
+                    tries.again(error).await?;
+                    continue;
+                }
             }
         }
         for (column, _, to) in plan.widened() {
@@ -242,10 +248,14 @@ pub(crate) async fn prepare(
         }
         return Ok(plan.outcome());
     }
-    Err(Error::new(ErrorKind::Conflict, "the table was changed by others at every try")
-        .with("target", &target.target)
+}
+
+/// What is said when the time for tries is up.
+fn contested(target: &TargetRef) -> Error {
+    Error::new(ErrorKind::Conflict, "the table was changed by others at every try")
+        .with("target", target)
         .retryable(true)
-        .hint("let other jobs that change this table end first"))
+        .hint("let other jobs that change this table end first")
 }
 
 /// Runs a statement as a job of its own.

@@ -2,7 +2,7 @@
 
 use transload_core::connector::CursorFilter;
 use transload_core::schema::{BigQueryType, ColumnSchema, CursorValue, Nanos};
-use transload_core::{Error, ErrorKind, Result};
+use transload_core::{Error, Result};
 
 use crate::sql;
 
@@ -70,17 +70,7 @@ fn literal(value: &CursorValue, column: &ColumnSchema, data_type: &BigQueryType)
             Ok((format!("TIMESTAMP {}", sql::literal(&CursorValue::Timestamp(micros).to_string())), rounded))
         }
         (CursorValue::Text(text), BigQueryType::String) => exact(sql::literal(text)),
-        _ => Err(Error::new(
-            ErrorKind::SchemaChanged,
-            format!(
-                "cursor column `{}` is of type {} and the window is of type {}",
-                column.name,
-                column.source_type,
-                value.type_name()
-            ),
-        )
-        .with("column", &column.name)
-        .hint("give the job a new name to start afresh with the new type")),
+        _ => Err(CursorFilter::other_type(&column.name, &column.source_type, value)),
     }
 }
 
@@ -139,6 +129,7 @@ fn unscaled(text: &str, scale: i8) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use transload_core::ErrorKind;
 
     fn column(data_type: &str) -> ColumnSchema {
         let bigquery_type: BigQueryType = data_type.parse().unwrap();

@@ -7,6 +7,7 @@ use serde_json::json;
 use transload_core::{Error, Result};
 use transload_google::Endpoint;
 
+use crate::config::Way;
 use crate::connect::Client;
 use crate::encode::PartFile;
 use crate::error;
@@ -35,12 +36,12 @@ struct Item {
 }
 
 impl Bucket {
-    /// The place that the connection names, if it names one.
+    /// The place where files wait, if that is the way of a load.
     ///
     /// # Errors
     /// `config` where it cannot be used.
-    pub(crate) fn of(client: &Client) -> Result<Option<Self>> {
-        let Some((bucket, prefix)) = client.config.bucket()? else { return Ok(None) };
+    pub(crate) fn of(client: &Client, way: &Way) -> Result<Option<Self>> {
+        let Way::Bucket(bucket, prefix) = way.clone() else { return Ok(None) };
         let endpoint = client.config.gcs_base()?;
         let plain = client.endpoint.is_tls() && !endpoint.is_tls() && !endpoint.is_local();
         if plain {

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use google_cloud_bigquery_v2::model::{Job, JobReference, QueryRequest};
+use google_cloud_bigquery_v2::model::{Job, QueryRequest};
 use serde_json::{Map, Value, json};
 use transload_core::{Error, ErrorKind, Result};
 
@@ -152,7 +152,7 @@ impl Client {
         }
     }
 
-    /// Runs a query that changes nothing and answers its rows (the first page).
+    /// Runs a query that changes nothing and answers all its rows.
     pub(crate) async fn select(&self, location: &str, sql: &str) -> Result<Vec<Row>> {
         let query = QueryRequest::new()
             .set_query(sql)
@@ -162,52 +162,31 @@ impl Client {
         let request = self.jobs.query().set_project_id(&self.project).set_query_request(query);
         let answer =
             Box::pin(request.send()).await.map_err(|error| error::of_client("cannot run a query", error))?;
-        if answer.job_complete == Some(true) {
-            return Ok(answer.rows.iter().map(row).collect());
+        let rows: Vec<Row> = answer.rows.iter().map(row).collect();
+        if answer.job_complete == Some(true) && answer.page_token.is_empty() {
+            return Ok(rows);
         }
-        let Some(JobReference { job_id, .. }) = answer.job_reference else {
-            return Err(Error::new(ErrorKind::Unreachable, "BigQuery answered neither rows nor a job")
+        let Some(job) = answer.job_reference.filter(|job| !job.job_id.is_empty()) else {
+            return Err(Error::new(ErrorKind::Unreachable, "BigQuery answered neither all rows nor a job")
                 .hint("check `endpoint`: it may not be the BigQuery API"));
         };
-        self.rows(&job_id, location).await
+        let location = job.location.as_deref().unwrap_or(location);
+        self.pages(&job.job_id, location, answer.page_token, rows).await
     }
 
-    /// As [`Self::select`], with the rows of all pages.
-    pub(crate) async fn select_all(&self, location: &str, sql: &str) -> Result<Vec<Row>> {
-        let what = "cannot run a query";
-        let query = QueryRequest::new()
-            .set_query(sql)
-            .set_use_legacy_sql(false)
-            .set_timeout_ms(POLL_MS)
-            .set_location(location);
-        let request = self.jobs.query().set_project_id(&self.project).set_query_request(query);
-        let answer = Box::pin(request.send()).await.map_err(|error| error::of_client(what, error))?;
-        let mut rows: Vec<Row> = answer.rows.iter().map(row).collect();
-        let mut more = answer.job_complete != Some(true) || !answer.page_token.is_empty();
-        let mut token = answer.page_token;
-        // Without a job there is but the one page.
-        let Some(job) = answer.job_reference.filter(|job| !job.job_id.is_empty()) else { return Ok(rows) };
-        let location = job.location.unwrap_or_else(|| location.to_owned());
-        while more {
-            let request = self
-                .jobs
-                .get_query_results()
-                .set_project_id(&self.project)
-                .set_job_id(&job.job_id)
-                .set_location(&location)
-                .set_timeout_ms(POLL_MS)
-                .set_page_token(&token);
-            let page = Box::pin(request.send()).await.map_err(|error| error::of_client(what, error))?;
-            let complete = page.job_complete == Some(true);
-            rows.extend(page.rows.iter().map(row));
-            token = page.page_token;
-            more = !complete || !token.is_empty();
-        }
-        Ok(rows)
-    }
-
-    /// The result of a query job (its first page); waits until there is one.
+    /// The result of a query job; waits until there is one.
     pub(crate) async fn rows(&self, id: &str, location: &str) -> Result<Vec<Row>> {
+        self.pages(id, location, String::new(), Vec::new()).await
+    }
+
+    /// `rows` and what follows at `token`, to the last page.
+    async fn pages(
+        &self,
+        id: &str,
+        location: &str,
+        mut token: String,
+        mut rows: Vec<Row>,
+    ) -> Result<Vec<Row>> {
         loop {
             let request = self
                 .jobs
@@ -215,17 +194,15 @@ impl Client {
                 .set_project_id(&self.project)
                 .set_job_id(id)
                 .set_location(location)
-                .set_timeout_ms(POLL_MS);
-            match Box::pin(request.send()).await {
-                Ok(answer) if answer.job_complete == Some(true) => {
-                    return Ok(answer.rows.iter().map(row).collect());
-                }
-                Ok(_) => {}
-                Err(failure) => {
-                    return Err(
-                        error::of_client("cannot read the result of a job", failure).with("job_id", id)
-                    );
-                }
+                .set_timeout_ms(POLL_MS)
+                .set_page_token(&token);
+            let page = Box::pin(request.send()).await.map_err(|failure| {
+                error::of_client("cannot read the result of a job", failure).with("job_id", id)
+            })?;
+            rows.extend(page.rows.iter().map(row));
+            token = page.page_token;
+            if page.job_complete == Some(true) && token.is_empty() {
+                return Ok(rows);
             }
         }
     }

@@ -10,6 +10,7 @@ mod destination;
 mod encode;
 mod error;
 mod evolve;
+mod figures;
 mod filter;
 mod gcs;
 mod jobs;
@@ -36,7 +37,7 @@ use transload_core::connector::{
 };
 use transload_core::{Connection, Result};
 
-pub use config::{BigQueryConfig, LoadMethod};
+pub use config::{BigQueryConfig, BigQueryJobOptions, LoadMethod};
 
 /// Google BigQuery, type `bigquery`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -45,11 +46,12 @@ pub struct BigQuery;
 #[async_trait]
 impl Connector for BigQuery {
     fn descriptor(&self) -> Descriptor {
-        let source = Capability::SOURCE.with_schemas().with_snapshot().with_cursor();
+        let source = Capability::SOURCE.with_schemas().with_snapshot().with_cursor().with_figures();
         let capability = source.and(Capability::DESTINATION);
         Descriptor::new("bigquery", "Google BigQuery", Category::Warehouse, capability)
             .takes_secret()
             .options_of::<BigQueryConfig>()
+            .job_options_of::<BigQueryJobOptions>()
     }
 
     fn validate(&self, connection: &Connection) -> Result<()> {

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use transload_core::connector::LoadPlan;
-use transload_core::schema::{BigQueryType, RecordField, TargetTable, is_reserved_name};
+use transload_core::schema::{BigQueryType, RecordField, TargetRef, TargetTable, Warning, is_reserved_name};
 use transload_core::{Error, ErrorKind, Result};
+
+use crate::sql::LOADS_TABLE;
 
 /// Columns of a table, fields of records included.
 const MAX_COLUMNS: usize = 10_000;
@@ -22,6 +24,16 @@ const MAX_LABEL: usize = 63;
 /// Partitions of a table, and those that one job touches.
 const MAX_PARTITIONS: u64 = 10_000;
 const MAX_PARTITIONS_PER_JOB: u64 = 4_000;
+
+/// Load jobs into one table on one day, those that fail included. Only staging tables are loaded by jobs, and each
+/// has a name of its own, so a single load must keep to it.
+const MAX_LOAD_JOBS: u64 = 1_500;
+/// Files of a load from which on they grow, and the size that they grow to.
+const MANY_FILES: u64 = 500;
+const LARGEST_FILE: usize = 1 << 30;
+/// `INSERT` statements into one table in 24 hours that run at once; of later ones BigQuery runs ten at a time and
+/// keeps a hundred waiting.
+const FREE_INSERTS: u64 = 1_500;
 
 /// Characters that no name of a column may have.
 const FORBIDDEN: &str = "!\"$()*,./;?@[\\]^`{}~";
@@ -89,6 +101,58 @@ pub(crate) fn check_partitions(plan: LoadPlan<'_>) -> Result<()> {
         "partition by MONTH or YEAR or a larger interval and cluster by the column, or load less at a time with \
          `load.backfill_since`",
     ))
+}
+
+/// Bytes at which the file of this number is closed, where the job allows `wanted`: a very large load grows its files
+/// before it runs out of load jobs.
+///
+/// # Errors
+/// `config` where there are no load jobs left.
+pub(crate) fn file_bytes(number: u64, wanted: usize) -> Result<usize> {
+    // Some are left for those that fail and are run again.
+    if number > MAX_LOAD_JOBS - MAX_LOAD_JOBS / 20 {
+        return Err(Error::config(format!(
+            "the load needs more files than the {MAX_LOAD_JOBS} load jobs that BigQuery takes for a table on a day"
+        ))
+        .with("files", number)
+        .hint(
+            "let the files wait in Cloud Storage (`gcs_staging`, or `staging_prefix` of the job), where one job loads              10,000 of them; or raise `file_mib`",
+        ));
+    }
+    let doublings = u32::try_from(number.saturating_sub(MANY_FILES) / 100).unwrap_or(u32::MAX);
+    let grown = wanted.saturating_mul(1_usize.checked_shl(doublings.min(20)).unwrap_or(usize::MAX));
+    Ok(grown.min(LARGEST_FILE.max(wanted)))
+}
+
+/// Loads that were committed in the last 24 hours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Recent {
+    /// Into the target.
+    pub(crate) target: u64,
+    /// Into all tables of its dataset, and so into the table of load records.
+    pub(crate) dataset: u64,
+}
+
+impl Recent {
+    /// Warns of so many loads that BigQuery begins to queue them.
+    pub(crate) fn warning(self, target: &TargetRef) -> Option<Warning> {
+        let near = FREE_INSERTS - FREE_INSERTS / 5;
+        let (count, table, hint) = if self.target >= near {
+            (self.target, target.to_string(), "load it less often")
+        } else if self.dataset >= near {
+            let records = format!("{}.{LOADS_TABLE}", target.dataset);
+            (self.dataset, records, "load less often, or spread the tables over several datasets")
+        } else {
+            return None;
+        };
+        Some(Warning::new(
+            "W_MANY_LOADS",
+            format!(
+                "{count} loads were committed into {table} in the last 24 hours; from {FREE_INSERTS} INSERT statements \
+                 on, BigQuery runs at most ten at a time on a table and refuses what would wait behind a hundred: {hint}"
+            ),
+        ))
+    }
 }
 
 /// Names of the columns of a table or the fields of a record.
@@ -234,6 +298,27 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn files_grow_before_load_jobs_run_out() {
+        let mib = |number, wanted: usize| file_bytes(number, wanted << 20).unwrap() >> 20;
+        assert_eq!([mib(1, 128), mib(599, 128), mib(600, 128), mib(700, 128)], [128, 128, 256, 512]);
+        assert_eq!([mib(1_425, 128), mib(1_425, 1), mib(1_425, 1024)], [1024, 512, 1024]);
+        let error = file_bytes(1_426, 128 << 20).unwrap_err();
+        assert!(error.kind() == ErrorKind::Config && error.hint_text().unwrap().contains("gcs_staging"));
+    }
+
+    #[test]
+    fn many_loads_are_warned_of() {
+        let target = TargetRef::new("d", "t");
+        let warning = |target_loads, dataset| Recent { target: target_loads, dataset }.warning(&target);
+        assert_eq!(warning(1_199, 1_199), None);
+        let own = warning(1_200, 9_000).unwrap();
+        assert_eq!(own.code, "W_MANY_LOADS");
+        assert!(own.text.starts_with("1200 loads were committed into d.t"), "{own}");
+        let all = warning(24, 1_300).unwrap();
+        assert!(all.text.starts_with("1300 loads were committed into d._transload_loads"), "{all}");
     }
 
     #[test]

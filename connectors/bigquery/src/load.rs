@@ -16,10 +16,11 @@ use transload_core::{Error, ErrorKind, Result};
 use crate::connect::Client;
 use crate::encode::{PartFile, PartWriter};
 use crate::error::may_pass;
+use crate::evolve::take_turn;
 use crate::gcs::Bucket;
 use crate::jobs::{ATTEMPTS, Submission, failure};
 use crate::upload::Sizes;
-use crate::{sql, types};
+use crate::{limits, sql, types};
 
 /// Files that are uploaded or loaded at the same time.
 const UPLOADS: usize = 4;
@@ -56,6 +57,8 @@ pub(crate) struct Load {
     pub(crate) nonce: String,
     /// The staging table exists.
     pub(crate) staged: AtomicBool,
+    /// Rows go through the Storage Write API, and not as files.
+    pub(crate) storage_write: bool,
     /// Where files wait, if not in the requests of their load jobs.
     pub(crate) bucket: Option<Bucket>,
     /// Objects that this load wrote, or began to write.
@@ -202,6 +205,7 @@ impl Load {
                     submission = Submission::Job(&job);
                 }
             }
+            take_turn(&self.client.place_of(&self.staging_dataset, &self.staging_table)).await;
             self.client.submit(&id, &self.location, submission).await?;
             let done = self.client.wait(&id, &self.location).await?;
             let Some(error) = failure(&done, what, &id) else { return checked(&done, rows, &id) };
@@ -312,6 +316,7 @@ pub(crate) async fn pipeline(load: Arc<Load>, mut batches: mpsc::Receiver<Record
             && let Some(part) = open.take()
         {
             let file = blocking(move || part.finish()).await?;
+            let largest = if load.bucket.is_some() { largest } else { limits::file_bytes(number, largest)? };
             limit = limit.saturating_mul(2).min(largest);
             load.ensure_staging().await?;
             // This is where back-pressure comes from: no more files than can be on their way.

@@ -1,7 +1,8 @@
-//! The range of a partitioning column in the staged rows, so that a merge reads only the partitions it meets.
+//! The ranges of partitioning and clustering columns in the staged rows, so that a merge reads only the partitions
+//! and blocks it meets.
 //!
-//! It holds only for a column of the key: a row whose partitioning column changed would be looked for in the
-//! wrong partition, and inserted a second time.
+//! They hold only for columns of the key: a row whose partitioning column changed would be looked for in the wrong
+//! partition, and inserted a second time.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -17,24 +18,49 @@ use crate::sql::literal;
 #[derive(Debug)]
 pub(crate) struct Range {
     /// Index of the column in the load.
-    pub(crate) column: usize,
+    column: usize,
+    /// Whether the target is partitioned by it.
+    pub(crate) partitions: bool,
     data_type: BigQueryType,
     bounds: Mutex<Option<(i64, i64)>>,
 }
 
+/// A [`Range`] as SQL literals.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    /// Index of the column in the load.
+    pub(crate) column: usize,
+    pub(crate) low: String,
+    pub(crate) high: String,
+}
+
 impl Range {
-    /// For a merge by `key` into `table`, if the column that partitions it is part of the key.
-    pub(crate) fn of(table: &Table, columns: &[TargetColumn], key: &[usize]) -> Option<Self> {
-        let time = table.time_partitioning.as_ref().and_then(|by| by.field.as_ref()).map(String::as_str);
+    /// For a merge by `key` into `table`: the columns of the key that partition or cluster it.
+    pub(crate) fn of(table: &Table, columns: &[TargetColumn], key: &[usize]) -> Vec<Self> {
+        let time = table.time_partitioning.as_ref().and_then(|by| by.field.as_deref());
         let number = table.range_partitioning.as_ref().map(|by| by.field.as_str());
-        let field = time.or(number).filter(|field| !field.is_empty())?;
-        let column = *key.iter().find(|i| columns[**i].name.eq_ignore_ascii_case(field))?;
-        let data_type = columns[column].data_type.clone();
-        let known = matches!(
-            data_type,
-            BigQueryType::Date | BigQueryType::DateTime | BigQueryType::Timestamp | BigQueryType::Int64
-        );
-        known.then(|| Self { column, data_type, bounds: Mutex::new(None) })
+        let partition = time.or(number).filter(|field| !field.is_empty());
+        let clusters = table.clustering.as_ref().map(|by| by.fields.as_slice()).unwrap_or_default();
+        let mut ranges: Vec<Self> = Vec::new();
+        for (field, partitions) in partition
+            .map(|field| (field, true))
+            .into_iter()
+            .chain(clusters.iter().map(|f| (f.as_str(), false)))
+        {
+            let column = key.iter().find(|i| columns[**i].name.eq_ignore_ascii_case(field)).copied();
+            let Some(column) = column.filter(|column| ranges.iter().all(|range| range.column != *column))
+            else {
+                continue;
+            };
+            let data_type = columns[column].data_type.clone();
+            if matches!(
+                data_type,
+                BigQueryType::Date | BigQueryType::DateTime | BigQueryType::Timestamp | BigQueryType::Int64
+            ) {
+                ranges.push(Self { column, partitions, data_type, bounds: Mutex::new(None) });
+            }
+        }
+        ranges
     }
 
     /// Takes note of the rows of a batch.
@@ -45,9 +71,9 @@ impl Range {
     }
 
     /// The bounds as SQL literals; `None` without rows.
-    pub(crate) fn literals(&self) -> Option<(String, String)> {
+    pub(crate) fn bounds(&self) -> Option<Bounds> {
         let (low, high) = (*self.bounds.lock().unwrap_or_else(PoisonError::into_inner))?;
-        Some((self.literal(low)?, self.literal(high)?))
+        Some(Bounds { column: self.column, low: self.literal(low)?, high: self.literal(high)? })
     }
 
     fn literal(&self, value: i64) -> Option<String> {
@@ -99,17 +125,24 @@ mod tests {
     }
 
     #[test]
-    fn only_a_partitioning_column_of_the_key_gives_a_range() {
-        let by_day = table(json!({"timePartitioning": {"type": "DAY", "field": "At"}}));
+    fn only_columns_of_the_key_that_lay_out_the_table_give_ranges() {
         let columns = columns(BigQueryType::Date);
-        assert_eq!(Range::of(&by_day, &columns, &[0, 1]).unwrap().column, 1);
-        assert!(Range::of(&by_day, &columns, &[0]).is_none());
-        assert!(Range::of(&table(json!({})), &columns, &[0, 1]).is_none());
+        let of = |layout: serde_json::Value, key: &[usize]| -> Vec<(usize, bool)> {
+            Range::of(&table(layout), &columns, key).iter().map(|r| (r.column, r.partitions)).collect()
+        };
+        let by_day = || json!({"timePartitioning": {"type": "DAY", "field": "At"}});
+        assert_eq!(of(by_day(), &[0, 1]), [(1, true)]);
+        assert_eq!(of(by_day(), &[0]), []);
+        assert_eq!(of(json!({}), &[0, 1]), []);
         // By the time of arrival: no column.
-        assert!(Range::of(&table(json!({"timePartitioning": {"type": "DAY"}})), &columns, &[0, 1]).is_none());
-        let by_number = table(json!({"rangePartitioning": {"field": "id",
-            "range": {"start": "0", "end": "100", "interval": "10"}}}));
-        assert_eq!(Range::of(&by_number, &columns, &[0]).unwrap().column, 0);
+        assert_eq!(of(json!({"timePartitioning": {"type": "DAY"}}), &[0, 1]), []);
+        let by_number = json!({"rangePartitioning": {"field": "id",
+            "range": {"start": "0", "end": "100", "interval": "10"}}});
+        assert_eq!(of(by_number, &[0]), [(0, true)]);
+        let mut both = by_day();
+        both["clustering"] = json!({"fields": ["at", "Id", "other"]});
+        assert_eq!(of(both.clone(), &[0, 1]), [(1, true), (0, false)]);
+        assert_eq!(of(both, &[0]), [(0, false)]);
     }
 
     #[test]
@@ -137,11 +170,12 @@ mod tests {
         ];
         for (data_type, array, low, high) in cases {
             let by = table(json!({"timePartitioning": {"type": "DAY", "field": "at"}}));
-            let range = Range::of(&by, &columns(data_type), &[0, 1]).unwrap();
-            assert_eq!(range.literals(), None);
+            let range = Range::of(&by, &columns(data_type), &[0, 1]).pop().unwrap();
+            assert_eq!(range.bounds(), None);
             let ids = Arc::new(Int64Array::from(vec![0; array.len()])) as ArrayRef;
             range.add(&RecordBatch::try_from_iter([("id", ids), ("at", array)]).unwrap());
-            assert_eq!(range.literals(), Some((low.to_owned(), high.to_owned())));
+            let Bounds { low: lowest, high: highest, .. } = range.bounds().unwrap();
+            assert_eq!((lowest.as_str(), highest.as_str()), (low, high));
         }
     }
 }

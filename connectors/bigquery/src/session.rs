@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
+use arrow_schema::{DataType, SchemaRef};
 use async_trait::async_trait;
 use futures::future::try_join_all;
 use futures::stream;
@@ -11,14 +11,16 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 use transload_core::batch::{SAMPLE_BYTES, batch_bytes};
 use transload_core::connector::{CursorFilter, CursorSummary, ReadPlan, ReadSession, Split};
-use transload_core::schema::{TableRef, TableSchema};
+use transload_core::proof::{ProofLevel, TableFigures};
+use transload_core::schema::{Mode, TableRef, TableSchema};
 use transload_core::{BatchStream, Error, Result, ResultExt as _};
+use transload_sql::figures::Measured;
 
 use crate::catalog::{Described, Place};
 use crate::connect::Client;
-use crate::filter;
 use crate::jobs::failure;
 use crate::storage::{Storage, Wanted, decode};
+use crate::{figures, filter};
 
 /// Streams that a sample is taken from.
 const SAMPLED: usize = 8;
@@ -53,6 +55,12 @@ impl BigQuerySession {
 
     fn snapshot(&self) -> Option<i64> {
         (self.described.is_stored() && self.described.travels).then_some(self.snapshot)
+    }
+
+    /// The snapshot behind the name of a table in a query.
+    fn as_of(&self) -> String {
+        self.snapshot()
+            .map_or_else(String::new, |micros| format!(" FOR SYSTEM_TIME AS OF TIMESTAMP_MICROS({micros})"))
     }
 
     /// Where the rows are: in the table, or in the result of a query where the Storage API cannot read it. That
@@ -179,9 +187,7 @@ impl ReadSession for BigQuerySession {
         let column = self.described.schema.column(column)?;
         let (lowest, highest) = filter::bounds(column)?;
         let place = self.rows_at().await?;
-        let as_of = self
-            .snapshot()
-            .map_or_else(String::new, |micros| format!(" FOR SYSTEM_TIME AS OF TIMESTAMP_MICROS({micros})"));
+        let as_of = self.as_of();
         let query = format!(
             "SELECT {lowest}, {highest}, COUNTIF({} IS NULL) FROM {}{as_of}",
             crate::sql::quote(&column.name),
@@ -245,6 +251,30 @@ impl ReadSession for BigQuerySession {
             }
             None => Box::pin(stream::empty()),
         })
+    }
+
+    async fn figures(&self, plan: &ReadPlan, level: ProofLevel) -> Result<TableFigures> {
+        let schema = self.described.schema.project(&plan.columns)?;
+        let columns: Vec<_> = schema
+            .columns
+            .iter()
+            .map(|column| {
+                let repeated = matches!(column.data_type, DataType::List(_));
+                let mode = if repeated { Mode::Repeated } else { Mode::Nullable };
+                match &column.bigquery_type {
+                    Some(known) => figures::measured(&column.name, known, mode, &column.data_type, level),
+                    None => Measured::default(),
+                }
+            })
+            .collect();
+        let mut from = format!("{}{}", self.rows_at().await?.path(), self.as_of());
+        if let Some(condition) = self.restriction(plan.filter.as_ref())? {
+            from = format!("{from} WHERE {condition}");
+        }
+        let figures = figures::figures(&self.client, &self.described.location, &from, &columns).await;
+        figures
+            .operation("compute figures")
+            .map_err(|error| error.with("table", &self.described.schema.table))
     }
 
     async fn close(self: Box<Self>) -> Result<()> {

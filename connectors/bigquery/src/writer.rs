@@ -12,10 +12,9 @@ use transload_core::connector::{LoadOutcome, LoadRecord, LoadWriter};
 use transload_core::{Error, ErrorKind, Result};
 
 use crate::commit::{self, Apply, Commit, RecordRow, State};
-use crate::config::LoadMethod;
 use crate::jobs::{ATTEMPTS, Row, Submitted, failure};
 use crate::load::{self, Load, Totals, died, short_hash};
-use crate::prune::Range;
+use crate::prune::{Bounds, Range};
 use crate::sql::{self, LOADS_TABLE};
 use crate::{encode, error, pending};
 
@@ -27,7 +26,7 @@ const QUEUE: usize = 2;
 pub(crate) enum Mode {
     Append,
     Replace,
-    Merge { key: Vec<usize>, order_by: Option<usize>, range: Option<Range> },
+    Merge { key: Vec<usize>, order_by: Option<usize>, ranges: Vec<Range> },
 }
 
 impl Mode {
@@ -85,9 +84,10 @@ impl Writer {
         } else {
             let (sender, receiver) = mpsc::channel(QUEUE);
             let load = Arc::clone(&load);
-            let pipeline = match load.client.config.load_method {
-                LoadMethod::File => tokio::spawn(load::pipeline(load, receiver)),
-                LoadMethod::StorageWrite => tokio::spawn(pending::pipeline(load, receiver)),
+            let pipeline = if load.storage_write {
+                tokio::spawn(pending::pipeline(load, receiver))
+            } else {
+                tokio::spawn(load::pipeline(load, receiver))
             };
             (Some(sender), Some(pipeline))
         };
@@ -160,19 +160,17 @@ impl Writer {
         let target = sql::path(project, &load.target.dataset, &load.target.table);
         let loads = self.loads();
         let staging = load.staging_path();
-        let bounds = match &self.mode {
-            Mode::Merge { range: Some(range), .. } => range.literals().map(|bounds| (range.column, bounds)),
-            _ => None,
+        let ranges = match &self.mode {
+            Mode::Merge { ranges, .. } => ranges.as_slice(),
+            Mode::Append | Mode::Replace => &[],
         };
+        let within: Vec<Bounds> = ranges.iter().filter_map(Range::bounds).collect();
         let apply = match &self.mode {
             Mode::Append => Apply::Append,
             Mode::Replace => Apply::Replace,
-            Mode::Merge { key, order_by, .. } => Apply::Merge {
-                key,
-                order_by: *order_by,
-                within: bounds.as_ref().map(|(column, (low, high))| (*column, low.as_str(), high.as_str())),
-            },
+            Mode::Merge { key, order_by, .. } => Apply::Merge { key, order_by: *order_by, within: &within },
         };
+        let pruned = ranges.iter().any(|range| range.partitions);
         commit::commit_script(&Commit {
             target: &target,
             loads: &loads,
@@ -180,7 +178,7 @@ impl Writer {
             columns: &load.columns,
             apply,
             record,
-            every_partition: load.every_partition.as_deref(),
+            every_partition: load.every_partition.as_deref().filter(|_| !pruned),
             nonce: &load.nonce,
         })
     }
@@ -329,8 +327,8 @@ impl LoadWriter for Writer {
             return Ok(());
         }
         self.check_keys(&batch)?;
-        if let Mode::Merge { range: Some(range), .. } = &self.mode {
-            range.add(&batch);
+        if let Mode::Merge { ranges, .. } = &self.mode {
+            ranges.iter().for_each(|range| range.add(&batch));
         }
         let rows = i64::try_from(batch.num_rows()).unwrap_or(i64::MAX);
         let first = self.mode.is_merge().then(|| self.next_row.fetch_add(rows, Ordering::Relaxed));

@@ -1,41 +1,21 @@
 //! The behaviour suite on the BigQuery emulator. Tables are read back with queries over its REST interface.
 
+mod common;
+
 use std::process::ExitCode;
 
 use arrow_schema::{DataType, TimeUnit};
 use async_trait::async_trait;
+use common::{PROJECT, URL, answer, base};
 use serde_json::{Value, json};
 use transload_bigquery::BigQuery;
 use transload_core::schema::{BigQueryType, CursorValue, Mode, Nanos, TableRef, TargetTable};
-use transload_core::{Connection, Secret};
 use transload_testkit::{
     Cell, DestinationFacts, DestinationFixture, Done, Failure, Float, Kind, Row, SourceFacts, SourceFixture,
     Subject, TestTable, need_env, run, table::all_target_types,
 };
 
-const URL: &str = "TRANSLOAD_TEST_BIGQUERY_URL";
-/// An access token for a real project.
-const TOKEN: &str = "TRANSLOAD_TEST_BIGQUERY_TOKEN";
-const GRPC: &str = "TRANSLOAD_TEST_BIGQUERY_GRPC";
-const PROJECT: &str = "TRANSLOAD_TEST_BIGQUERY_PROJECT";
-
 struct Emulator;
-
-fn base() -> Done<String> {
-    Ok(format!("{}/bigquery/v2/projects/{}", need_env(URL)?, need_env(PROJECT)?))
-}
-
-async fn answer(request: reqwest::RequestBuilder) -> Done<(u16, Value)> {
-    // A real project: `make test-bigquery-live`.
-    let request = match std::env::var(TOKEN) {
-        Ok(token) => request.bearer_auth(token),
-        Err(_) => request,
-    };
-    let response = request.send().await?;
-    let status = response.status().as_u16();
-    let text = response.text().await?;
-    Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
-}
 
 /// All rows of a query; `None` if its table does not exist.
 async fn query(sql: &str) -> Done<Option<Vec<Value>>> {
@@ -52,9 +32,12 @@ async fn query(sql: &str) -> Done<Option<Vec<Value>>> {
         }
         rows.extend(page["rows"].as_array().cloned().unwrap_or_default());
         let Some(token) = page["pageToken"].as_str().filter(|token| !token.is_empty()) else { break };
-        let job = page["jobReference"]["jobId"].as_str().unwrap_or_default().to_owned();
-        let next = client.get(format!("{}/queries/{job}", base()?));
-        let next = next.query(&[("pageToken", token), ("formatOptions.useInt64Timestamp", "true")]);
+        let text = |field: &str| page["jobReference"][field].as_str().unwrap_or_default().to_owned();
+        let next = client.get(format!("{}/queries/{}", base()?, text("jobId"))).query(&[
+            ("pageToken", token),
+            ("location", &text("location")),
+            ("formatOptions.useInt64Timestamp", "true"),
+        ]);
         page = answer(next).await?.1;
     }
     Ok(Some(rows))
@@ -127,14 +110,16 @@ impl DestinationFixture for Emulator {
     fn facts(&self) -> DestinationFacts {
         let mut types = all_target_types();
         // The emulator reads decimals of more than 38 digits in Parquet as doubles.
-        types.retain(|data_type| *data_type != BigQueryType::BigNumeric(Some((50, 20))));
+        types.retain(|data_type| {
+            common::is_google() || *data_type != BigQueryType::BigNumeric(Some((50, 20)))
+        });
         DestinationFacts { types, concurrent_loads: None, cannot: Vec::new() }
     }
 
     /// The emulator keeps BIGNUMERIC as a decimal with 20 digits before the point and 18 after it.
     fn accepts(&self, data_type: &BigQueryType, value: &Cell) -> bool {
         match (data_type, value) {
-            (BigQueryType::BigNumeric(_), Cell::Decimal(text)) => {
+            (BigQueryType::BigNumeric(_), Cell::Decimal(text)) if !common::is_google() => {
                 let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
                 whole.trim_start_matches('-').len() <= 20 && fraction.len() <= 18
             }
@@ -230,8 +215,9 @@ async fn load(table: &str, rows: &TestTable) -> Done {
     let upload = client.post(url).header("Content-Type", "multipart/related; boundary=x").body(body);
     let (status, mut job) = answer(upload).await?;
     while status < 300 && job["status"]["state"] != json!("DONE") {
-        let id = job["jobReference"]["jobId"].as_str().unwrap_or_default().to_owned();
-        job = answer(client.get(format!("{}/jobs/{id}", base()?))).await?.1;
+        let text = |field: &str| job["jobReference"][field].as_str().unwrap_or_default().to_owned();
+        let ask = client.get(format!("{}/jobs/{}", base()?, text("jobId")));
+        job = answer(ask.query(&[("location", text("location"))])).await?.1;
     }
     if status < 300 && job["status"]["errorResult"].is_null() {
         return Ok(());
@@ -321,14 +307,6 @@ impl SourceFixture for Emulator {
 fn main() -> ExitCode {
     // The HTTP client of the fixtures needs it, too.
     transload_google::install_crypto_provider();
-    let connection = || {
-        let connection = Connection::new("bigquery", "bigquery").option("project", need_env(PROJECT)?);
-        Ok(match std::env::var(TOKEN) {
-            Ok(token) => connection.password(Secret::new(token)),
-            Err(_) => {
-                connection.option("endpoint", need_env(URL)?).option("storage_endpoint", need_env(GRPC)?)
-            }
-        })
-    };
+    let connection = || common::connection("bigquery");
     run(&[Subject::new("bigquery", BigQuery, connection).source(Emulator).destination(Emulator)])
 }

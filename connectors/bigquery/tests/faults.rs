@@ -9,6 +9,7 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,13 +21,15 @@ use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use transload_core::{Connection, EtlJob, RunStatus};
-use transload_testkit::http::{FaultProxy, Harm, Reply};
+use transload_testkit::gcs::Gcs;
+use transload_testkit::http::{FaultProxy, Harm, Reply, Request};
 use transload_testkit::proxy::{Break, Proxy, after_bytes};
 use transload_testkit::{Done, Failure, need_env};
 
 /// A runner process gets its work here, as JSON.
 const CHILD: &str = "TRANSLOAD_FAULT_CHILD";
 const GRPC: &str = "TRANSLOAD_TEST_BIGQUERY_GRPC";
+const ROOT: &str = "TRANSLOAD_TEST_BIGQUERY_GCS_ROOT";
 /// Seeds of a normal test run.
 const SEEDS: u64 = 12;
 /// Seeds at work at the same time.
@@ -45,8 +48,43 @@ struct Tally {
     killed: AtomicU64,
     failed: AtomicU64,
     harmed: AtomicU64,
+    /// Seeds whose files went through Cloud Storage.
+    stored: AtomicU64,
     lost: AtomicU64,
     doubled: AtomicU64,
+}
+
+/// A Cloud Storage behind a proxy of its own.
+struct Storage {
+    /// Keeps the server running.
+    _server: Gcs,
+    proxy: FaultProxy,
+    /// Where the objects of the seed's bucket are.
+    folder: PathBuf,
+}
+
+impl Storage {
+    async fn new(bucket: &str) -> Done<Self> {
+        let root = PathBuf::from(need_env(ROOT)?);
+        let server = Gcs::start(&root).await?;
+        let proxy = FaultProxy::new(server.url().trim_start_matches("http://").parse()?).await?;
+        Ok(Self { _server: server, proxy, folder: root.join(bucket) })
+    }
+
+    /// Objects that are there.
+    fn objects(&self) -> Done<Vec<PathBuf>> {
+        let (mut files, mut folders) = (Vec::new(), vec![self.folder.clone()]);
+        while let Some(folder) = folders.pop() {
+            if !folder.exists() {
+                continue;
+            }
+            for entry in std::fs::read_dir(folder)? {
+                let path = entry?.path();
+                if path.is_dir() { folders.push(path) } else { files.push(path) }
+            }
+        }
+        Ok(files)
+    }
 }
 
 struct Seed {
@@ -57,6 +95,8 @@ struct Seed {
     proxy: FaultProxy,
     /// For every sixth seed, which goes through the Storage Write API.
     grpc: Option<Proxy>,
+    /// For every seventh of the others, whose files wait in Cloud Storage.
+    gcs: Option<Storage>,
     next_id: i64,
     clock: i64,
     /// The report of the last run, for failures.
@@ -78,6 +118,11 @@ impl Seed {
             proxy: FaultProxy::new(common::address()?).await?,
             grpc: match number % 6 {
                 5 => Some(Proxy::new(need_env(GRPC)?.trim_start_matches("http://").parse()?).await?),
+                _ => None,
+            },
+            gcs: match (number % 7, number % 6) {
+                (_, 5) => None,
+                (3, _) => Some(Storage::new(&bucket(number)).await?),
                 _ => None,
             },
             next_id: 1,
@@ -110,6 +155,11 @@ impl Seed {
         })
     }
 
+    /// Proxies that answer requests of HTTP/1.
+    fn proxies(&self) -> impl Iterator<Item = &FaultProxy> {
+        std::iter::once(&self.proxy).chain(self.gcs.as_ref().map(|gcs| &gcs.proxy))
+    }
+
     /// Work for a runner of its own process, or of this one.
     fn work(&self) -> Value {
         json!({
@@ -117,6 +167,8 @@ impl Seed {
             "endpoint": self.proxy.url(),
             "database": self.folder.path().join("shop.db"),
             "storage_endpoint": self.grpc.as_ref().map(|proxy| format!("http://127.0.0.1:{}", proxy.port())),
+            "gcs_endpoint": self.gcs.as_ref().map(|gcs| gcs.proxy.url()),
+            "gcs_staging": format!("gs://{}/files", bucket(self.number)),
         })
     }
 
@@ -177,26 +229,11 @@ impl Seed {
 
     /// Draws what happens to the requests of the next attempt.
     fn do_harm(&mut self) {
-        let mut random = StdRng::seed_from_u64(self.random.random());
+        let seed: u64 = self.random.random();
         let share = [0.0, 0.02, 0.1, 0.25][self.random.random_range(0..4)];
-        self.proxy.script(move |_| {
-            if !random.random_bool(share) {
-                return Harm::None;
-            }
-            let failure = match random.random_range(0..4) {
-                0 => Reply::google_error(500, "internalError", "injected"),
-                1 => Reply::google_error(503, "backendError", "injected"),
-                2 => Reply::google_error(403, "rateLimitExceeded", "injected"),
-                _ => Reply::google_error(429, "rateLimitExceeded", "injected").header("retry-after", "0"),
-            };
-            match random.random_range(0..5) {
-                0 => Harm::ResetBefore,
-                1 => Harm::ResetAfter,
-                2 => Harm::LoseReply,
-                3 => Harm::ReplyBefore(failure),
-                _ => Harm::ReplyAfter(Reply::google_error(503, "backendError", "injected")),
-            }
-        });
+        for (proxy, salt) in self.proxies().zip(0_u64..) {
+            proxy.script(harm(StdRng::seed_from_u64(seed.wrapping_add(salt)), share));
+        }
     }
 
     /// Draws after how many bytes of answers the connections of the Storage Write API break.
@@ -210,7 +247,7 @@ impl Seed {
     }
 
     fn pass(&self) {
-        self.proxy.pass();
+        self.proxies().for_each(FaultProxy::pass);
         if let Some(proxy) = &self.grpc {
             proxy.pass();
         }
@@ -319,6 +356,33 @@ impl Seed {
     }
 }
 
+/// Harms a share of the requests.
+fn harm(mut random: StdRng, share: f64) -> impl FnMut(&Request) -> Harm + Send {
+    move |_| {
+        if !random.random_bool(share) {
+            return Harm::None;
+        }
+        let failure = match random.random_range(0..4) {
+            0 => Reply::google_error(500, "internalError", "injected"),
+            1 => Reply::google_error(503, "backendError", "injected"),
+            2 => Reply::google_error(403, "rateLimitExceeded", "injected"),
+            _ => Reply::google_error(429, "rateLimitExceeded", "injected").header("retry-after", "0"),
+        };
+        match random.random_range(0..5) {
+            0 => Harm::ResetBefore,
+            1 => Harm::ResetAfter,
+            2 => Harm::LoseReply,
+            3 => Harm::ReplyBefore(failure),
+            _ => Harm::ReplyAfter(Reply::google_error(503, "backendError", "injected")),
+        }
+    }
+}
+
+/// The bucket of a seed.
+fn bucket(number: u64) -> String {
+    format!("faults-{}-{number}", std::process::id())
+}
+
 /// The report of a runner process.
 async fn report(child: tokio::process::Child) -> Done<Value> {
     let output = child.wait_with_output().await?;
@@ -336,11 +400,14 @@ async fn run(work: &Value) -> Done<Value> {
     let text = |name: &str| work[name].as_str().unwrap_or_default();
     let shop = Connection::new("shop", "sqlite").option("path", text("database"));
     let warehouse = common::warehouse(text("endpoint"))?.option("file_mib", 1).option("retry_seconds", 20);
-    let warehouse = match work["storage_endpoint"].as_str() {
-        Some(endpoint) => {
+    let warehouse = match (work["storage_endpoint"].as_str(), work["gcs_endpoint"].as_str()) {
+        (Some(endpoint), _) => {
             warehouse.option("storage_endpoint", endpoint).option("load_method", "storage_write")
         }
-        None => warehouse,
+        (None, Some(endpoint)) => {
+            warehouse.option("gcs_endpoint", endpoint).option("gcs_staging", text("gcs_staging"))
+        }
+        (None, None) => warehouse,
     };
     let job = EtlJob::from_json(work["job"].clone())?;
     Ok(common::runner([shop, warehouse]).run(&job).await.to_json())
@@ -355,8 +422,9 @@ async fn seed(number: u64, tally: Arc<Tally>) -> Done {
             break;
         }
     }
-    seed.tally.harmed.fetch_add(seed.proxy.harmed(), Ordering::Relaxed);
-    if outcome.is_ok() && number.is_multiple_of(5) {
+    let harmed: u64 = seed.proxies().map(FaultProxy::harmed).sum();
+    seed.tally.harmed.fetch_add(harmed, Ordering::Relaxed);
+    if outcome.is_ok() && (number.is_multiple_of(5) || seed.gcs.is_some()) {
         // One more run: nothing staged is left behind.
         seed.pass();
         seed.change()?;
@@ -371,6 +439,14 @@ async fn seed(number: u64, tally: Arc<Tally>) -> Done {
         if !left.is_empty() {
             return Err(Failure::new(format!("seed {number}: staging tables are left: {left:?}")));
         }
+        let objects = seed.gcs.as_ref().map_or_else(|| Ok(Vec::new()), Storage::objects)?;
+        if !objects.is_empty() {
+            return Err(Failure::new(format!("seed {number}: objects are left: {objects:?}")));
+        }
+    }
+    if let Some(gcs) = &seed.gcs {
+        seed.tally.stored.fetch_add(1, Ordering::Relaxed);
+        let _ = std::fs::remove_dir_all(&gcs.folder);
     }
     common::drop_dataset(&seed.dataset()).await?;
     outcome
@@ -403,7 +479,9 @@ async fn all_seeds() -> Done {
     }
     let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     println!(
-        "{done} of {count} seeds well, {} runs ({} killed, {} failed), {} requests harmed: lost/doubled = {}/{}",
+        "{done} of {count} seeds well ({} through Cloud Storage), {} runs ({} killed, {} failed), {} requests \
+         harmed: lost/doubled = {}/{}",
+        get(&tally.stored),
         get(&tally.runs),
         get(&tally.killed),
         get(&tally.failed),

@@ -229,14 +229,7 @@ async fn a_refused_token_is_replaced_once() -> Done {
     let proxy = proxy().await?;
     let shop = Shop::new("token", 10)?;
     let given = Arc::new(AtomicU64::new(0));
-    let counter = Arc::clone(&given);
-    let tokens = HttpServer::start(move |_| {
-        let number = counter.fetch_add(1, Ordering::Relaxed);
-        let token =
-            json!({"access_token": format!("token-{number}"), "expires_in": 3600, "token_type": "Bearer"});
-        Box::pin(async move { Reply::json(200, &token).into() })
-    })
-    .await?;
+    let tokens = token_server(&given).await?;
     let used = Arc::new(Mutex::new(BTreeSet::new()));
     let seen = Arc::clone(&used);
     proxy.script(move |request| {
@@ -248,13 +241,157 @@ async fn a_refused_token_is_replaced_once() -> Done {
         }
         Harm::None
     });
-    let login = json!({"type": "authorized_user", "client_id": "c", "client_secret": "s", "refresh_token": "r",
-        "token_uri": tokens.url()});
-    let connection = through(&proxy)?.password(Secret::new(login.to_string()));
+    let connection = through(&proxy)?.password(login(&tokens));
     shop.load(connection, replace()).await?.into_result()?;
     let used = used.lock().unwrap().clone();
     assert!(used.contains("Bearer token-0") && used.contains("Bearer token-1"), "{used:?}");
     assert_eq!(given.load(Ordering::Relaxed), 2);
     shop.same().await?;
+    shop.end().await
+}
+
+#[tokio::test]
+async fn a_token_refused_in_the_middle_of_an_upload_is_replaced() -> Done {
+    let proxy = proxy().await?;
+    // 40 random bytes a row: more than the 1 MiB that goes in one request with so little memory.
+    let shop = Shop::new("session", 60_000)?;
+    let given = Arc::new(AtomicU64::new(0));
+    let tokens = token_server(&given).await?;
+    let chunks = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&chunks);
+    proxy.script(move |request| {
+        let first = request.header("authorization") == Some("Bearer token-0");
+        if request.method == "PUT" && counter.fetch_add(1, Ordering::Relaxed) > 0 && first {
+            return Harm::ReplyBefore(Reply::google_error(401, "authError", "Invalid Credentials"));
+        }
+        Harm::None
+    });
+    let connection = through(&proxy)?.password(login(&tokens));
+    shop.load(connection, replace()).await?.into_result()?;
+    assert_eq!(given.load(Ordering::Relaxed), 2);
+    assert!(chunks.load(Ordering::Relaxed) > 2 && proxy.harmed() > 0);
+    shop.same().await?;
+    shop.end().await
+}
+
+/// Gives tokens `token-0`, `token-1` and so on.
+async fn token_server(given: &Arc<AtomicU64>) -> Done<HttpServer> {
+    let counter = Arc::clone(given);
+    let server = HttpServer::start(move |_| {
+        let number = counter.fetch_add(1, Ordering::Relaxed);
+        let token =
+            json!({"access_token": format!("token-{number}"), "expires_in": 3600, "token_type": "Bearer"});
+        Box::pin(async move { Reply::json(200, &token).into() })
+    });
+    Ok(server.await?)
+}
+
+fn login(tokens: &HttpServer) -> Secret {
+    let login = json!({"type": "authorized_user", "client_id": "c", "client_secret": "s", "refresh_token": "r",
+        "token_uri": tokens.url()});
+    Secret::new(login.to_string())
+}
+
+#[tokio::test]
+async fn a_change_of_a_table_that_is_refused_is_made_again_where_that_helps() -> Done {
+    let proxy = proxy().await?;
+    let shop = Shop::new("patched", 10)?;
+    shop.load(through(&proxy)?, replace()).await?.into_result()?;
+    let refused = |status, reason| Harm::ReplyBefore(Reply::google_error(status, reason, "no"));
+    let cases = [
+        // What passes is tried again; who comes too late reads the table again.
+        (refused(503, "backendError"), None),
+        (refused(429, "rateLimitExceeded"), None),
+        (refused(403, "rateLimitExceeded"), None),
+        (refused(500, "internalError"), None),
+        (refused(412, "conditionNotMet"), None),
+        (refused(409, "duplicate"), None),
+        (Harm::ResetBefore, None),
+        // The change was made, and the second try finds another etag.
+        (Harm::LoseReply, None),
+        (Harm::ReplyAfter(Reply::google_error(503, "backendError", "no")), None),
+        // What does not pass is said at once.
+        (refused(403, "accessDenied"), Some(ErrorKind::Permission)),
+        (refused(400, "invalid"), Some(ErrorKind::Data)),
+    ];
+    for (number, (harm, expected)) in cases.into_iter().enumerate() {
+        shop.run(&format!("ALTER TABLE orders ADD COLUMN extra_{number} TEXT DEFAULT 'x'"))?;
+        let patches = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&patches);
+        let mut first = once(|request| request.method == "PATCH", harm.clone());
+        proxy.script(move |request| {
+            counter.fetch_add(u64::from(request.method == "PATCH"), Ordering::Relaxed);
+            first(request)
+        });
+        let report = shop.load(through(&proxy)?, replace()).await?;
+        let sent = patches.load(Ordering::Relaxed);
+        match expected {
+            Some(kind) => {
+                let error = failed(report)?;
+                assert_eq!((error.kind(), sent), (kind, 1), "{harm:?}: {error}");
+                shop.run(&format!("ALTER TABLE orders DROP COLUMN extra_{number}"))?;
+            }
+            None => {
+                report.into_result()?;
+                assert!(sent >= 1 && proxy.harmed() > 0, "{harm:?}: {sent} requests");
+                let sql =
+                    format!("SELECT COUNT(*) FROM `{}`.`orders` WHERE extra_{number} = 'x'", shop.dataset);
+                assert_eq!(common::query(&sql).await?, Some(vec![vec![Some("10".to_owned())]]), "{harm:?}");
+            }
+        }
+    }
+    shop.same().await?;
+    shop.end().await
+}
+
+#[tokio::test]
+async fn a_transaction_that_lost_runs_again_under_another_id() -> Done {
+    let proxy = proxy().await?;
+    let shop = Shop::new("raced", 50)?;
+    let lost = json!({"reason": "invalidQuery", "location": "query", "message": "Query error: Transaction is aborted \
+        due to concurrent update against table p:d.orders. Transaction ID: 61e30eea at [24:9]"});
+    proxy.script(move |request| {
+        let done = json!({"state": "DONE", "errorResult": lost, "errors": [lost]});
+        match asked(request) {
+            Some(id) if id.starts_with("tl_commit") && id.ends_with("_a1") => {
+                Harm::ReplyBefore(job(id, &done, &json!({})))
+            }
+            _ if is_commit(request) && job_of(request).ends_with("_a1") => {
+                Harm::ReplyBefore(job(&job_of(request), &json!({"state": "RUNNING"}), &json!({})))
+            }
+            _ => Harm::None,
+        }
+    });
+    let report = shop.load(through(&proxy)?, replace()).await?.into_result()?;
+    assert_eq!(report.rows.inserted, 50);
+    shop.same().await?;
+    shop.end().await
+}
+
+/// The emulator takes `t$20260101` for the name of another table, so nothing may ever address a partition that way.
+#[tokio::test]
+async fn no_request_names_a_partition_by_a_decorator() -> Done {
+    let proxy = proxy().await?;
+    let shop = Shop::new("decorated", 60)?;
+    let named = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&named);
+    proxy.script(move |request| {
+        let body = String::from_utf8_lossy(&request.body);
+        if request.path().contains('$') || request.path().contains("%24") || body.contains("orders$") {
+            seen.lock().unwrap().push(request.target.clone());
+        }
+        Harm::None
+    });
+    let mut job = shop.job(replace())?.to_json()?;
+    job["destination"]["partition_by"] = json!({"column": "day", "granularity": "DAY"});
+    for load in [replace(), json!({"strategy": "merge", "key": ["id", "day"]})] {
+        job["load"] = load;
+        shop.run_job(through(&proxy)?, &job).await?.into_result()?;
+        shop.same().await?;
+    }
+    job["destination"]["table"] = json!("orders$20260101");
+    let error = failed(shop.run_job(through(&proxy)?, &job).await?)?;
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    assert_eq!(*named.lock().unwrap(), Vec::<String>::new());
     shop.end().await
 }

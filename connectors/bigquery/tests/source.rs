@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod common;
+
 use std::process::Command;
 use std::sync::Arc;
 
@@ -26,11 +28,7 @@ const DATASET: &str = "transload_source_tests";
 
 fn connection() -> Connection {
     transload_google::install_crypto_provider();
-    let option = |name| need_env(name).unwrap();
-    Connection::new("emulator", "bigquery")
-        .option("endpoint", option("TRANSLOAD_TEST_BIGQUERY_URL"))
-        .option("storage_endpoint", option("TRANSLOAD_TEST_BIGQUERY_GRPC"))
-        .option("project", option("TRANSLOAD_TEST_BIGQUERY_PROJECT"))
+    common::connection("emulator").unwrap()
 }
 
 fn registry() -> Registry {
@@ -43,14 +41,9 @@ fn unique(what: &str) -> String {
 
 /// Runs a statement on the emulator.
 async fn sql(statement: &str) -> Value {
-    let project = need_env("TRANSLOAD_TEST_BIGQUERY_PROJECT").unwrap();
-    let url = format!(
-        "{}/bigquery/v2/projects/{project}/queries",
-        need_env("TRANSLOAD_TEST_BIGQUERY_URL").unwrap()
-    );
     let body = json!({"query": statement, "useLegacySql": false, "timeoutMs": 100_000});
-    let answer = reqwest::Client::new().post(url).json(&body).send().await.unwrap();
-    let answer: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    let url = format!("{}/queries", common::base().unwrap());
+    let (_, answer) = common::answer(reqwest::Client::new().post(url).json(&body)).await.unwrap();
     assert_eq!(answer["jobComplete"], json!(true), "{statement}: {answer}");
     answer
 }
@@ -310,6 +303,7 @@ async fn loaded(table: &str) -> (TargetTable, RecordBatch) {
         mode: WriteMode::Append,
         load_id: format!("1-{table}"),
         memory_budget: 64 << 20,
+        options: serde_json::Map::new(),
     };
     let writer = destination.begin_load(request).await.unwrap();
     writer.write(batch.clone()).await.unwrap();

@@ -6,21 +6,19 @@
 //! `core/src/schema/check.rs` and `src/limits.rs`. Nor does it add fields to records or give decimals more digits:
 //! the requests for those are tested in `src/evolve.rs`.
 
+mod common;
+
 use std::sync::Arc;
 
 use arrow_array::{Date32Array, Int64Array, RecordBatch};
 use serde_json::{Value, json};
 use transload_bigquery::BigQuery;
 use transload_core::connector::{
-    Connector as _, Credentialed, Destination, LoadRecord, LoadRequest, OnSchemaChange, PrepareOutcome,
-    WriteMode,
+    Connector as _, Credentialed, Destination, LoadPlan, LoadRecord, LoadRequest, OnSchemaChange,
+    PrepareOutcome, WriteMode,
 };
 use transload_core::schema::{Fit, LayoutDocument, Mode, TargetColumn, TargetRef, TargetTable};
 use transload_core::{Connection, ErrorKind};
-use transload_testkit::need_env;
-
-const URL: &str = "TRANSLOAD_TEST_BIGQUERY_URL";
-const PROJECT: &str = "TRANSLOAD_TEST_BIGQUERY_PROJECT";
 
 /// A dataset of its own for one test.
 struct Place {
@@ -30,13 +28,11 @@ struct Place {
 }
 
 fn connection() -> Connection {
-    Connection::new("w", "bigquery")
-        .option("endpoint", need_env(URL).unwrap())
-        .option("project", need_env(PROJECT).unwrap())
+    common::connection("w").unwrap()
 }
 
 async fn open(connection: Connection) -> Arc<dyn Destination> {
-    BigQuery.destination(Credentialed { connection, secret: None }).await.unwrap()
+    BigQuery.destination(Credentialed { connection, secret: common::token() }).await.unwrap()
 }
 
 impl Place {
@@ -48,32 +44,30 @@ impl Place {
         let dataset = format!("table_{name}_{}", std::process::id());
         let destination = open(connection).await;
         let place = Self { dataset, destination, http: reqwest::Client::new() };
-        place.http.delete(place.url("?deleteContents=true")).send().await.unwrap();
+        common::drop_dataset(&place.dataset).await.unwrap();
         place.destination.ensure_dataset(&place.dataset).await.unwrap();
         place
     }
 
     fn url(&self, rest: &str) -> String {
-        let (base, project) = (need_env(URL).unwrap(), need_env(PROJECT).unwrap());
-        format!("{base}/bigquery/v2/projects/{project}/datasets/{}{rest}", self.dataset)
+        format!("{}/datasets/{}{rest}", common::base().unwrap(), self.dataset)
     }
 
     async fn raw(&self, rest: &str) -> Value {
-        self.http.get(self.url(rest)).send().await.unwrap().json().await.unwrap()
+        common::answer(self.http.get(self.url(rest))).await.unwrap().1
     }
 
     async fn patch(&self, table: &str, body: Value) {
-        let answer = self.http.patch(self.url(&format!("/tables/{table}"))).json(&body).send().await.unwrap();
-        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+        let request = self.http.patch(self.url(&format!("/tables/{table}"))).json(&body);
+        let (status, answer) = common::answer(request).await.unwrap();
+        assert!(status < 300, "{answer}");
     }
 
     async fn query(&self, sql: &str) -> Value {
-        let (base, project) = (need_env(URL).unwrap(), need_env(PROJECT).unwrap());
         let sql = sql.replace("{t}", &format!("`{}`.`t`", self.dataset));
-        let url = format!("{base}/bigquery/v2/projects/{project}/queries");
-        let body = json!({"query": sql, "useLegacySql": false});
-        let answer = self.http.post(url).json(&body).send().await.unwrap();
-        let page: Value = answer.json().await.unwrap();
+        let url = format!("{}/queries", common::base().unwrap());
+        let body = json!({"query": sql, "useLegacySql": false, "timeoutMs": 100_000});
+        let (_, page) = common::answer(self.http.post(url).json(&body)).await.unwrap();
         assert_eq!(page["jobComplete"], true, "{sql}: {page}");
         page["rows"].clone()
     }
@@ -132,7 +126,7 @@ impl Place {
     }
 
     async fn drop(self) {
-        self.http.delete(self.url("?deleteContents=true")).send().await.unwrap();
+        common::drop_dataset(&self.dataset).await.unwrap();
     }
 }
 
@@ -393,8 +387,13 @@ async fn loaded(
     rows: &[(i64, i32)],
 ) -> Vec<String> {
     let load_id = format!("{sequence:06}-x");
-    let request =
-        LoadRequest { target: table.clone(), mode, load_id: load_id.clone(), memory_budget: 32 << 20 };
+    let request = LoadRequest {
+        target: table.clone(),
+        mode,
+        load_id: load_id.clone(),
+        memory_budget: 32 << 20,
+        options: serde_json::Map::new(),
+    };
     let writer = place.destination.begin_load(request).await.unwrap();
     let ids = Int64Array::from_iter_values(rows.iter().map(|row| row.0));
     let days = Date32Array::from_iter_values(rows.iter().map(|row| row.1));
@@ -443,5 +442,54 @@ async fn views_take_no_rows() {
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");
     let check = place.destination.validate(&table).await.unwrap();
     assert!(!check.in_place() && check.problems[0].contains("but a view"), "{}", check.to_json());
+    place.drop().await;
+}
+
+#[tokio::test]
+async fn loads_leave_the_layout_of_a_table_as_it_is() {
+    let place = Place::new("layout").await;
+    let layout = json!({"partition_by": {"column": "day"}, "cluster_by": ["id"], "labels": {"team": "sales"},
+        "partition_expires_after": "90000d", "description": "days"});
+    let table = place.table("id INT64; day DATE", layout);
+    place.prepare(&table, OnSchemaChange::Evolve).await;
+    let told = |raw: &Value| {
+        let fields = ["timePartitioning", "clustering", "labels", "description", "schema", "creationTime"];
+        fields.map(|field| raw[field].clone())
+    };
+    let before = told(&place.raw("/tables/t").await);
+    assert!(before.iter().all(|part| !part.is_null()), "{before:?}");
+    // No copy job and no new table: rows are changed in place.
+    loaded(&place, &table, WriteMode::Replace, 1, &[(1, 0), (2, 1)]).await;
+    let key = WriteMode::Merge { key: vec!["id".to_owned(), "day".to_owned()], order_by: None };
+    loaded(&place, &table, key, 2, &[(2, 1), (3, 3)]).await;
+    let rows = loaded(&place, &table, WriteMode::Replace, 3, &[(7, 7)]).await;
+    assert_eq!(rows, ["7@1970-01-08"]);
+    assert_eq!(told(&place.raw("/tables/t").await), before);
+    place.drop().await;
+}
+
+#[tokio::test]
+async fn many_loads_in_a_day_are_warned_of_before_reading() {
+    let place = Place::new("often").await;
+    let table = place.table("id INT64; day DATE", json!({}));
+    place.prepare(&table, OnSchemaChange::Evolve).await;
+    loaded(&place, &table, WriteMode::Append, 1, &[(1, 0)]).await;
+    let warnings = async || {
+        let last = place.destination.last_load(&table.target, "j").await.unwrap().unwrap();
+        let plan = LoadPlan { target: &table, partitions: None };
+        (last.sequence, place.destination.plan_load(plan).await.unwrap())
+    };
+    assert_eq!(warnings().await, (1, Vec::new()));
+    // Those of another job and of the day before count for the rate as they should.
+    for (count, hours, into) in [(1_300, 25, "t"), (1_100, 1, "t"), (150, 1, "u")] {
+        let values = format!(
+            "SELECT CAST(i AS STRING), '{into}', 'other', 'other', i, '{{}}', \
+             TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL {hours} HOUR) FROM UNNEST(GENERATE_ARRAY(1, {count})) AS i"
+        );
+        place.query(&format!("INSERT INTO `{}`.`_transload_loads` {values}", place.dataset)).await;
+    }
+    let (sequence, warned) = warnings().await;
+    assert_eq!((sequence, warned.len(), warned[0].code.as_str()), (1, 1, "W_MANY_LOADS"));
+    assert!(warned[0].text.starts_with("1251 loads were committed into"), "{}", warned[0]);
     place.drop().await;
 }

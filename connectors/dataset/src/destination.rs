@@ -6,8 +6,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use transload_core::connector::{
-    Destination, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome, ServerInfo,
+    CursorFilter, Destination, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome,
+    ServerInfo, newest_by_job,
 };
+use transload_core::proof::{ProofLevel, TableFigures};
 use transload_core::schema::{Mode, TargetColumn, TargetRef, TargetTable};
 use transload_core::{Error, Result};
 
@@ -17,6 +19,7 @@ use crate::connect::{
     write_json,
 };
 use crate::encode::{EncodeOptions, PartWriter};
+use crate::figures::figures;
 use crate::writer::DatasetWriter;
 
 #[derive(Debug, Clone)]
@@ -194,6 +197,24 @@ pub(crate) fn write_schema(folder: &Path, table: &TargetTable, durable: bool) ->
     rename(&temporary, &path)
 }
 
+/// The records of all loads of a table.
+fn records(folders: &TableFolders) -> Result<Vec<LoadRecord>> {
+    let mut records = Vec::new();
+    for load in folders.loads()? {
+        let path = load.join(LOAD_FILE);
+        match read_json(&path)? {
+            Some(record) => records.push(record),
+            None if load.ends_with(CREATED_LOAD) => {}
+            None => {
+                return Err(Error::data(format!("{} is missing", path.display()))
+                    .with("path", path.display())
+                    .hint("restore the file; without it the state of the table is not known"));
+            }
+        }
+    }
+    Ok(records)
+}
+
 #[async_trait]
 impl Destination for DatasetDestination {
     async fn check(&self) -> Result<ServerInfo> {
@@ -234,24 +255,28 @@ impl Destination for DatasetDestination {
     async fn last_load(&self, target: &TargetRef, job: &str) -> Result<Option<LoadRecord>> {
         let (folders, job) = (self.folders(target)?, job.to_owned());
         blocking(move || {
-            let mut newest: Option<LoadRecord> = None;
-            for load in folders.loads()? {
-                let path = load.join(LOAD_FILE);
-                let record: Option<LoadRecord> = read_json(&path)?;
-                if record.is_none() && !load.ends_with(CREATED_LOAD) {
-                    return Err(Error::data(format!("{} is missing", path.display()))
-                        .with("path", path.display())
-                        .hint("restore the file; without it the state of the table is not known"));
-                }
-                if let Some(record) = record.filter(|record| record.job == job)
-                    && newest.as_ref().is_none_or(|newest| record.sequence > newest.sequence)
-                {
-                    newest = Some(record);
-                }
-            }
-            Ok(newest)
+            let records = records(&folders)?.into_iter().filter(|record| record.job == job);
+            Ok(newest_by_job(records).pop())
         })
         .await
+    }
+
+    async fn last_loads(&self, target: &TargetRef, job_name: &str) -> Result<Vec<LoadRecord>> {
+        let (folders, name) = (self.folders(target)?, job_name.to_owned());
+        blocking(move || {
+            Ok(newest_by_job(records(&folders)?.into_iter().filter(|record| record.job_name == name)))
+        })
+        .await
+    }
+
+    async fn figures(
+        &self,
+        target: &TargetTable,
+        window: Option<&CursorFilter>,
+        level: ProofLevel,
+    ) -> Result<TableFigures> {
+        let (folders, target, window) = (self.folders(&target.target)?, target.clone(), window.cloned());
+        blocking(move || figures(&folders, &target, window.as_ref(), level)).await
     }
 
     async fn begin_load(&self, request: LoadRequest) -> Result<Box<dyn LoadWriter>> {

@@ -7,6 +7,7 @@ mod destination;
 mod dictionary;
 mod encode;
 mod error;
+mod figures;
 mod merge;
 mod prune;
 mod publish;
@@ -30,9 +31,14 @@ pub struct Dataset;
 #[async_trait]
 impl Connector for Dataset {
     fn descriptor(&self) -> Descriptor {
-        Descriptor::new("dataset", "Parquet dataset (local folder)", Category::Files, Capability::DESTINATION)
-            .aliases(&["parquet-dataset"])
-            .options_of::<DatasetConfig>()
+        Descriptor::new(
+            "dataset",
+            "Parquet dataset (local folder)",
+            Category::Files,
+            Capability::DESTINATION.with_figures(),
+        )
+        .aliases(&["parquet-dataset"])
+        .options_of::<DatasetConfig>()
     }
 
     fn validate(&self, connection: &Connection) -> Result<()> {

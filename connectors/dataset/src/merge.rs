@@ -285,7 +285,7 @@ fn link(from: &Path, to: &Path) -> Result<()> {
     fs::hard_link(from, to).map_err(|error| io_error("link", to, error))
 }
 
-fn part_files(load: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn part_files(load: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(load).map_err(|error| io_error("list", load, error))? {
         let path = entry.map_err(|error| io_error("list", load, error))?.path();
@@ -297,13 +297,13 @@ fn part_files(load: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn broken(path: &Path, error: arrow_schema::ArrowError) -> Error {
+pub(crate) fn broken(path: &Path, error: arrow_schema::ArrowError) -> Error {
     Error::data(format!("{} cannot be read", path.display()))
         .source_error(error)
         .hint("the file is damaged; restore it or load the table anew with `replace`")
 }
 
-fn open(path: &Path, columns: Option<&[&str]>) -> Result<ParquetRecordBatchReader> {
+pub(crate) fn open(path: &Path, columns: Option<&[&str]>) -> Result<ParquetRecordBatchReader> {
     let file = File::open(path).map_err(|error| io_error("open", path, error))?;
     let failed = |error| parquet_error("read", path, error);
     let mut builder =

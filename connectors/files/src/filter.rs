@@ -13,7 +13,7 @@ use arrow_buffer::BooleanBuffer;
 use arrow_schema::{DataType, TimeUnit};
 use transload_core::connector::{CursorFilter, CursorSummary};
 use transload_core::schema::CursorValue;
-use transload_core::{Error, ErrorKind, Result};
+use transload_core::{Error, Result};
 
 /// A column whose values have an order: numbers (everything that is counted in a unit) or texts.
 enum Ordered<'a> {
@@ -138,17 +138,9 @@ impl Bound {
             (CursorValue::Text(text), DataType::Utf8) => return Ok(Self::Text(text.clone().into_bytes())),
             _ => None,
         };
-        number.map(Self::Number).ok_or_else(|| {
-            Error::new(
-                ErrorKind::SchemaChanged,
-                format!(
-                    "the cursor column `{column}` has the type {data_type}, but the range is of the type {}",
-                    value.type_name()
-                ),
-            )
-            .with("column", column)
-            .hint("the column's type has changed since the last run: run a full refresh")
-        })
+        number
+            .map(Self::Number)
+            .ok_or_else(|| CursorFilter::other_type(column, &data_type.to_string(), value))
     }
 }
 
@@ -184,6 +176,7 @@ mod tests {
         Date32Array, Decimal128Array, Int8Array, StringArray, TimestampMillisecondArray, UInt64Array,
     };
     use std::sync::Arc;
+    use transload_core::ErrorKind;
     use transload_core::schema::Nanos;
 
     fn arrays() -> Vec<ArrayRef> {

@@ -2,7 +2,7 @@
 
 use transload_core::connector::CursorFilter;
 use transload_core::schema::{ColumnSchema, CursorValue};
-use transload_core::{Error, ErrorKind, Result};
+use transload_core::{Error, Result};
 use transload_sql::quote_identifier;
 
 use crate::dialect::{Cast, Dialect};
@@ -109,17 +109,7 @@ fn literal(
         (CursorValue::DateTime(nanos), Wire::DateTime) => timestamp(dialect, nanos.0, Cast::Timestamp),
         (CursorValue::Timestamp(nanos), Wire::Timestamp) => timestamp(dialect, nanos.0, Cast::Timestamptz),
         (CursorValue::Text(text), Wire::Text) => typed(text, Cast::Text),
-        _ => Err(Error::new(
-            ErrorKind::SchemaChanged,
-            format!(
-                "cursor column `{}` is of type {} and the window is of type {}",
-                column.name,
-                column.source_type,
-                value.type_name()
-            ),
-        )
-        .with("column", &column.name)
-        .hint("give the job a new name to start afresh with the new type")),
+        _ => Err(CursorFilter::other_type(&column.name, &column.source_type, value)),
     }
 }
 
@@ -164,6 +154,7 @@ fn date_text(days: i64) -> String {
 mod tests {
     use super::*;
     use crate::types::{CatalogType, read_as};
+    use transload_core::ErrorKind;
     use transload_core::schema::Nanos;
 
     fn column(name: &str, type_name: &str, modifier: i32) -> (ColumnSchema, ReadAs) {

@@ -9,6 +9,7 @@ mod copy_stream;
 mod decode;
 mod dialect;
 mod error;
+mod figures;
 mod filter;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
@@ -49,8 +50,12 @@ pub struct Postgres;
 #[async_trait]
 impl Connector for Postgres {
     fn descriptor(&self) -> Descriptor {
-        let capability =
-            Capability::SOURCE.with_schemas().with_snapshot().with_cursor().with_open_transactions();
+        let capability = Capability::SOURCE
+            .with_schemas()
+            .with_snapshot()
+            .with_cursor()
+            .with_open_transactions()
+            .with_figures();
         Descriptor::new("postgresql", "PostgreSQL", Category::Relational, capability)
             .aliases(&["postgres"])
             .default_port(5432)

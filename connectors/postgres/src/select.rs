@@ -24,7 +24,7 @@ impl Described {
         all.find(|(known, _)| known.name == column.name).ok_or_else(|| Error::internal("a column vanished"))
     }
 
-    fn columns(&self, names: &[String]) -> Result<Vec<(&ColumnSchema, &ReadAs)>> {
+    pub(crate) fn columns(&self, names: &[String]) -> Result<Vec<(&ColumnSchema, &ReadAs)>> {
         if names.is_empty() {
             return Ok(self.table.columns.iter().zip(&self.reads).collect());
         }
@@ -36,24 +36,30 @@ impl Described {
         &self,
         dialect: Dialect,
         plan: &ReadPlan,
-        mut conditions: Vec<String>,
+        conditions: Vec<String>,
         sampled: &str,
     ) -> Result<String> {
         let mut list = Vec::new();
         for (column, read) in self.columns(&plan.columns)? {
             list.push(select(&column.name, &read.select)?);
         }
+        let filter = self.where_sql(dialect, plan, conditions)?;
+        let limit = plan.limit.map(|limit| format!(" LIMIT {limit}")).unwrap_or_default();
+        Ok(format!("SELECT {} FROM {}{sampled}{filter}{limit}", list.join(", "), self.quoted))
+    }
+
+    /// ` WHERE ...` for the range of a plan and further conditions; empty if every row is wanted.
+    pub(crate) fn where_sql(
+        &self,
+        dialect: Dialect,
+        plan: &ReadPlan,
+        mut conditions: Vec<String>,
+    ) -> Result<String> {
         if let Some(filter) = &plan.filter {
             let (column, read) = self.column(&filter.column)?;
             conditions.extend(condition(dialect, filter, column, read)?);
         }
-        let filter = if conditions.is_empty() {
-            String::new()
-        } else {
-            format!(" WHERE {}", conditions.join(" AND "))
-        };
-        let limit = plan.limit.map(|limit| format!(" LIMIT {limit}")).unwrap_or_default();
-        Ok(format!("SELECT {} FROM {}{sampled}{filter}{limit}", list.join(", "), self.quoted))
+        Ok(if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) })
     }
 
     /// The batches of a plan, and how their columns are decoded.

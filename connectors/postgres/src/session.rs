@@ -5,13 +5,16 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use transload_core::batch::{BATCH_BYTES, BATCH_ROWS, BatchStream, SAMPLE_BYTES, spread};
 use transload_core::connector::{CursorSummary, ReadPlan, ReadSession, Split};
+use transload_core::proof::{ProofLevel, TableFigures};
 use transload_core::schema::TableSchema;
 use transload_core::{Error, Result};
+use transload_sql::figures::{COLUMNS_PER_QUERY, parse};
 
 use crate::catalog::Described;
 use crate::connect::{Connect, Opened, Peer};
 use crate::copy::CopyDecoder;
 use crate::dialect::Dialect;
+use crate::figures::figures as figures_of;
 use crate::reading::{Lease, Own};
 use crate::select::{batch_bytes_of, collect_sample, sample_plan, summary};
 
@@ -136,6 +139,22 @@ impl ReadSession for PostgresSession {
         let sql = self.copy_sql(&split.plan, &Pages::of(&split.part)?, "")?;
         let lease = self.lease(&split.part).await?;
         self.stream(&sql, self.decoder(&split.plan)?, lease).await
+    }
+
+    async fn figures(&self, plan: &ReadPlan, level: ProofLevel) -> Result<TableFigures> {
+        let columns = self.described.measured(plan, level)?;
+        let mut figures = TableFigures::default();
+        for part in columns.chunks(COLUMNS_PER_QUERY) {
+            let (sql, schema, wires) = self.described.figures_sql(plan, part)?;
+            let decoder = CopyDecoder::new(schema, &wires, BATCH_ROWS, BATCH_BYTES);
+            let sql = format!("COPY ({sql}) TO STDOUT (FORMAT binary)");
+            let lease = Lease::Own(self.own.lock().await);
+            let answer = figures_of(self.stream(&sql, decoder, lease).await?).await?;
+            let (rows, columns) = parse(&answer, part)?;
+            figures.rows = rows;
+            figures.columns.extend(columns);
+        }
+        Ok(figures)
     }
 
     async fn close(self: Box<Self>) -> Result<()> {

@@ -2,6 +2,8 @@
 //!
 //! Names and values come from users and from foreign catalogs, so every one of them passes through here.
 
+pub mod figures;
+
 use transload_core::{Error, Result};
 
 /// An identifier in double quotes, as standard SQL, PostgreSQL and SQLite take it.

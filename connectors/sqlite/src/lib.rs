@@ -5,6 +5,7 @@ mod config;
 mod connect;
 mod decode;
 mod error;
+mod figures;
 mod query;
 mod read;
 mod session;
@@ -33,7 +34,7 @@ fn config(connection: &Connection) -> Result<SqliteConfig> {
 #[async_trait]
 impl Connector for Sqlite {
     fn descriptor(&self) -> Descriptor {
-        let capability = Capability::SOURCE.with_snapshot().with_cursor();
+        let capability = Capability::SOURCE.with_snapshot().with_cursor().with_figures();
         Descriptor::new("sqlite", "SQLite", Category::Relational, capability).options_of::<SqliteConfig>()
     }
 

@@ -17,7 +17,7 @@ pub(crate) struct Query {
 }
 
 /// A column of the table that is read. The alias keeps SQLite from taking an unknown name for a text.
-fn column(name: &str) -> Result<String> {
+pub(crate) fn column(name: &str) -> Result<String> {
     Ok(format!("t.{}", quote_identifier(name)?))
 }
 
@@ -41,17 +41,25 @@ pub(crate) fn read(
     limit: Option<u64>,
 ) -> Result<Query> {
     let mut values = Vec::new();
-    let mut tail = String::new();
-    if let Some(filter) = filter
-        && let Some(condition) = condition(table, filter, &mut values)?
-    {
-        tail = format!(" WHERE {condition}");
-    }
+    let mut tail = range(table, filter, &mut values)?;
     if let Some(limit) = limit {
         values.push(Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX)));
         tail += &format!(" LIMIT ?{}", values.len());
     }
     Ok(Query { sql: select(table, fields, &tail)?, values })
+}
+
+/// Expressions over the rows of a range.
+pub(crate) fn figures(table: &Table, list: &[String], filter: Option<&CursorFilter>) -> Result<Query> {
+    let mut values = Vec::new();
+    let tail = range(table, filter, &mut values)?;
+    Ok(Query { sql: format!("SELECT {} FROM {}{tail}", list.join(", "), from(table)?), values })
+}
+
+/// ` WHERE ...` of a range; empty if every row is in it.
+fn range(table: &Table, filter: Option<&CursorFilter>, values: &mut Vec<Value>) -> Result<String> {
+    let condition = filter.map(|filter| condition(table, filter, values)).transpose()?.flatten();
+    Ok(condition.map(|condition| format!(" WHERE {condition}")).unwrap_or_default())
 }
 
 fn condition(table: &Table, filter: &CursorFilter, values: &mut Vec<Value>) -> Result<Option<String>> {

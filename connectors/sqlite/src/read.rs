@@ -28,11 +28,11 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    fn wrong(&self, error: rusqlite::Error) -> Error {
+    pub(crate) fn wrong(&self, error: rusqlite::Error) -> Error {
         self.database.error("read the table", error).with("table", &self.table.schema.table)
     }
 
-    fn fields(&self, names: &[String]) -> Result<(Vec<usize>, SchemaRef)> {
+    pub(crate) fn fields(&self, names: &[String]) -> Result<(Vec<usize>, SchemaRef)> {
         let schema = self.table.schema.arrow_schema_of(names)?;
         let all = &self.table.schema.columns;
         let fields = if names.is_empty() {

@@ -9,6 +9,7 @@ use futures::stream;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 use transload_core::connector::{CursorSummary, ReadPlan, ReadSession, Split};
+use transload_core::proof::{ProofLevel, TableFigures};
 use transload_core::schema::{TableRef, TableSchema};
 use transload_core::{BatchStream, Error, Result, ResultExt as _};
 
@@ -150,6 +151,15 @@ impl ReadSession for SqliteSession {
                 },
             }
         })))
+    }
+
+    async fn figures(&self, plan: &ReadPlan, level: ProofLevel) -> Result<TableFigures> {
+        let (sender, receiver) = oneshot::channel();
+        let (reader, plan) = (self.reader.clone(), plan.clone());
+        self.worker.run(Box::new(move |connection| {
+            let _ = sender.send(reader.figures(connection, &plan, level));
+        }))?;
+        receiver.await.map_err(|_| thread_died())?.operation("compute figures")
     }
 
     async fn close(self: Box<Self>) -> Result<()> {

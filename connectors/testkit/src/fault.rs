@@ -8,10 +8,11 @@ use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use tokio::sync::Notify;
 use transload_core::connector::{
-    Connector, Credentialed, Descriptor, Destination, LoadOutcome, LoadRecord, LoadRequest, LoadWriter,
-    OnSchemaChange, PrepareOutcome, ServerInfo, Source,
+    Connector, Credentialed, CursorFilter, Descriptor, Destination, LoadOutcome, LoadPlan, LoadRecord,
+    LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome, ServerInfo, Source,
 };
-use transload_core::schema::{TargetRef, TargetTable};
+use transload_core::proof::{ProofLevel, TableFigures};
+use transload_core::schema::{TargetRef, TargetTable, Warning};
 use transload_core::{Connection, Error, ErrorKind, Result};
 
 /// What goes wrong in one load.
@@ -112,6 +113,10 @@ impl Destination for FaultyDestination {
         self.inner.check().await
     }
 
+    fn check_options(&self, options: &serde_json::Map<String, serde_json::Value>) -> Result<()> {
+        self.inner.check_options(options)
+    }
+
     async fn ensure_dataset(&self, dataset: &str) -> Result<()> {
         self.inner.ensure_dataset(dataset).await
     }
@@ -128,8 +133,25 @@ impl Destination for FaultyDestination {
         self.inner.withdraw(target).await
     }
 
+    async fn plan_load(&self, plan: LoadPlan<'_>) -> Result<Vec<Warning>> {
+        self.inner.plan_load(plan).await
+    }
+
     async fn last_load(&self, target: &TargetRef, job: &str) -> Result<Option<LoadRecord>> {
         self.inner.last_load(target, job).await
+    }
+
+    async fn figures(
+        &self,
+        target: &TargetTable,
+        window: Option<&CursorFilter>,
+        level: ProofLevel,
+    ) -> Result<TableFigures> {
+        self.inner.figures(target, window, level).await
+    }
+
+    async fn last_loads(&self, target: &TargetRef, job_name: &str) -> Result<Vec<LoadRecord>> {
+        self.inner.last_loads(target, job_name).await
     }
 
     async fn begin_load(&self, request: LoadRequest) -> Result<Box<dyn LoadWriter>> {

@@ -39,6 +39,9 @@ pub struct Capability {
     /// A source can tell up to where open transactions leave a cursor alone
     /// ([`Source::begin_settled`](super::Source::begin_settled)).
     pub open_transactions: bool,
+    /// The system itself computes figures of its rows, with which runs prove that nothing was lost
+    /// ([`ReadSession::figures`](super::ReadSession::figures), [`Destination::figures`](super::Destination::figures)).
+    pub figures: bool,
     /// A destination can replace a table atomically.
     pub replace: bool,
     /// A destination can append.
@@ -60,6 +63,7 @@ impl Capability {
         snapshot: false,
         cursor: false,
         open_transactions: false,
+        figures: false,
         replace: false,
         append: false,
         merge: false,
@@ -97,6 +101,13 @@ impl Capability {
         self
     }
 
+    /// With figures of its rows.
+    #[must_use]
+    pub const fn with_figures(mut self) -> Self {
+        self.figures = true;
+        self
+    }
+
     /// With everything that either has.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
@@ -107,6 +118,7 @@ impl Capability {
             snapshot: self.snapshot || other.snapshot,
             cursor: self.cursor || other.cursor,
             open_transactions: self.open_transactions || other.open_transactions,
+            figures: self.figures || other.figures,
             replace: self.replace || other.replace,
             append: self.append || other.append,
             merge: self.merge || other.merge,
@@ -134,6 +146,8 @@ pub struct Descriptor {
     pub takes_secret: bool,
     /// JSON Schema of the options, derived from the connector's typed configuration.
     pub options: Value,
+    /// JSON Schema of what a job may say to it as a destination (`destination.options`); empty for nothing.
+    pub job_options: Value,
     /// What it can do.
     pub capability: Capability,
 }
@@ -150,6 +164,7 @@ impl Descriptor {
             default_port: None,
             takes_secret: false,
             options: Value::Object(serde_json::Map::new()),
+            job_options: Value::Object(serde_json::Map::new()),
             capability,
         }
     }
@@ -179,6 +194,13 @@ impl Descriptor {
     #[must_use]
     pub fn options_of<T: schemars::JsonSchema>(mut self) -> Self {
         self.options = crate::document::schema_of::<T>().to_value();
+        self
+    }
+
+    /// Takes the schema of a job's options from their type.
+    #[must_use]
+    pub fn job_options_of<T: schemars::JsonSchema>(mut self) -> Self {
+        self.job_options = crate::document::schema_of::<T>().to_value();
         self
     }
 }

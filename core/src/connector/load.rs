@@ -7,7 +7,9 @@ use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
+use super::CursorInterval;
 use crate::error::Result;
 use crate::schema::{CursorValue, Overrides, TargetTable};
 
@@ -62,14 +64,18 @@ pub enum WriteMode {
 
 /// Rows that were loaded already at the value of the watermark, as a multiset of hashes.
 ///
-/// The next `append` window reads rows equal to the watermark again, since more of them may have arrived,
-/// and drops exactly these.
+/// The next window reads rows equal to the watermark again, since more of them may have arrived, and drops exactly
+/// these: of `append` the rows that were loaded, of `merge` those that are loaded with this very content.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct BoundaryRows {
-    /// Source columns that the hashes cover: the primary key, or all columns where there is none.
+    /// Source columns that the hashes cover: all of them for `merge`; for `append` the primary key, or all columns
+    /// where there is none.
     pub columns: Vec<String>,
     /// Hash (32 hexadecimal digits) to number of rows.
     pub hashes: BTreeMap<String, u64>,
+    /// The same of rows without a cursor value, where the job loads such.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub nulls: BTreeMap<String, u64>,
 }
 
 /// What a destination keeps of a committed load, visible together with its rows.
@@ -81,16 +87,26 @@ pub struct LoadRecord {
     pub job: String,
     /// Name of the job, for people.
     pub job_name: String,
-    /// 1 for the first load of a job into a table, then counting up.
+    /// 1 for the first load of a job into a table, then counting up, also past a change of the job.
     pub sequence: u64,
     /// `replace`, `append` or `merge`.
     pub strategy: String,
     /// Cursor column, if the job has one.
     pub cursor: Option<String>,
+    /// Key columns of a `merge`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub key: Vec<String>,
+    /// `connection: table` of the source. Empty in records of before it was kept.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub source: String,
     /// Where the window began (exclusive of rows already loaded there).
     pub window_lo: Option<CursorValue>,
     /// Where the window ended, inclusive: the watermark of the next run.
     pub watermark: Option<CursorValue>,
+    /// What the job has loaded, sorted and without overlap; the last interval ends at the watermark. Empty in
+    /// records of before it was kept: [`Self::covered_intervals`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub covered: Vec<CursorInterval>,
     /// Rows already loaded at the watermark.
     #[serde(default)]
     pub boundary: BoundaryRows,
@@ -107,6 +123,19 @@ pub struct LoadRecord {
     pub engine: String,
 }
 
+/// Of several load records the one with the highest sequence of every job; for destinations that keep them as a
+/// list.
+#[must_use]
+pub fn newest_by_job(records: impl IntoIterator<Item = LoadRecord>) -> Vec<LoadRecord> {
+    let mut newest: BTreeMap<String, LoadRecord> = BTreeMap::new();
+    for record in records {
+        if newest.get(&record.job).is_none_or(|known| record.sequence > known.sequence) {
+            newest.insert(record.job.clone(), record);
+        }
+    }
+    newest.into_values().collect()
+}
+
 /// Everything a destination needs to begin a load.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoadRequest {
@@ -118,6 +147,10 @@ pub struct LoadRequest {
     pub load_id: String,
     /// Memory that the writer may use for buffering, in bytes.
     pub memory_budget: usize,
+    /// What the job says to this destination in its own words, as [`Destination::check_options`] accepted it.
+    ///
+    /// [`Destination::check_options`]: super::Destination::check_options
+    pub options: Map<String, Value>,
 }
 
 /// What a load is about to bring, as far as it is known before any row is read.

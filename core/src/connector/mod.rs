@@ -10,6 +10,7 @@
 //! - What [`Capability`] does not declare answers with an `unsupported` error; what it declares works.
 //!   The behaviour suite in `connectors/testkit` tests both directions.
 
+mod covered;
 mod descriptor;
 mod load;
 mod read;
@@ -20,18 +21,21 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+pub use covered::CursorInterval;
+pub(crate) use covered::{Gap, cover, gaps, order};
 pub use descriptor::{Capability, Category, Descriptor};
 pub use load::{
     BoundaryRows, LoadOutcome, LoadPlan, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome,
-    WriteMode,
+    WriteMode, newest_by_job,
 };
 pub use read::{CursorFilter, CursorSummary, OpenTransaction, ReadPlan, ReadSession, Settled, Split};
 pub use registry::{ConnectionStatus, Registry, TestStatus};
 
 use crate::connection::Connection;
 use crate::error::{Error, Result, ResultExt as _};
+use crate::proof::{ProofLevel, TableFigures};
 use crate::schema::{Evolvable, TableCheck, TableRef, TableSchema, TargetRef, TargetTable, Warning};
 use crate::secret::Secret;
 
@@ -265,6 +269,20 @@ pub trait Destination: Send + Sync + fmt::Debug {
     /// `auth`, `unreachable`, `permission` and so on.
     async fn check(&self) -> Result<ServerInfo>;
 
+    /// Checks what a job says to this destination in its own words (`destination.options`). Called before anything
+    /// is read or made. By default there is nothing to say.
+    ///
+    /// # Errors
+    /// `config` for unknown or impossible options, `unsupported` where there are none.
+    fn check_options(&self, options: &Map<String, Value>) -> Result<()> {
+        let names: Vec<&str> = options.keys().map(String::as_str).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        Err(Error::unsupported(format!("this destination takes no options of a job: {}", names.join(", ")))
+            .hint("leave `destination.options` out"))
+    }
+
     /// Creates the dataset unless it exists.
     ///
     /// # Errors
@@ -323,6 +341,29 @@ pub trait Destination: Send + Sync + fmt::Debug {
     /// # Errors
     /// Those of reaching the system.
     async fn last_load(&self, target: &TargetRef, job: &str) -> Result<Option<LoadRecord>>;
+
+    /// Figures of the rows of a table, or of those in `window` (over the target's columns), computed by the system
+    /// itself, in the order of `target`'s columns. A figure that it cannot express as
+    /// [`Measure`](crate::proof::Measure) of the target's Arrow type says is `None`.
+    ///
+    /// # Errors
+    /// `unsupported` where the destination cannot, and for a window over a column that it cannot compare.
+    async fn figures(
+        &self,
+        target: &TargetTable,
+        window: Option<&CursorFilter>,
+        level: ProofLevel,
+    ) -> Result<TableFigures> {
+        let _ = (target, window, level);
+        Err(Error::unsupported("this destination cannot compute figures of its rows"))
+    }
+
+    /// The newest committed load of every job that had this name when it loaded into this table, in any order. A
+    /// job whose cursor or key was changed is another one to [`Self::last_load`]; here it is still found.
+    ///
+    /// # Errors
+    /// Those of reaching the system.
+    async fn last_loads(&self, target: &TargetRef, job_name: &str) -> Result<Vec<LoadRecord>>;
 
     /// Begins a load. Cleans what dead loads of the same table staged. A second load of the same table at
     /// the same time is a `conflict`.

@@ -4,12 +4,14 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::time::Duration;
 
-use arrow_array::RecordBatch;
+use arrow_array::{Array as _, BooleanArray, RecordBatch};
+use arrow_select::filter::filter_record_batch;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::BatchStream;
 use crate::error::{Error, ErrorKind, Result};
+use crate::proof::{ProofLevel, TableFigures};
 use crate::schema::{CursorValue, TableSchema};
 
 /// Which rows of the cursor's range are wanted: `lo` (bounded below) to `hi` (bounded above).
@@ -28,6 +30,32 @@ pub struct CursorFilter {
 }
 
 impl CursorFilter {
+    /// The rows of a batch that are wanted.
+    ///
+    /// # Errors
+    /// As [`Self::accepts`]; `internal` for a batch without the column.
+    pub fn select(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let column = batch
+            .column_by_name(&self.column)
+            .ok_or_else(|| Error::internal(format!("the batch has no cursor column `{}`", self.column)))?;
+        let wanted =
+            (0..column.len()).map(|row| self.accepts(CursorValue::from_array(column, row)?.as_ref()));
+        let wanted = BooleanArray::from(wanted.collect::<Result<Vec<_>>>()?);
+        Ok(filter_record_batch(batch, &wanted)?)
+    }
+
+    /// The error for a bound that cannot be compared with a column, since that is of another type now.
+    #[must_use]
+    pub fn other_type(column: &str, type_now: &str, bound: &CursorValue) -> Error {
+        let window = bound.type_name();
+        Error::new(
+            ErrorKind::SchemaChanged,
+            format!("cursor column `{column}` is of type {type_now} and the window is of type {window}"),
+        )
+        .with("column", column)
+        .hint("give the job a new name to start afresh with the new type")
+    }
+
     /// Whether a row with this cursor value is wanted; for sources that filter by themselves.
     ///
     /// # Errors
@@ -35,18 +63,7 @@ impl CursorFilter {
     pub fn accepts(&self, value: Option<&CursorValue>) -> Result<bool> {
         let Some(value) = value else { return Ok(self.include_nulls) };
         let compare = |bound: &CursorValue| {
-            value.compare(bound).ok_or_else(|| {
-                Error::new(
-                    ErrorKind::SchemaChanged,
-                    format!(
-                        "cursor column `{}` holds values of type {} and the window is of type {}",
-                        self.column,
-                        value.type_name(),
-                        bound.type_name()
-                    ),
-                )
-                .hint("give the job a new name to start afresh with the new type")
-            })
+            value.compare(bound).ok_or_else(|| Self::other_type(&self.column, value.type_name(), bound))
         };
         let above = match &self.lo {
             None => true,
@@ -165,6 +182,17 @@ pub trait ReadSession: Send + Sync + fmt::Debug {
     /// # Errors
     /// Those of the source; errors during reading come as an item of the stream.
     async fn read(&self, split: &Split) -> Result<BatchStream>;
+
+    /// Figures of the rows of a plan (its limit left out), computed by the source itself inside the session's
+    /// snapshot, in the order of the plan's columns. A figure that the source cannot express as
+    /// [`Measure`](crate::proof::Measure) says is `None`.
+    ///
+    /// # Errors
+    /// `unsupported` where the source has no queries.
+    async fn figures(&self, plan: &ReadPlan, level: ProofLevel) -> Result<TableFigures> {
+        let _ = (plan, level);
+        Err(Error::unsupported("this source cannot compute figures of its rows"))
+    }
 
     /// Ends the session and its snapshot. Dropping does the same without waiting.
     ///

@@ -1,10 +1,13 @@
 //! Building jobs in Rust.
 
+use serde_json::Value;
+
 use super::document::{DestinationDocument, JobDocument, LoadDocument, MaxRejectsDocument, StrategyName};
-use super::{CursorBound, EtlJob, Schedule, StepDocument};
+use super::{CursorBound, EtlJob, NullCursors, Schedule, StepDocument};
 use crate::connector::OnSchemaChange;
 use crate::error::Result;
 use crate::profile::ProfileLevel;
+use crate::proof::ProofLevel;
 use crate::schema::{AddedColumn, LayoutDocument, RejectPolicy, RoundPolicy, TableRef};
 
 /// Builds an [`EtlJob`]; [`Self::build`] checks it.
@@ -54,7 +57,15 @@ impl EtlJobBuilder {
             dataset: dataset.into(),
             table: table.into(),
             layout: std::mem::take(&mut self.0.destination.layout),
+            options: std::mem::take(&mut self.0.destination.options),
         };
+        self
+    }
+
+    /// Says something to the destination in its own words; see the page of its connector.
+    #[must_use]
+    pub fn destination_option(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.0.destination.options.insert(name.into(), value.into());
         self
     }
 
@@ -97,10 +108,46 @@ impl EtlJobBuilder {
         self
     }
 
+    /// Loads nothing at or past this cursor value.
+    #[must_use]
+    pub fn until(mut self, until: impl Into<String>) -> Self {
+        self.0.load.until = Some(until.into());
+        self
+    }
+
+    /// Cuts what is to be loaded into ranges of this length, each committed by itself: units of an integer or decimal
+    /// cursor, or a duration such as `30d`.
+    #[must_use]
+    pub fn backfill_step(mut self, step: StepDocument) -> Self {
+        self.0.load.backfill_step = Some(step);
+        self
+    }
+
+    /// Sets what becomes of rows without a cursor value.
+    #[must_use]
+    pub fn on_null_cursor(mut self, policy: NullCursors) -> Self {
+        self.0.load.on_null_cursor = Some(policy);
+        self
+    }
+
+    /// `merge`: reads this far below the watermark again.
+    #[must_use]
+    pub fn lookback(mut self, lookback: StepDocument) -> Self {
+        self.0.load.lookback = Some(lookback);
+        self
+    }
+
     /// Begins the first load this many days ago.
     #[must_use]
     pub fn backfill_days(mut self, days: u32) -> Self {
         self.0.load.backfill_days = Some(days);
+        self
+    }
+
+    /// Lets a job that was changed begin afresh in the same table; what it loaded before stays there.
+    #[must_use]
+    pub fn restart(mut self) -> Self {
+        self.0.load.restart = true;
         self
     }
 
@@ -209,6 +256,13 @@ impl EtlJobBuilder {
     #[must_use]
     pub fn profile(mut self, level: ProfileLevel) -> Self {
         self.0.profile = level;
+        self
+    }
+
+    /// Whether the run proves that nothing was lost, doubled or changed on the way. Default: no.
+    #[must_use]
+    pub fn proof(mut self, level: ProofLevel) -> Self {
+        self.0.proof = level;
         self
     }
 

@@ -2,12 +2,14 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::schedule::Schedule;
-use super::strategy::{Backfill, CursorBound, LoadStrategy};
+use super::strategy::{Backfill, CursorBound, LoadStrategy, NullCursors};
 use crate::connector::OnSchemaChange;
 use crate::error::{Error, Result};
 use crate::profile::ProfileLevel;
+use crate::proof::ProofLevel;
 use crate::schema::{
     AddedColumns, CursorStep, LayoutDocument, Overrides, RejectPolicy, RoundPolicy, duration,
 };
@@ -37,6 +39,9 @@ pub struct JobDocument {
     /// How much the report says of the values that were loaded. Default: `values`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub profile: ProfileLevel,
+    /// Whether the run proves that nothing was lost, doubled or changed on the way. Default: `off`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub proof: ProofLevel,
     /// At most this many rows, for trials; such a run never moves the watermark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub row_limit: Option<u64>,
@@ -71,6 +76,10 @@ pub struct DestinationDocument {
     /// How the table is laid out and kept.
     #[serde(flatten)]
     pub layout: LayoutDocument,
+    /// What only this kind of destination understands; its page lists the names. They win over options of the
+    /// connection.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub options: Map<String, Value>,
 }
 
 /// The name of a load strategy.
@@ -98,12 +107,26 @@ pub struct LoadDocument {
     /// Key columns; required for `merge`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Vec<String>>,
+    /// What becomes of rows without a cursor value: `include` (default of `merge`) reads them on every run and loads
+    /// those that are new or changed, `warn` (default of `append`) leaves them out and says how many there are, `fail`
+    /// ends the run. The report counts them in any case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_null_cursor: Option<NullCursors>,
     /// The first load begins this many days ago.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backfill_days: Option<u32>,
-    /// The first load begins at this cursor value, inclusive.
+    /// The first load begins at this cursor value, inclusive. Moved to an earlier value later, or left out, it makes the
+    /// next run load what lies before the first load.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backfill_since: Option<String>,
+    /// Nothing at or past this cursor value is loaded: the end is exclusive, so that another job can begin there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// Cut what is to be loaded into ranges of this length, oldest first, each committed by itself, so that a run that
+    /// stops in between is continued: a number for integer and decimal cursors, a duration such as `"30d"` for dates
+    /// and times. Default: one range.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backfill_step: Option<StepDocument>,
     /// Leave the newest rows to a later run: a number for integer cursors, a duration such as `"15m"` for
     /// dates and times. Default: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -113,6 +136,10 @@ pub struct LoadDocument {
     /// the time of the server when their row is written.
     #[serde(default, skip_serializing_if = "is_default")]
     pub cursor_bound: CursorBound,
+    /// The job was changed (cursor, key, strategy, source) and shall begin afresh in the same table: loads that it
+    /// made before the change no longer count, and their rows stay. Has no effect once it has. Default: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restart: bool,
     /// `merge`: read this far below the watermark again; a number or a duration. Default: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lookback: Option<StepDocument>,
@@ -126,11 +153,11 @@ pub struct LoadDocument {
     pub min_ratio: Option<f64>,
 }
 
-/// A number (integer cursors) or a duration text (dates and times).
+/// A number (integer and decimal cursors) or a duration text (dates and times).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum StepDocument {
-    /// Units of an integer cursor.
+    /// Units of an integer or decimal cursor.
     Units(i64),
     /// A duration, for example `15m` or `2d`.
     Duration(String),
@@ -280,17 +307,35 @@ impl LoadDocument {
         }
     }
 
+    /// What only a cursor gives a meaning.
+    fn refuse_windows(&self) -> Result<()> {
+        refuse(self.backfill_days.is_some(), "backfill_days")?;
+        refuse(self.backfill_since.is_some(), "backfill_since")?;
+        refuse(self.until.is_some(), "until")?;
+        refuse(self.backfill_step.is_some(), "backfill_step")?;
+        refuse(self.on_null_cursor.is_some(), "on_null_cursor")?;
+        refuse(self.lag.is_some(), "lag")?;
+        refuse(!is_default(&self.cursor_bound), "cursor_bound")?;
+        refuse(self.lookback.is_some(), "lookback")
+    }
+
+    fn backfill_step(&self) -> Result<Option<CursorStep>> {
+        let step = step(self.backfill_step.as_ref(), "backfill_step")?;
+        if step.as_ref().is_some_and(CursorStep::is_zero) {
+            return Err(invalid("`load.backfill_step` is zero").hint("leave it out for one range"));
+        }
+        Ok(step)
+    }
+
     fn strategy(&self) -> Result<LoadStrategy> {
         let (backfill, lag) = (self.backfill()?, step(self.lag.as_ref(), "lag")?);
-        let bound = self.cursor_bound;
+        let (bound, until, step_of_ranges) = (self.cursor_bound, self.until.clone(), self.backfill_step()?);
         match self.strategy {
             StrategyName::Replace => {
                 refuse(self.cursor.is_some(), "cursor")?;
                 refuse(self.key.is_some(), "key")?;
-                refuse(backfill.is_some(), "backfill_days and backfill_since")?;
-                refuse(lag.is_some(), "lag")?;
-                refuse(!is_default(&bound), "cursor_bound")?;
-                refuse(self.lookback.is_some(), "lookback")?;
+                self.refuse_windows()?;
+                refuse(self.restart, "restart")?;
                 if self.min_ratio.is_some_and(|ratio| !(0.0..=1.0).contains(&ratio)) {
                     return Err(invalid("`load.min_ratio` is not a number from 0 to 1")
                         .hint("0.8 stops a load that brings less than 80 % of the rows of the last one"));
@@ -303,7 +348,8 @@ impl LoadDocument {
                 refuse(self.allow_empty, "allow_empty")?;
                 refuse(self.min_ratio.is_some(), "min_ratio")?;
                 let cursor = self.cursor.clone().ok_or_else(|| missing("cursor", "the column that grows"))?;
-                Ok(LoadStrategy::Append { cursor, backfill, lag, bound })
+                let nulls = self.on_null_cursor.unwrap_or(NullCursors::Warn);
+                Ok(LoadStrategy::Append { cursor, backfill, lag, bound, until, step: step_of_ranges, nulls })
             }
             StrategyName::Merge => {
                 refuse(self.allow_empty, "allow_empty")?;
@@ -312,12 +358,19 @@ impl LoadDocument {
                 let key = key.ok_or_else(|| missing("key", "the columns that identify a row"))?;
                 let lookback = step(self.lookback.as_ref(), "lookback")?;
                 if self.cursor.is_none() {
-                    refuse(backfill.is_some(), "backfill_days and backfill_since")?;
-                    refuse(lag.is_some(), "lag")?;
-                    refuse(!is_default(&bound), "cursor_bound")?;
-                    refuse(lookback.is_some(), "lookback")?;
+                    self.refuse_windows()?;
                 }
-                Ok(LoadStrategy::Merge { key, cursor: self.cursor.clone(), backfill, lag, bound, lookback })
+                Ok(LoadStrategy::Merge {
+                    key,
+                    cursor: self.cursor.clone(),
+                    backfill,
+                    lag,
+                    bound,
+                    until,
+                    step: step_of_ranges,
+                    nulls: self.on_null_cursor.unwrap_or(NullCursors::Include),
+                    lookback,
+                })
             }
         }
     }
@@ -368,6 +421,7 @@ impl JobDocument {
             schedule: None,
             enabled: true,
             profile: ProfileLevel::default(),
+            proof: ProofLevel::default(),
             row_limit: None,
         }
     }

@@ -8,20 +8,22 @@ mod document;
 mod schedule;
 mod strategy;
 
-use serde_json::Value;
+use jiff::{Timestamp, Zoned};
+use serde_json::{Map, Value};
 
 pub use builder::EtlJobBuilder;
 pub use document::{
     DestinationDocument, JobDocument, LoadDocument, MappingDocument, MaxRejects, MaxRejectsDocument,
     SourceDocument, StepDocument, StrategyName,
 };
-pub use schedule::{Every, Schedule};
-pub use strategy::{Backfill, CursorBound, LoadStrategy};
+pub use schedule::{CloudSchedulerFields, Every, Schedule, Weekday};
+pub use strategy::{Backfill, CursorBound, LoadStrategy, NullCursors};
 
 use crate::connector::OnSchemaChange;
 use crate::document::parse;
 use crate::error::{Error, Result};
 use crate::profile::ProfileLevel;
+use crate::proof::ProofLevel;
 use crate::schema::{
     AddedColumns, LayoutDocument, Overrides, RejectPolicy, RoundPolicy, TableRef, TargetRef,
 };
@@ -130,10 +132,22 @@ impl EtlJob {
         &self.document.destination.layout
     }
 
+    /// What the job says to its destination in that one's own words.
+    #[must_use]
+    pub fn destination_options(&self) -> &Map<String, Value> {
+        &self.document.destination.options
+    }
+
     /// The load strategy.
     #[must_use]
     pub fn strategy(&self) -> &LoadStrategy {
         &self.strategy
+    }
+
+    /// Whether loads that the job made before it was changed are to be ignored.
+    #[must_use]
+    pub fn restarts(&self) -> bool {
+        self.document.load.restart
     }
 
     /// Overrides of the mapping, by column.
@@ -198,6 +212,14 @@ impl EtlJob {
         self.document.schedule.as_ref()
     }
 
+    /// The first `n` runs of its schedule after an instant; none without a schedule, and for `manual`.
+    ///
+    /// # Errors
+    /// None in practice; the schedule was checked with the job.
+    pub fn next_runs(&self, n: usize, after: Timestamp) -> Result<Vec<Zoned>> {
+        self.schedule().map_or(Ok(Vec::new()), |schedule| schedule.next(n, after))
+    }
+
     /// Whether the job takes part in runs of many jobs.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
@@ -210,6 +232,12 @@ impl EtlJob {
         self.document.profile
     }
 
+    /// Whether the run proves that nothing was lost, doubled or changed on the way.
+    #[must_use]
+    pub fn proof(&self) -> ProofLevel {
+        self.document.proof
+    }
+
     /// At most this many rows, for trials. A run with a limit never moves the watermark.
     #[must_use]
     pub fn row_limit(&self) -> Option<u64> {
@@ -217,7 +245,8 @@ impl EtlJob {
     }
 
     /// What makes this job this job in the eyes of a destination: its name, source table, strategy,
-    /// cursor and key. A job with another cursor or key does not continue the old one's watermark.
+    /// cursor and key. A job with another cursor or key does not continue the old one's watermark: its run ends
+    /// with a `config` error unless the document says `load.restart`.
     /// 32 hexadecimal digits.
     #[must_use]
     pub fn identity(&self) -> String {

@@ -27,6 +27,19 @@ pub enum CursorBound {
     OldestTransaction,
 }
 
+/// What becomes of rows without a cursor value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NullCursors {
+    /// They are read on every run, and loaded unless an earlier run has them: of `append` the same rows, of `merge`
+    /// rows with the same content.
+    Include,
+    /// They are left out, counted and warned of.
+    Warn,
+    /// The run fails.
+    Fail,
+}
+
 /// How the rows of a run meet those of earlier runs.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -49,6 +62,12 @@ pub enum LoadStrategy {
         lag: Option<CursorStep>,
         /// What bounds the window above.
         bound: CursorBound,
+        /// Rows at or past this cursor value, as text in the cursor's form, are never loaded.
+        until: Option<String>,
+        /// Length of the ranges that are read and committed one by one; `None` for one range.
+        step: Option<CursorStep>,
+        /// What becomes of rows without a cursor value.
+        nulls: NullCursors,
     },
     /// Rows past the watermark are upserted by key.
     Merge {
@@ -62,6 +81,12 @@ pub enum LoadStrategy {
         lag: Option<CursorStep>,
         /// As for `Append`.
         bound: CursorBound,
+        /// As for `Append`.
+        until: Option<String>,
+        /// As for `Append`.
+        step: Option<CursorStep>,
+        /// As for `Append`.
+        nulls: NullCursors,
         /// Read this far below the watermark again.
         lookback: Option<CursorStep>,
     },
@@ -121,6 +146,33 @@ impl LoadStrategy {
         match self {
             Self::Replace { .. } => CursorBound::Max,
             Self::Append { bound, .. } | Self::Merge { bound, .. } => *bound,
+        }
+    }
+
+    /// Where loading ends, exclusive, as text in the cursor's form.
+    #[must_use]
+    pub fn until(&self) -> Option<&str> {
+        match self {
+            Self::Replace { .. } => None,
+            Self::Append { until, .. } | Self::Merge { until, .. } => until.as_deref(),
+        }
+    }
+
+    /// Length of the ranges that are committed one by one.
+    #[must_use]
+    pub fn step(&self) -> Option<&CursorStep> {
+        match self {
+            Self::Replace { .. } => None,
+            Self::Append { step, .. } | Self::Merge { step, .. } => step.as_ref(),
+        }
+    }
+
+    /// What becomes of rows without a cursor value.
+    #[must_use]
+    pub fn null_cursors(&self) -> NullCursors {
+        match self {
+            Self::Replace { .. } => NullCursors::Include,
+            Self::Append { nulls, .. } | Self::Merge { nulls, .. } => *nulls,
         }
     }
 

@@ -22,6 +22,11 @@ impl SharedProfile {
         Self { schema, level, begun: AtomicU64::new(0), joined: Mutex::new(None) }
     }
 
+    /// Whether rows of this schema can be added.
+    pub(crate) fn fits(&self, schema: &SchemaRef) -> bool {
+        self.schema == *schema
+    }
+
     /// A profiler for one task; `None` if no profile is wanted.
     pub(crate) fn begin(&self) -> Result<Option<Profiler>> {
         if self.level == ProfileLevel::Off {

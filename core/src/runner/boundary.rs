@@ -1,129 +1,220 @@
-//! Rows at the watermark: read again by the next `append`, and dropped if they were loaded already.
+//! Rows that a run meets again: those at the watermark and those without a cursor, dropped if they were loaded
+//! already, and those at an end of a range that belongs to another one.
 //!
-//! Rows are told apart by a hash of their key, or of all their columns where the table has no key. The
-//! hashes form a multiset, so that two equal rows are two rows.
+//! Rows are told apart by a hash: under `append` of their key, or of all their columns where the table has no key;
+//! under `merge` of all their columns, so that a changed row is loaded. The hashes form a multiset, so that two equal
+//! rows are two rows.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, Scalar};
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_data::ArrayData;
 use arrow_schema::{DataType, FieldRef};
 use arrow_select::filter::filter_record_batch;
 
+use super::window::{Place, Range};
 use crate::connector::{BoundaryRows, LoadRecord};
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::{CursorValue, TableSchema};
 
-/// Most distinct rows that may share the highest cursor value.
+/// Most distinct rows that may share the highest cursor value, or have none.
 const MOST_ROWS: usize = 1_000_000;
+
+type Hashes = BTreeMap<String, u64>;
 
 /// Drops rows that earlier loads have, and remembers those at the new watermark.
 #[derive(Debug)]
 pub(super) struct Boundary {
     cursor: String,
     columns: Vec<String>,
-    lo: Option<CursorValue>,
-    hi: CursorValue,
+    /// Content counts, and rows that are gone are forgotten.
+    merge: bool,
+    /// Rows of this value may be loaded already.
+    known_at: Option<CursorValue>,
+    /// Rows of this value are what the next run must know.
+    remember_at: Option<CursorValue>,
+    /// Rows of this value belong to another range.
+    beyond: Option<CursorValue>,
+    /// Rows without a cursor value are read.
+    nulls: bool,
+    most_rows: usize,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Loaded already at `lo`, not met yet in this run.
-    known: BTreeMap<String, u64>,
-    /// Loaded at `hi`, by this run or before.
-    at_hi: BTreeMap<String, u64>,
+    /// Rows with the watermark as their cursor.
+    at_watermark: Rows,
+    /// Rows without a cursor.
+    nulls: Rows,
+}
+
+#[derive(Debug, Default)]
+struct Rows {
+    /// Loaded already, not met yet in this run.
+    known: Hashes,
+    /// Loaded by this run or before.
+    loaded: Hashes,
+    /// There were too many to remember them.
+    lost: bool,
+}
+
+/// What becomes of the rows of one value.
+#[derive(Debug, Clone, Copy)]
+struct Treat {
+    drop_known: bool,
+    remember: bool,
+    nulls: bool,
 }
 
 impl Boundary {
+    /// `columns` are all columns that are read.
     pub(super) fn new(
         table: &TableSchema,
         cursor: &str,
-        lo: Option<CursorValue>,
-        hi: CursorValue,
+        merge: bool,
+        range: &Range,
         last: Option<&LoadRecord>,
     ) -> Result<Self> {
-        let mut columns: Vec<String> = table.primary_key.clone();
+        let all = || table.columns.iter().map(|column| column.name.clone()).collect::<Vec<_>>();
+        let mut columns = if merge { Vec::new() } else { table.primary_key.clone() };
         if columns.is_empty() || columns.iter().any(|column| table.column(column).is_err()) {
-            columns = table.columns.iter().map(|column| column.name.clone()).collect();
+            columns = all();
         }
-        let mut known = BTreeMap::new();
-        if let Some(last) = last.filter(|last| !last.boundary.hashes.is_empty()) {
-            columns.clone_from(&last.boundary.columns);
-            known.clone_from(&last.boundary.hashes);
-            for column in &columns {
-                table.column(column).map_err(|error| {
-                    Error::new(
-                        ErrorKind::SchemaChanged,
-                        format!(
-                            "column `{column}` tells which rows at the watermark are loaded, and is gone"
-                        ),
-                    )
-                    .source_error(error)
-                    .hint("load the column again, or give the job a new name to start afresh")
-                })?;
+        let mut state = State::default();
+        let known = |rows: &&BoundaryRows| !rows.hashes.is_empty() || !rows.nulls.is_empty();
+        if let Some(rows) = last.map(|last| &last.boundary).filter(known) {
+            if !merge {
+                columns.clone_from(&rows.columns);
+                still_there(table, &columns)?;
+            }
+            // Of another choice of columns, content cannot be compared: those rows are merged once more.
+            if columns == rows.columns {
+                state.at_watermark.known.clone_from(&rows.hashes);
+                state.nulls.known.clone_from(&rows.nulls);
             }
         }
-        // Rows at an unchanged watermark stay remembered.
-        let unmoved = lo.as_ref() == Some(&hi);
-        let at_hi = if unmoved { known.clone() } else { BTreeMap::new() };
-        let state = Mutex::new(State { known, at_hi });
-        Ok(Self { cursor: cursor.to_owned(), columns, lo, hi, state })
+        let top = range.place == Place::Top;
+        let watermark = last.and_then(|last| last.watermark.clone());
+        let known_at = watermark.filter(|watermark| top && range.lo.as_ref() == Some(watermark));
+        let remember_at = range.hi.clone().filter(|_| top && range.hi_inclusive);
+        if !merge {
+            // What was loaded stays loaded, whether it is met again or not.
+            if remember_at.is_some() && remember_at == known_at {
+                state.at_watermark.loaded.clone_from(&state.at_watermark.known);
+            }
+            state.nulls.loaded.clone_from(&state.nulls.known);
+            if !top && let Some(last) = last {
+                state.at_watermark.loaded.clone_from(&last.boundary.hashes);
+            }
+        }
+        Ok(Self {
+            cursor: cursor.to_owned(),
+            columns,
+            merge,
+            known_at,
+            remember_at,
+            beyond: range.hi.clone().filter(|_| !range.hi_inclusive),
+            nulls: range.nulls,
+            most_rows: MOST_ROWS,
+            state: Mutex::new(state),
+        })
     }
 
-    /// The batch without rows that earlier loads have, and how many those were.
+    /// The batch without rows that earlier loads have or that are another range's, and how many those were.
     pub(super) fn filter(&self, batch: RecordBatch) -> Result<(RecordBatch, u64)> {
         let column = batch
             .column_by_name(&self.cursor)
             .ok_or_else(|| Error::internal(format!("the batch has no cursor column `{}`", self.cursor)))?;
-        let mut dropped = vec![];
-        if let Some(lo) = &self.lo {
-            let rows = equal_rows(column, lo)?;
-            if !rows.is_empty() {
-                let hashes = self.hashes(&batch, &rows)?;
-                let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-                for (row, hash) in rows.into_iter().zip(hashes) {
-                    if let Some(count) = state.known.get_mut(&hash).filter(|count| **count > 0) {
-                        *count -= 1;
-                        dropped.push(row);
-                    }
-                }
-            }
+        let mut dropped = match &self.beyond {
+            Some(beyond) => beyond.rows_in(column)?,
+            None => Vec::new(),
+        };
+        let unmoved = self.known_at == self.remember_at;
+        let treat = Treat { drop_known: true, remember: unmoved, nulls: false };
+        self.meet(&batch, self.known_at.as_ref(), treat, &mut dropped)?;
+        if !unmoved {
+            let treat = Treat { drop_known: false, remember: true, nulls: false };
+            self.meet(&batch, self.remember_at.as_ref(), treat, &mut dropped)?;
         }
-        let batch = without(batch, &dropped)?;
-        let column = batch.column_by_name(&self.cursor).map(Arc::clone);
-        if let Some(column) = column {
-            self.remember(&batch, &column)?;
+        if self.nulls && column.null_count() > 0 {
+            let rows: Vec<usize> = (0..column.len()).filter(|row| column.is_null(*row)).collect();
+            let treat = Treat { drop_known: true, remember: true, nulls: true };
+            self.treat(&batch, rows, treat, &mut dropped)?;
         }
-        Ok((batch, u64::try_from(dropped.len()).unwrap_or(u64::MAX)))
+        let count = u64::try_from(dropped.len()).unwrap_or(u64::MAX);
+        Ok((without(batch, &dropped)?, count))
     }
 
-    fn remember(&self, batch: &RecordBatch, cursor: &ArrayRef) -> Result<()> {
-        let rows = equal_rows(cursor, &self.hi)?;
-        if rows.is_empty() {
+    /// Treats the rows of one cursor value.
+    fn meet(
+        &self,
+        batch: &RecordBatch,
+        value: Option<&CursorValue>,
+        treat: Treat,
+        dropped: &mut Vec<usize>,
+    ) -> Result<()> {
+        let (Some(value), Some(column)) = (value, batch.column_by_name(&self.cursor)) else { return Ok(()) };
+        self.treat(batch, value.rows_in(column)?, treat, dropped)
+    }
+
+    fn treat(
+        &self,
+        batch: &RecordBatch,
+        found: Vec<usize>,
+        treat: Treat,
+        dropped: &mut Vec<usize>,
+    ) -> Result<()> {
+        if found.is_empty() {
             return Ok(());
         }
-        let hashes = self.hashes(batch, &rows)?;
+        let hashes = self.hashes(batch, &found)?;
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        for hash in hashes {
-            *state.at_hi.entry(hash).or_default() += 1;
+        let rows = if treat.nulls { &mut state.nulls } else { &mut state.at_watermark };
+        for (row, hash) in found.into_iter().zip(hashes) {
+            let known = match rows.known.get_mut(&hash) {
+                Some(count) if treat.drop_known && *count > 0 => {
+                    *count -= 1;
+                    dropped.push(row);
+                    true
+                }
+                _ => false,
+            };
+            // `merge` remembers what is there now, `append` what was ever loaded, of which known rows are counted.
+            if treat.remember && (self.merge || !known) && !rows.lost {
+                *rows.loaded.entry(hash).or_default() += 1;
+            }
         }
-        if state.at_hi.len() > MOST_ROWS {
-            return Err(Error::data(format!(
-                "more than {MOST_ROWS} rows share the highest value {} of cursor `{}`",
-                self.hi, self.cursor
-            ))
-            .hint("choose a finer cursor, set `load.lag`, or use `merge` with a key"));
+        if rows.loaded.len() > self.most_rows {
+            if !self.merge {
+                return Err(self.too_many(treat.nulls));
+            }
+            // They are merged again by the next run, which changes nothing.
+            (rows.loaded, rows.lost) = (Hashes::new(), true);
         }
         Ok(())
+    }
+
+    fn too_many(&self, nulls: bool) -> Error {
+        let (most, cursor) = (self.most_rows, &self.cursor);
+        match (&self.remember_at, nulls) {
+            (Some(hi), false) => Error::data(format!(
+                "more than {most} rows share the highest value {hi} of cursor `{cursor}`"
+            ))
+            .hint("choose a finer cursor, set `load.lag`, or use `merge` with a key"),
+            _ => Error::data(format!("more than {most} rows have no value in the cursor column `{cursor}`"))
+                .hint(
+                    "set `load.on_null_cursor` to \"warn\", choose another cursor, or use `merge` with a key",
+                ),
+        }
     }
 
     /// What the next run must know.
     pub(super) fn into_rows(self) -> BoundaryRows {
         let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-        BoundaryRows { columns: self.columns, hashes: state.at_hi }
+        BoundaryRows { columns: self.columns, hashes: state.at_watermark.loaded, nulls: state.nulls.loaded }
     }
 
     fn hashes(&self, batch: &RecordBatch, rows: &[usize]) -> Result<Vec<String>> {
@@ -189,20 +280,19 @@ fn zoneless(data_type: &DataType) -> DataType {
     }
 }
 
-/// Rows whose cursor equals `value`. One comparison of the whole column decides the common case of none.
-fn equal_rows(column: &ArrayRef, value: &CursorValue) -> Result<Vec<usize>> {
-    let mut rows = Vec::new();
-    // The first equal row gives an Arrow scalar, with which the kernel finds the others.
-    for row in 0..column.len() {
-        let this = CursorValue::from_array(column, row)?;
-        if this.as_ref().is_some_and(|this| this.compare(value).is_some_and(std::cmp::Ordering::is_eq)) {
-            let scalar = Scalar::new(column.slice(row, 1));
-            let equal = arrow_ord::cmp::eq(column, &scalar)?;
-            rows.extend(equal.iter().enumerate().filter(|(_, e)| *e == Some(true)).map(|(row, _)| row));
-            break;
-        }
+/// Columns by which earlier loads told rows apart.
+fn still_there(table: &TableSchema, columns: &[String]) -> Result<()> {
+    for column in columns {
+        table.column(column).map_err(|error| {
+            Error::new(
+                ErrorKind::SchemaChanged,
+                format!("column `{column}` tells which rows at the watermark are loaded, and is gone"),
+            )
+            .source_error(error)
+            .hint("load the column again, or give the job a new name to start afresh")
+        })?;
     }
-    Ok(rows)
+    Ok(())
 }
 
 fn without(batch: RecordBatch, dropped: &[usize]) -> Result<RecordBatch> {
@@ -238,18 +328,40 @@ mod tests {
         TableSchema::new(TableRef::unqualified("t"), columns)
     }
 
+    fn range(place: Place, lo: Option<i64>, hi: i64) -> Range {
+        let (lo, hi) = (lo.map(CursorValue::Int), Some(CursorValue::Int(hi)));
+        Range { place, lo, lo_inclusive: true, hi, hi_inclusive: true, nulls: true }
+    }
+
+    fn top(lo: Option<i64>, hi: i64) -> Range {
+        range(Place::Top, lo, hi)
+    }
+
+    fn begin(merge: bool, range: &Range, last: Option<&LoadRecord>) -> Boundary {
+        Boundary::new(&table(), "at", merge, range, last).unwrap()
+    }
+
+    /// The record of a load that ended at a value.
+    fn record(hi: i64, boundary: Boundary) -> LoadRecord {
+        let watermark = Some(CursorValue::Int(hi));
+        LoadRecord { boundary: boundary.into_rows(), watermark, ..LoadRecord::default() }
+    }
+
+    fn filtered(boundary: &Boundary, rows: &[(i64, &str)]) -> (RecordBatch, u64) {
+        boundary.filter(batch(rows)).unwrap()
+    }
+
     #[test]
     fn equal_rows_at_the_watermark_are_a_multiset() {
-        let first = Boundary::new(&table(), "at", None, CursorValue::Int(2), None).unwrap();
-        let (kept, dropped) = first.filter(batch(&[(1, "a"), (2, "x"), (2, "x"), (2, "y")])).unwrap();
+        let first = begin(false, &top(None, 2), None);
+        let (kept, dropped) = filtered(&first, &[(1, "a"), (2, "x"), (2, "x"), (2, "y")]);
         assert_eq!((kept.num_rows(), dropped), (4, 0));
-        let last = LoadRecord { boundary: first.into_rows(), ..LoadRecord::default() };
+        let last = record(2, first);
 
         // A third equal row and a new one arrived late with the same cursor.
-        let lo = Some(CursorValue::Int(2));
-        let next = Boundary::new(&table(), "at", lo, CursorValue::Int(3), Some(&last)).unwrap();
-        let late = batch(&[(2, "x"), (2, "z"), (2, "x"), (2, "y"), (2, "x"), (3, "n")]);
-        let (kept, dropped) = next.filter(late).unwrap();
+        let next = begin(false, &top(Some(2), 3), Some(&last));
+        let late = [(2, "x"), (2, "z"), (2, "x"), (2, "y"), (2, "x"), (3, "n")];
+        let (kept, dropped) = filtered(&next, &late);
         assert_eq!(dropped, 3);
         assert_eq!(kept, batch(&[(2, "z"), (2, "x"), (3, "n")]));
         assert_eq!(next.into_rows().hashes.len(), 1);
@@ -272,7 +384,7 @@ mod tests {
         for [utc, berlin] in [plain, nested] {
             let columns = vec![ColumnSchema::new("at", "timestamptz", utc.data_type().clone())];
             let table = TableSchema::new(TableRef::unqualified("t"), columns);
-            let boundary = Boundary::new(&table, "at", None, CursorValue::Int(2), None).unwrap();
+            let boundary = Boundary::new(&table, "at", false, &top(None, 2), None).unwrap();
             let hashes = |array: ArrayRef| {
                 let batch = RecordBatch::try_from_iter([("at", array)]).unwrap();
                 boundary.hashes(&batch, &[0, 1, 2]).unwrap()
@@ -285,13 +397,85 @@ mod tests {
 
     #[test]
     fn an_unmoved_watermark_keeps_what_it_knew() {
-        let first = Boundary::new(&table(), "at", None, CursorValue::Int(2), None).unwrap();
-        first.filter(batch(&[(2, "x")])).unwrap();
-        let last = LoadRecord { boundary: first.into_rows(), ..LoadRecord::default() };
-        let lo = Some(CursorValue::Int(2));
-        let next = Boundary::new(&table(), "at", lo, CursorValue::Int(2), Some(&last)).unwrap();
-        let (kept, dropped) = next.filter(batch(&[(2, "x"), (2, "late")])).unwrap();
+        let first = begin(false, &top(None, 2), None);
+        filtered(&first, &[(2, "x")]);
+        let last = record(2, first);
+        let next = begin(false, &top(Some(2), 2), Some(&last));
+        let (kept, dropped) = filtered(&next, &[(2, "x"), (2, "late")]);
         assert_eq!((kept.num_rows(), dropped), (1, 1));
         assert_eq!(next.into_rows().hashes.len(), 2);
+    }
+
+    #[test]
+    fn merge_drops_rows_that_it_has_with_this_content() {
+        let first = begin(true, &top(None, 2), None);
+        filtered(&first, &[(1, "a"), (2, "x"), (2, "y")]);
+        let last = record(2, first);
+        let again = |last: &LoadRecord, lo, rows: &[(i64, &str)]| {
+            let next = begin(true, &top(Some(lo), 2), Some(last));
+            let (kept, dropped) = filtered(&next, rows);
+            (kept.num_rows(), dropped, record(2, next))
+        };
+        let (kept, dropped, _) = again(&last, 2, &[(2, "x"), (2, "y")]);
+        assert_eq!((kept, dropped), (0, 2));
+        // A row that changes back must be written again: only what is there now is remembered.
+        let (kept, dropped, changed) = again(&last, 2, &[(2, "X"), (2, "y")]);
+        assert_eq!((kept, dropped), (1, 1));
+        let (kept, dropped, _) = again(&changed, 2, &[(2, "x"), (2, "y")]);
+        assert_eq!((kept, dropped), (1, 1));
+        // With a lookback older versions of a row may be read beside it, and the newest must win: nothing is dropped.
+        assert_eq!(again(&last, 1, &[(2, "x"), (2, "y")]).0, 2);
+    }
+
+    #[test]
+    fn rows_at_an_end_of_another_range_are_left_to_it() {
+        let first = begin(false, &top(Some(5), 9), None);
+        filtered(&first, &[(9, "nine")]);
+        let last = record(9, first);
+        let gap = Range { hi_inclusive: false, ..range(Place::Gap, Some(2), 5) };
+        let below = begin(false, &gap, Some(&last));
+        let (kept, dropped) = filtered(&below, &[(2, "two"), (5, "five"), (5, "five")]);
+        assert_eq!((kept, dropped), (batch(&[(2, "two")]), 2));
+        // What is known of the watermark stays.
+        assert_eq!(below.into_rows(), last.boundary);
+        // `until`: the rows there are the next job's, or this one's once it is moved on.
+        let until = Range { hi_inclusive: false, ..top(None, 5) };
+        let first = begin(false, &until, None);
+        assert_eq!(filtered(&first, &[(4, "four"), (5, "five")]).1, 1);
+        let next = begin(false, &top(Some(5), 6), Some(&record(5, first)));
+        assert_eq!(filtered(&next, &[(5, "five"), (6, "six")]).0.num_rows(), 2);
+    }
+
+    fn nullable(rows: &[(Option<i64>, &str)]) -> RecordBatch {
+        let at = Int64Array::from_iter(rows.iter().map(|row| row.0));
+        let what = StringArray::from_iter_values(rows.iter().map(|row| row.1));
+        RecordBatch::try_from_iter([("at", Arc::new(at) as _), ("what", Arc::new(what) as _)]).unwrap()
+    }
+
+    #[test]
+    fn rows_without_a_cursor_are_loaded_once() {
+        for merge in [false, true] {
+            let first = begin(merge, &top(None, 2), None);
+            first.filter(nullable(&[(None, "x"), (None, "x"), (Some(2), "y")])).unwrap();
+            let last = record(2, first);
+            let next = begin(merge, &top(Some(2), 2), Some(&last));
+            let rows = nullable(&[(None, "x"), (None, "z"), (None, "x"), (None, "x"), (Some(2), "y")]);
+            let (kept, dropped) = next.filter(rows).unwrap();
+            assert_eq!((kept, dropped), (nullable(&[(None, "z"), (None, "x")]), 3));
+            let known = next.into_rows().nulls;
+            assert_eq!(known.values().sum::<u64>(), 4, "{known:?}");
+        }
+    }
+
+    #[test]
+    fn too_many_rows_at_one_value_are_refused_by_append_and_merged_again_by_merge() {
+        let crowd: Vec<_> = (0..5).map(|row| row.to_string()).collect();
+        let crowd: Vec<_> = crowd.iter().map(|what| (2, what.as_str())).collect();
+        let of = |merge| Boundary { most_rows: 4, ..begin(merge, &top(None, 2), None) };
+        let error = of(false).filter(batch(&crowd)).unwrap_err();
+        assert!(error.message().contains("share the highest value 2"), "{error}");
+        let merge = of(true);
+        merge.filter(batch(&crowd)).unwrap();
+        assert_eq!(merge.into_rows().hashes, BTreeMap::new());
     }
 }

@@ -3,13 +3,18 @@
 mod batch;
 mod boundary;
 mod budget;
+mod course;
 mod demotion;
+mod eta;
 mod governor;
+mod history;
 mod options;
 mod pipeline;
 mod progress;
 mod progress_out;
+mod proving;
 mod quarantine;
+mod record;
 mod report;
 mod report_document;
 mod retry;
@@ -28,7 +33,7 @@ pub use progress::{CancelHandle, Phase, Progress, SplitStates};
 pub use progress_out::JsonLines;
 #[cfg(feature = "progress")]
 pub use progress_out::ProgressLine;
-pub use report::{ColumnRejects, PhaseTimes, QuarantineCount, RowCounts, RunReport, RunStatus};
+pub use report::{ColumnRejects, LoadedRange, PhaseTimes, QuarantineCount, RowCounts, RunReport, RunStatus};
 pub use report_document::{BatchReportDocument, RunReportDocument, WarningDocument, WindowDocument};
 pub use window::Window;
 
@@ -244,7 +249,9 @@ impl Runner {
     async fn open(&self, job: &EtlJob) -> Result<(Arc<dyn Source>, Arc<dyn Destination>)> {
         let source = self.connection_named(job.source_connection())?;
         let destination = self.connection_named(job.destination_connection())?;
-        tokio::try_join!(self.registry.source(source), self.registry.destination(destination))
+        let opened = tokio::try_join!(self.registry.source(source), self.registry.destination(destination))?;
+        opened.1.check_options(job.destination_options())?;
+        Ok(opened)
     }
 }
 

@@ -22,6 +22,7 @@ use crate::connector::{LoadWriter, ReadSession, Split};
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::job::MaxRejects;
 use crate::profile::{Profiler, SharedProfile};
+use crate::proof::{Folds, SharedProof};
 use crate::schema::{BatchLedger, Caster, Ledger};
 
 /// What the tasks of one load share.
@@ -34,6 +35,7 @@ pub(super) struct Pipeline {
     pub(super) governor: Arc<Governor>,
     pub(super) batch_bytes: usize,
     pub(super) profile: SharedProfile,
+    pub(super) proof: SharedProof,
     /// Where values go that do not fit, if some column wants that.
     pub(super) quarantine: Option<Quarantine>,
     pub(super) max_rejects: Option<MaxRejects>,
@@ -97,6 +99,7 @@ async fn read_split(pipeline: Arc<Pipeline>, reading: Reading) -> Result<Option<
         Err(error) => return again(reading, &slot, error).map(Some),
     };
     let mut profiler = pipeline.profile.begin()?;
+    let mut folds = pipeline.proof.begin();
     let mut next = first.map(Ok);
     while let Some(batch) = next {
         let batch = batch.operation("read").inspect_err(|error| {
@@ -104,9 +107,10 @@ async fn read_split(pipeline: Arc<Pipeline>, reading: Reading) -> Result<Option<
                 slot.overloaded();
             }
         })?;
-        pipeline.take(batch, profiler.as_mut()).await?;
+        pipeline.take(batch, profiler.as_mut(), folds.as_mut()).await?;
         next = batches.next().await;
     }
+    pipeline.proof.join(folds);
     pipeline.profile.join(profiler).operation("profile")?;
     pipeline.tracker.split_done();
     Ok(None)
@@ -137,17 +141,31 @@ fn again(mut reading: Reading, slot: &Slot, error: Error) -> Result<Reading> {
 
 impl Pipeline {
     /// Hands the rows of one batch on, from the source to the writer.
-    async fn take(&self, batch: RecordBatch, mut profiler: Option<&mut Profiler>) -> Result<()> {
+    async fn take(
+        &self,
+        batch: RecordBatch,
+        mut profiler: Option<&mut Profiler>,
+        mut folds: Option<&mut Folds>,
+    ) -> Result<()> {
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         let (rows, bytes) = (count(batch.num_rows()), count(batch_bytes(&batch)));
         self.tracker.read(rows, bytes);
         self.governor.pace(rows, bytes).await;
+        if let Some(folds) = &mut folds {
+            folds.read(&batch)?;
+        }
         let batch = match &self.boundary {
             None => batch,
             Some(boundary) => {
-                let (batch, known) = boundary.filter(batch)?;
+                let (fresh, known) = boundary.filter(batch.clone())?;
                 self.tracker.rows_known.fetch_add(known, Ordering::Relaxed);
-                batch
+                if known > 0
+                    && let Some(folds) = folds.take()
+                {
+                    // The destination has the known rows too.
+                    folds.written(&self.caster.cast(&batch).operation("cast")?.0)?;
+                }
+                fresh
             }
         };
         for piece in split_by_bytes(&batch, self.batch_bytes.saturating_mul(2)) {
@@ -162,6 +180,9 @@ impl Pipeline {
             let rows = count(cast.num_rows());
             if let Some(profiler) = &mut profiler {
                 profiler.add(&cast).operation("profile")?;
+            }
+            if let Some(folds) = &mut folds {
+                folds.written(&cast)?;
             }
             self.writer.write(cast).await.operation("write")?;
             self.tracker.rows_written.fetch_add(rows, Ordering::Relaxed);

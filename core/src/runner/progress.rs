@@ -11,8 +11,10 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
+use super::eta::Eta;
 use super::report::{PhaseTimes, RunStatus};
 use super::telemetry::{self, Meters, Present};
+use super::window::Range;
 
 /// What a run is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -79,6 +81,12 @@ pub struct Progress {
     pub splits: SplitStates,
     /// Seconds since the run began.
     pub seconds: f64,
+    /// Which of the ranges is being loaded, from 1; 1 for jobs that load everything at once.
+    pub range: u64,
+    /// How many ranges the run loads and commits one by one; 1 until that is decided.
+    pub ranges: u64,
+    /// Seconds that the rest will take, if it goes on as until now; `None` while that is unknown.
+    pub eta_seconds: Option<f64>,
 }
 
 /// How many parts of a table are read, and how many there are.
@@ -106,6 +114,9 @@ impl Progress {
             rows_per_second: 84_321.0,
             splits: SplitStates { total: 4, active: 2, done: 1 },
             seconds: 12.3,
+            range: 2,
+            ranges: 9,
+            eta_seconds: Some(60.0),
         }
     }
 
@@ -180,6 +191,7 @@ struct State {
     last_call: Instant,
     times: PhaseTimes,
     span: Span,
+    eta: Eta,
     /// Rows read at earlier calls, for the rate.
     read: VecDeque<(Instant, u64)>,
 }
@@ -214,6 +226,7 @@ impl Tracker {
                 last_call: now,
                 times: PhaseTimes::default(),
                 span: telemetry::phase_span(run, Phase::Connect),
+                eta: Eta::default(),
                 read: VecDeque::new(),
             }),
         };
@@ -228,6 +241,7 @@ impl Tracker {
         {
             counter.store(0, Ordering::Relaxed);
         }
+        self.with_eta(|eta| *eta = Eta::default());
         self.planned(0);
         self.lock().read.clear();
         self.phase(Phase::Connect);
@@ -288,6 +302,26 @@ impl Tracker {
         };
     }
 
+    fn with_eta<T>(&self, f: impl FnOnce(&mut Eta) -> T) -> T {
+        f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner).eta)
+    }
+
+    /// The ranges of the run were decided.
+    pub(super) fn ranges(&self, ranges: &VecDeque<Range>) {
+        self.with_eta(|eta| eta.decided(ranges));
+    }
+
+    /// The next range is about to be read, with so many rows if that is known.
+    pub(super) fn expect_rows(&self, rows: Option<u64>) {
+        let now = Instant::now();
+        self.with_eta(|eta| eta.begin(now, rows));
+    }
+
+    /// A range is loaded.
+    pub(super) fn range_done(&self) {
+        self.with_eta(Eta::range_done);
+    }
+
     /// Calls the callback if the last call is long enough ago.
     pub(super) fn tick(&self) {
         if self.callback.is_none() {
@@ -320,6 +354,7 @@ impl Tracker {
     fn call(&self, phase: Phase, status: Option<RunStatus>) {
         if let Some(ProgressCallback(callback)) = &self.callback {
             let rows_read = self.rows_read.load(Ordering::Relaxed);
+            let (range, ranges, eta) = self.with_eta(|eta| eta.tell(Instant::now(), rows_read));
             callback(&Progress {
                 job: self.job.clone(),
                 phase,
@@ -334,6 +369,9 @@ impl Tracker {
                     done: self.splits_done.load(Ordering::Relaxed),
                 },
                 seconds: self.started.elapsed().as_secs_f64(),
+                range,
+                ranges,
+                eta_seconds: eta.filter(|_| status.is_none()),
             });
         }
     }
@@ -377,6 +415,7 @@ mod tests {
             last_call: began,
             times: PhaseTimes::default(),
             span: Span::none(),
+            eta: Eta::default(),
             read: VecDeque::new(),
         };
         assert_eq!(state.rate(began, 0), 0.0);

@@ -97,9 +97,8 @@ mod terminal {
     }
 
     fn text(progress: &Progress) -> String {
-        let Progress {
-            job, phase, status, rows_read, rows_written, rows_per_second, splits, seconds, ..
-        } = progress;
+        let Progress { job, phase, status, rows_read, rows_written, rows_per_second, splits, .. } = progress;
+        let Progress { seconds, range, ranges, eta_seconds, .. } = progress;
         let took = HumanDuration(Duration::from_secs_f64(seconds.max(0.0)));
         if let Some(status) = status {
             return format!("{job}: {} · {} rows · {took:#}", status.as_str(), HumanCount(*rows_written));
@@ -111,7 +110,14 @@ mod terminal {
         if splits.total > 1 {
             text += &format!(" · {} of {} parts", splits.done, splits.total);
         }
-        text + &format!(" · {took:#}")
+        if *ranges > 1 {
+            text += &format!(" · range {range} of {ranges}");
+        }
+        text += &format!(" · {took:#}");
+        if let Some(left) = eta_seconds {
+            text += &format!(" · {:#} left", HumanDuration(Duration::from_secs_f64(left.max(0.0))));
+        }
+        text
     }
 
     #[cfg(test)]
@@ -122,7 +128,10 @@ mod terminal {
         #[test]
         fn a_line_says_what_counts() {
             let mut progress = Progress::example();
-            assert_eq!(text(&progress), "orders: load · 1,234,567 rows · 84321 rows/s · 1 of 4 parts · 12s");
+            assert_eq!(
+                text(&progress),
+                "orders: load · 1,234,567 rows · 84321 rows/s · 1 of 4 parts · range 2 of 9 · 12s · 60s left"
+            );
             (progress.phase, progress.status) = (Phase::Done, Some(RunStatus::Succeeded));
             assert_eq!(text(&progress), "orders: succeeded · 1,200,000 rows · 12s");
             let line = ProgressLine::new();

@@ -8,6 +8,7 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::{Array as _, RecordBatch};
 use arrow_select::concat::concat_batches;
 use jiff::Timestamp;
+use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 
 use crate::batch::batch_bytes;
@@ -29,6 +30,7 @@ pub(super) struct Quarantine {
     destination: Arc<dyn Destination>,
     target: TargetTable,
     on_schema_change: OnSchemaChange,
+    options: Map<String, Value>,
     /// Adds load id and time.
     caster: Caster,
     /// Of the load that the values are kept out of.
@@ -100,6 +102,7 @@ impl Quarantine {
             destination: Arc::clone(destination),
             target,
             on_schema_change,
+            options: job.destination_options().clone(),
             // The time of this attempt, which tells its values from those of an earlier one.
             caster: caster.for_load(load_id, Timestamp::now()),
             load_id: load_id.to_owned(),
@@ -149,6 +152,7 @@ impl Quarantine {
             mode: WriteMode::Append,
             load_id: load_id.clone(),
             memory_budget: self.memory_budget,
+            options: self.options.clone(),
         };
         let writer = self.destination.begin_load(request).await?;
         Ok(Begun { writer, load_id, last })
@@ -165,6 +169,7 @@ impl Quarantine {
         let boundary = BoundaryRows {
             columns: self.target.columns.iter().map(|column| column.name.clone()).collect(),
             hashes: BTreeMap::from([(format!("{digest:032x}"), rows)]),
+            nulls: BTreeMap::new(),
         };
         let kept = Kept { table: self.target.target.clone(), rows };
         let same_load = |last: &LoadRecord| {

@@ -1,6 +1,7 @@
 //! What happened: the report of a run.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -11,12 +12,13 @@ use super::progress::{Phase, Tracker};
 use super::quarantine::Kept;
 use super::report_document::RunReportDocument;
 use super::telemetry;
-use super::window::Window;
-use crate::connector::LoadOutcome;
+use super::window::{Range, Window};
+use crate::connector::{LoadOutcome, LoadRecord};
 use crate::error::{Error, ErrorKind};
 use crate::job::EtlJob;
 use crate::profile::TableProfile;
-use crate::schema::{Change, ColumnLedger, Ledger, Warning};
+use crate::proof::Proof;
+use crate::schema::{Change, ColumnLedger, CursorValue, Ledger, Warning};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
@@ -24,9 +26,9 @@ use crate::schema::{Change, ColumnLedger, Ledger, Warning};
 pub enum RunStatus {
     /// Everything that was to be loaded is loaded.
     Succeeded,
-    /// Nothing was committed.
+    /// Something is not loaded; what was committed before is told by `committed` and `ranges`.
     Failed,
-    /// The caller cancelled; nothing was committed.
+    /// The caller cancelled; what was committed before is told by `committed` and `ranges`.
     Cancelled,
     /// The job is disabled, so `run_all` left it out; a warning says so.
     Skipped,
@@ -51,7 +53,8 @@ impl RunStatus {
 pub struct RowCounts {
     /// Rows read from the source.
     pub read: u64,
-    /// Rows read again at the watermark and dropped, because an earlier load has them.
+    /// Rows read at an end of a range, or without a cursor, and dropped: an earlier load has them, or they belong to
+    /// another range.
     pub already_loaded: u64,
     /// Rows given to the destination and committed.
     pub written: u64,
@@ -85,6 +88,43 @@ pub struct QuarantineCount {
     pub table: String,
     /// Its new rows: one for each value, and of records one for each field.
     pub rows: u64,
+}
+
+/// A range of cursor values that a run committed by itself. Values are texts at full precision.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct LoadedRange {
+    /// Where it begins; `null` for the beginning of time.
+    pub lo: Option<String>,
+    /// Where it ends; `null` if only rows without a cursor were loaded.
+    pub hi: Option<String>,
+    /// Rows written.
+    pub rows: u64,
+    /// The deterministic id of its load.
+    pub load_id: String,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// Most ranges that a report names.
+const NAMED_RANGES: usize = 100;
+
+/// A load that was committed.
+pub(super) struct Committed<'a> {
+    pub(super) range: Option<&'a Range>,
+    pub(super) record: &'a LoadRecord,
+    pub(super) outcome: &'a LoadOutcome,
+    pub(super) began: Instant,
+}
+
+/// What stays true of a run that begins again after it has committed ranges.
+#[derive(Debug, Clone, Default)]
+struct Settled {
+    read: u64,
+    already_loaded: u64,
+    bytes_read: u64,
+    batches: u64,
+    ledger: Vec<ColumnLedger>,
+    quarantine: Option<QuarantineCount>,
 }
 
 /// Seconds by phase.
@@ -158,6 +198,10 @@ pub struct RunReport {
     pub committed: bool,
     /// The window, for jobs with a cursor.
     pub window: Option<Window>,
+    /// The ranges that were committed, of jobs with a cursor: the newest 100.
+    pub ranges: Vec<LoadedRange>,
+    /// How many ranges were committed.
+    pub ranges_committed: u64,
     /// Row counts.
     pub rows: RowCounts,
     /// Values that did not fit and became NULL, by column, for the columns that have any.
@@ -171,6 +215,9 @@ pub struct RunReport {
     pub quarantine: Option<QuarantineCount>,
     /// What the rows hold, as the job's `profile` asks.
     pub profile: Option<TableProfile>,
+    /// Whether source and destination hold what passed through the run, as the job's `proof` asks. Of several ranges: of the
+    /// last one whose verdict is the worst.
+    pub proof: Option<Proof>,
     /// Bytes of Arrow data read.
     pub bytes_read: u64,
     /// Encoded bytes written or sent.
@@ -191,6 +238,12 @@ pub struct RunReport {
     pub started_at: Timestamp,
     /// When it ended.
     pub finished_at: Timestamp,
+    /// Rows of the ledger that are not committed yet.
+    incomplete: u64,
+    /// After the last commit.
+    settled: Settled,
+    /// What earlier attempts committed.
+    before: Settled,
 }
 
 impl RunReport {
@@ -206,12 +259,15 @@ impl RunReport {
             load_id: None,
             committed: false,
             window: None,
+            ranges: Vec::new(),
+            ranges_committed: 0,
             rows: RowCounts::default(),
             rejects: Vec::new(),
             ledger: Vec::new(),
             lossless: false,
             quarantine: None,
             profile: None,
+            proof: None,
             bytes_read: 0,
             bytes_written: 0,
             bytes_billed: None,
@@ -222,6 +278,9 @@ impl RunReport {
             error: None,
             started_at: now,
             finished_at: now,
+            incomplete: 0,
+            settled: Settled::default(),
+            before: Settled::default(),
         }
     }
 
@@ -232,18 +291,57 @@ impl RunReport {
         report
     }
 
-    /// Forgets the attempt that failed, but not when it all began.
+    /// Forgets the attempt that failed, but not when it all began, nor what it has committed.
     pub(super) fn begin_again(&mut self, job: &EtlJob) {
-        *self = Self { attempts: self.attempts + 1, started_at: self.started_at, ..Self::begin(job) };
+        let before = std::mem::take(&mut self.settled);
+        *self = Self {
+            attempts: self.attempts + 1,
+            started_at: self.started_at,
+            committed: self.committed,
+            ranges: std::mem::take(&mut self.ranges),
+            ranges_committed: self.ranges_committed,
+            rows: self.rows,
+            bytes_written: self.bytes_written,
+            bytes_billed: self.bytes_billed,
+            ledger: before.ledger.clone(),
+            quarantine: before.quarantine.clone(),
+            settled: before.clone(),
+            before,
+            ..Self::begin(job)
+        };
+    }
+
+    /// Adds warnings that were not said yet.
+    pub(super) fn add_warnings(&mut self, warnings: impl IntoIterator<Item = (Option<String>, Warning)>) {
+        for warning in warnings {
+            if !self.warnings.contains(&warning) {
+                self.warnings.push(warning);
+            }
+        }
     }
 
     pub(super) fn warn(&mut self, code: &str, text: impl Into<String>) {
-        self.warnings.push((None, Warning::new(code, text)));
+        self.add_warnings([(None, Warning::new(code, text))]);
     }
 
-    /// What became of the values that were cast; `failed` if none of them will be loaded.
-    pub(super) fn cast(&mut self, ledger: Ledger, failed: bool) {
-        for column in &ledger.columns {
+    /// What became of the values of a range.
+    pub(super) fn cast(&mut self, ledger: Ledger) {
+        self.incomplete = ledger.incomplete_rows;
+        if self.ledger.is_empty() {
+            self.ledger = ledger.columns;
+            return;
+        }
+        for column in ledger.columns {
+            match self.ledger.iter_mut().find(|known| known.column == column.column) {
+                Some(known) => known.add(column),
+                None => self.ledger.push(column),
+            }
+        }
+    }
+
+    /// Tells of the values that did not come through as they are; `failed` if nothing was loaded.
+    fn tell_changes(&mut self, failed: bool) {
+        for column in &self.ledger {
             let counts = &column.counts;
             let name = &column.column;
             if counts.rejected() > 0 {
@@ -276,39 +374,60 @@ impl RunReport {
                 self.warnings.push((Some(name.clone()), Warning::new(code, format!("{count} {text}"))));
             }
         }
-        self.rows.incomplete = if failed { 0 } else { ledger.incomplete_rows };
-        self.ledger = ledger.columns;
     }
 
     pub(super) fn quarantined(&mut self, kept: Option<Kept>) {
-        self.quarantine = kept.map(|kept| QuarantineCount { table: kept.table.to_string(), rows: kept.rows });
+        let Some(kept) = kept else { return };
+        let before = self.quarantine.as_ref().map_or(0, |before| before.rows);
+        self.quarantine = Some(QuarantineCount { table: kept.table.to_string(), rows: before + kept.rows });
     }
 
-    pub(super) fn loaded(&mut self, outcome: &LoadOutcome) {
+    /// A load was committed: that of the run, or of one of its ranges.
+    pub(super) fn loaded(&mut self, committed: Committed<'_>, tracker: &Tracker) {
+        let Committed { range, record, outcome, began } = committed;
         self.committed = true;
-        self.bytes_written = outcome.bytes;
-        self.bytes_billed = outcome.bytes_billed;
-        self.rows.inserted = outcome.inserted;
-        self.rows.updated = outcome.updated;
-        self.rows.superseded = outcome.superseded;
-        self.rows.rewritten = outcome.rewritten;
+        self.bytes_written += outcome.bytes;
+        self.bytes_billed = match (self.bytes_billed, outcome.bytes_billed) {
+            (None, billed) | (billed, None) => billed,
+            (Some(before), Some(now)) => Some(before + now),
+        };
+        self.rows.written += record.rows;
+        self.rows.inserted += outcome.inserted;
+        self.rows.updated += outcome.updated;
+        self.rows.superseded += outcome.superseded;
+        self.rows.rewritten += outcome.rewritten;
+        self.rows.incomplete += std::mem::take(&mut self.incomplete);
+        if let Some(range) = range {
+            if self.ranges.len() >= NAMED_RANGES {
+                self.ranges.remove(0);
+            }
+            let text = |value: &Option<CursorValue>| value.as_ref().map(ToString::to_string);
+            self.ranges.push(LoadedRange {
+                lo: text(&range.lo),
+                hi: text(&range.hi),
+                rows: record.rows,
+                load_id: record.load_id.clone(),
+                seconds: began.elapsed().as_secs_f64(),
+            });
+            self.ranges_committed += 1;
+        }
+        self.settled = Settled { ledger: self.ledger.clone(), ..self.counted(tracker) };
         if outcome.already_committed {
             self.warn("W_ALREADY_COMMITTED", "this very load had been committed before; it was not repeated");
         }
     }
 
     pub(super) fn finish(&mut self, outcome: Result<(), Error>, tracker: &Tracker) {
-        self.rows.read = tracker.rows_read.load(Ordering::Relaxed);
-        self.rows.already_loaded = tracker.rows_known.load(Ordering::Relaxed);
-        self.bytes_read = tracker.bytes_read.load(Ordering::Relaxed);
-        self.batches = tracker.batches.load(Ordering::Relaxed);
+        let Settled { read, already_loaded, bytes_read, batches, .. } = self.counted(tracker);
+        (self.rows.read, self.rows.already_loaded) = (read, already_loaded);
+        (self.bytes_read, self.batches) = (bytes_read, batches);
+        self.tell_changes(outcome.is_err() && !self.committed);
         self.seconds = tracker.times();
         self.finished_at = Timestamp::now();
         match outcome {
             Ok(()) => {
                 self.status = RunStatus::Succeeded;
                 self.lossless = self.ledger.iter().all(|column| column.counts.is_lossless());
-                self.rows.written = tracker.rows_written.load(Ordering::Relaxed);
                 tracing::info!(
                     job = self.job,
                     rows = self.rows.written,
@@ -322,12 +441,24 @@ impl RunReport {
                 } else {
                     RunStatus::Failed
                 };
-                self.rows.incomplete = 0;
                 tracing::warn!(job = self.job, %error, "run did not succeed");
                 self.error = Some(error);
             }
         }
         telemetry::ended(self);
+    }
+
+    /// What was read by this attempt and by what earlier ones committed.
+    fn counted(&self, tracker: &Tracker) -> Settled {
+        let of = |counter: &AtomicU64, before: u64| before + counter.load(Ordering::Relaxed);
+        Settled {
+            read: of(&tracker.rows_read, self.before.read),
+            already_loaded: of(&tracker.rows_known, self.before.already_loaded),
+            bytes_read: of(&tracker.bytes_read, self.before.bytes_read),
+            batches: of(&tracker.batches, self.before.batches),
+            ledger: Vec::new(),
+            quarantine: self.quarantine.clone(),
+        }
     }
 
     /// The report, or its error if the run did not succeed.

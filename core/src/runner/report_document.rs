@@ -4,10 +4,13 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::batch::{BatchReport, BatchStatus, BatchTotals};
-use super::report::{ColumnRejects, PhaseTimes, QuarantineCount, RowCounts, RunReport, RunStatus};
+use super::report::{
+    ColumnRejects, LoadedRange, PhaseTimes, QuarantineCount, RowCounts, RunReport, RunStatus,
+};
 use super::window::Window;
 use crate::error::ErrorDocument;
 use crate::profile::TableProfile;
+use crate::proof::Proof;
 use crate::schema::ColumnLedger;
 
 /// What happened in one run of one job, as JSON.
@@ -31,6 +34,10 @@ pub struct RunReportDocument {
     pub committed: bool,
     /// The window, for jobs with a cursor.
     pub window: Option<WindowDocument>,
+    /// The ranges that were committed one by one, of jobs with a cursor: the newest 100.
+    pub ranges: Vec<LoadedRange>,
+    /// How many ranges were committed.
+    pub ranges_committed: u64,
     /// Row counts.
     pub rows: RowCounts,
     /// Whether the run succeeded and every value at the destination is the one at the source: nothing was
@@ -44,6 +51,9 @@ pub struct RunReportDocument {
     pub quarantine: Option<QuarantineCount>,
     /// What the rows hold, as the job's `profile` asks.
     pub profile: Option<TableProfile>,
+    /// Whether source and destination hold what passed through the run, as the job's `proof` asks. Of several ranges: of the
+    /// last one whose verdict is the worst.
+    pub proof: Option<Proof>,
     /// Bytes of Arrow data read.
     pub bytes_read: u64,
     /// Encoded bytes written or sent.
@@ -75,10 +85,12 @@ pub struct WindowDocument {
     pub cursor: String,
     /// Where it begins; `null` for the beginning of time.
     pub lo: Option<String>,
-    /// Where it ends, inclusive; `null` if the source has no row with a cursor value.
+    /// Where it ends, inclusive (but for `load.until`); `null` if the source has no row with a cursor value.
     pub hi: Option<String>,
-    /// `lo` is the watermark of an earlier load, so rows equal to it may be loaded already.
+    /// The job has loaded before, so rows at or above `lo` may be loaded already.
     pub continues: bool,
+    /// Rows of the source that have no cursor value.
+    pub null_cursors: u64,
 }
 
 /// A warning, as JSON.
@@ -99,6 +111,7 @@ impl From<&Window> for WindowDocument {
             lo: window.lo.as_ref().map(ToString::to_string),
             hi: window.hi.as_ref().map(ToString::to_string),
             continues: window.continues,
+            null_cursors: window.null_cursors,
         }
     }
 }
@@ -120,12 +133,15 @@ impl From<&RunReport> for RunReportDocument {
             load_id: report.load_id.clone(),
             committed: report.committed,
             window: report.window.as_ref().map(WindowDocument::from),
+            ranges: report.ranges.clone(),
+            ranges_committed: report.ranges_committed,
             rows: report.rows,
             lossless: report.lossless,
             rejects: report.rejects.clone(),
             ledger: report.ledger.clone(),
             quarantine: report.quarantine.clone(),
             profile: report.profile.clone(),
+            proof: report.proof.clone(),
             bytes_read: report.bytes_read,
             bytes_written: report.bytes_written,
             bytes_billed: report.bytes_billed,

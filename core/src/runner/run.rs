@@ -1,31 +1,35 @@
 //! One run of one job, step by step. `docs/tour.md` walks through this file.
 
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use arrow_schema::DataType;
-use jiff::Timestamp;
 
 use super::boundary::Boundary;
 use super::budget::{MemoryBudget, MemoryPart};
+use super::course::{Course, begin, begin_course, decision, expected_rows};
 use super::demotion::Demotions;
 use super::pipeline::{self, Pipeline};
 use super::progress::{Phase, Tracker};
+use super::proving::Proving;
 use super::quarantine::Quarantine;
-use super::report::RunReport;
+use super::record::{Finished, load_id, nothing_new, record};
+use super::report::{Committed, RunReport};
 use super::retry::{self, Stop};
-use super::window::{Decision, Window, decide};
+use super::window::{Decision, Range};
 use super::{Runner, RunnerOptions};
 use crate::connector::{
-    BoundaryRows, Destination, LoadPlan, LoadRecord, LoadRequest, LoadWriter, ReadPlan, ReadSession, Settled,
-    Source, Split, WriteMode,
+    Destination, LoadPlan, LoadRecord, LoadRequest, LoadWriter, ReadPlan, ReadSession, Split, WriteMode,
 };
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::job::{CursorBound, EtlJob, LoadStrategy};
 use crate::profile::SharedProfile;
+use crate::proof::{Proof, SharedProof, SideProof, TableFigures};
 use crate::schema::{
-    Caster, ColumnMapping, ColumnOverride, CursorValue, MapperOptions, Overrides, RejectPolicy, SchemaMapper,
-    TableMapping, TableSchema, TargetTable, pins,
+    Caster, ColumnMapping, ColumnOverride, MapperOptions, Overrides, RejectPolicy, SchemaMapper,
+    TableMapping, TableSchema, TargetTable,
 };
 
 /// Runs a job to its end; fills in the report on the way.
@@ -39,32 +43,30 @@ pub(super) async fn run(
 ) -> Result<()> {
     // Before the source is reached: who waits for memory must not hold a snapshot there.
     let memory = stop.or(memory(runner, tracker)).await?;
-    let planned = stop.or(plan(runner, job, memory.bytes, tracker, report, demotions)).await?;
-    let Some(planned) = planned else { return Ok(()) };
-    tracker.phase(Phase::Load);
-    let Some((writer, record, quarantine)) = load(job, planned, stop, tracker, report).await? else {
-        return Ok(());
-    };
-    // From here on a cancel or the deadline comes too late: the commit decides, and the report tells its outcome.
-    tracker.phase(Phase::Commit);
-    if let Some(quarantine) = quarantine {
-        match quarantine.commit().await.operation("commit quarantine") {
-            Ok(kept) => report.quarantined(kept),
-            Err(error) => {
-                abort(writer, job).await;
-                return Err(error);
-            }
+    let mut course = stop.or(begin_course(runner, job)).await?;
+    loop {
+        let planned =
+            stop.or(plan(runner, job, &mut course, memory.bytes, tracker, report, demotions)).await?;
+        let Some(planned) = planned else { break };
+        tracker.phase(Phase::Load);
+        let Moved { ready, proven } = load(job, planned, &mut course, stop, tracker, report).await?;
+        if let Some(ready) = ready {
+            // From here on a cancel or the deadline comes too late: the commit decides, and the report tells its outcome.
+            tracker.phase(Phase::Commit);
+            commit(job, ready, &mut course, tracker, report).await?;
+        }
+        if let Some(Proven { proving, source, written }) = proven {
+            let destination = proving.destination(written, report).await;
+            report.proven(Proof::new(source, destination));
+        }
+        tracker.range_done();
+        if course.is_over() {
+            break;
         }
     }
-    let outcome = writer.commit(record).await.operation("commit")?;
-    // Another run may have committed this load. For a window that is the same rows; the snapshot of a
-    // `replace`, however, is the other run's, taken earlier perhaps.
-    if outcome.already_committed && matches!(job.strategy(), LoadStrategy::Replace { .. }) {
-        return Err(Error::new(ErrorKind::Conflict, "another run replaced the table at the same time")
-            .retryable(true)
-            .hint("run the job again; make sure that only one run at a time loads a table"));
+    if let Some(profile) = course.profile {
+        report.profile = profile.finish().operation("profile")?;
     }
-    report.loaded(&outcome);
     Ok(())
 }
 
@@ -86,77 +88,122 @@ struct Planned {
     pipeline: Arc<Pipeline>,
     parallelism: usize,
     splits: Vec<Split>,
-    window: Option<Window>,
-    last: Option<LoadRecord>,
+    range: Option<Range>,
     load_id: String,
     mapping: TableMapping,
+    proving: Option<Proving>,
+    /// Rows that ranges before this one have written.
+    rows_before: u64,
+    began: Instant,
 }
 
-/// Everything up to the first row. `None` if there is nothing to read.
+/// A load whose rows are staged.
+struct Ready {
+    writer: Box<dyn LoadWriter>,
+    record: LoadRecord,
+    quarantine: Option<Quarantine>,
+    range: Option<Range>,
+    began: Instant,
+}
+
+/// What reading has proven, and what the destination is to be asked for.
+struct Proven {
+    proving: Proving,
+    source: SideProof,
+    written: TableFigures,
+}
+
+/// What became of the rows of a load.
+struct Moved {
+    /// `None` if there is nothing new.
+    ready: Option<Ready>,
+    /// `None` if the job wants no proof.
+    proven: Option<Proven>,
+}
+
+/// Everything up to the first row of the next range. `None` if there is nothing to read.
 async fn plan(
     runner: &Runner,
     job: &EtlJob,
+    course: &mut Course,
     memory: usize,
     tracker: &Arc<Tracker>,
     report: &mut RunReport,
     demotions: &mut Demotions,
 ) -> Result<Option<Planned>> {
-    let (source, destination) = runner.open(job).await.operation("connect")?;
-    let governor = runner.governors.of(runner.connection_named(job.source_connection())?);
-
+    let began = Instant::now();
+    let destination = Arc::clone(&course.destination);
     tracker.phase(Phase::Describe);
-    let begun = retry::patiently(&governor, || begin(source.as_ref(), job)).await;
+    // What is settled was decided with the window, and stays so.
+    let bound = job.strategy().cursor_bound();
+    let bound = if course.ranges.is_none() { bound } else { CursorBound::Max };
+    let governor = runner.governors.of(runner.connection_named(job.source_connection())?);
+    let begun = retry::patiently(&governor, || begin(course.source.as_ref(), job, bound)).await;
     let (session, settled) = begun.operation("begin read session")?;
     let table = session.table().project(job.columns())?;
-    let last = destination.last_load(&job.target(), &job.identity()).await.operation("read last load")?;
 
     tracker.phase(Phase::Map);
     let advise = wants_advice(job, destination.as_ref()).await?;
     let sampling = Sampling { rows: runner.options.sample_rows, advise };
-    let mapping = map(session.as_ref(), job, last.as_ref(), sampling, demotions).await?;
+    let mapping = map(session.as_ref(), job, course.last.as_ref(), sampling, demotions).await?;
     report.mapping_hash = Some(mapping.hash());
     if let Some(approved) = job.approved_hash() {
         mapping.check_approved(approved).operation("map")?;
     }
-    report.warnings.extend(mapping.warnings().map(|(column, w)| (Some(column.to_owned()), w.clone())));
+    report.add_warnings(mapping.warnings().map(|(column, w)| (Some(column.to_owned()), w.clone())));
     let caster = Caster::new(&mapping, &table.arrow_schema(), RejectPolicy::Fail)?;
     let caster = caster.with_row_key(row_key(job, &table));
 
     tracker.phase(Phase::Prepare);
     let target = mapping.wanted_table(job.target(), job.layout(), advise)?;
     let mode = write_mode(job.strategy(), &table, &mapping)?;
-    let decision = decision(session.as_ref(), job, &table, settled.as_ref(), last.as_ref()).await?;
+    if course.ranges.is_none() {
+        course.ranges = Some(match job.strategy().cursor() {
+            None => VecDeque::new(),
+            Some(cursor) => {
+                let decided = decision(session.as_ref(), job, &table, cursor, settled.as_ref(), course).await;
+                let Decision { window, ranges, warnings } = decided?;
+                report.window = Some(window);
+                report.add_warnings(warnings.into_iter().map(|warning| (None, warning)));
+                tracker.ranges(&ranges);
+                ranges
+            }
+        });
+    }
     destination.ensure_dataset(&target.target.dataset).await.operation("create dataset")?;
     let prepared = destination.prepare(&target, job.on_schema_change()).await.operation("prepare table")?;
     demotions.prepared(&destination, &target.target, &prepared);
-    let (window, filter) = match decision {
-        None => (None, None),
-        Some(Decision { window, filter, warnings }) => {
-            report.window = Some(window.clone());
-            report.warnings.extend(warnings.into_iter().map(|warning| (None, warning)));
-            if filter.is_none() {
-                return Ok(None);
-            }
-            (Some(window), filter)
-        }
-    };
+    let range = course.ranges.as_mut().and_then(VecDeque::pop_front);
+    if range.is_none() && job.strategy().cursor().is_some() {
+        return Ok(None);
+    }
+    tracker.expect_rows(expected_rows(&table, range.as_ref(), course));
+    let last = course.last.as_ref();
+    let cursor = job.strategy().cursor().unwrap_or_default();
     let read_plan = ReadPlan {
         columns: table.columns.iter().map(|column| column.name.clone()).collect(),
-        filter,
+        filter: range.as_ref().map(|range| range.filter(cursor)),
         limit: job.row_limit(),
         parallelism: governor.splits(runner.options.splits(memory)),
         batch_bytes: runner.options.batch_bytes(memory),
     };
-    let partitions = partitions(session.as_ref(), job, &mapping, &target, window.as_ref()).await?;
+    let partitions = partitions(session.as_ref(), job, &mapping, &target, range.as_ref()).await?;
     let warnings =
         destination.plan_load(LoadPlan { target: &target, partitions }).await.operation("plan load")?;
-    report.warnings.extend(warnings.into_iter().map(|warning| (None, warning)));
+    report.add_warnings(warnings.into_iter().map(|warning| (None, warning)));
     let splits = session.splits(&read_plan).await.operation("plan splits")?;
-    let boundary = boundary(job, &table, window.as_ref(), last.as_ref())?;
-    let load_id = load_id(job, window.as_ref(), last.as_ref(), &mapping);
+    let merge = matches!(job.strategy(), LoadStrategy::Merge { .. });
+    let boundary =
+        range.as_ref().map(|range| Boundary::new(&table, cursor, merge, range, last)).transpose()?;
+    let load_id = load_id(job, range.as_ref(), last, &mapping);
     report.load_id = Some(load_id.clone());
     let caster = caster.for_load(&load_id, report.started_at);
-    let profile = SharedProfile::new(target.arrow_schema(), job.profile());
+    let profile = course.profile.take().filter(|profile| profile.fits(&target.arrow_schema()));
+    let profile = profile.unwrap_or_else(|| SharedProfile::new(target.arrow_schema(), job.profile()));
+    let proving = Proving::plan(job, &read_plan, &mapping, &target, &destination);
+    let shared = proving.as_ref().map(Proving::target_schema);
+    let proof =
+        SharedProof::new(job.proof(), table.arrow_schema(), shared.unwrap_or_else(|| target.arrow_schema()));
     let mut memory_budget = RunnerOptions::writer_bytes(memory);
     let quarantine = if caster.quarantines() {
         // Most values fit, so the smaller part is enough for the others.
@@ -167,7 +214,8 @@ async fn plan(
     } else {
         None
     };
-    let request = LoadRequest { target, mode, load_id: load_id.clone(), memory_budget };
+    let options = job.destination_options().clone();
+    let request = LoadRequest { target, mode, load_id: load_id.clone(), memory_budget, options };
     let writer = destination.begin_load(request).await.operation("begin load")?;
     let ledger = Mutex::new(caster.ledger());
     let pipeline = Arc::new(Pipeline {
@@ -179,23 +227,15 @@ async fn plan(
         governor,
         batch_bytes: read_plan.batch_bytes,
         profile,
+        proof,
         quarantine,
         max_rejects: job.max_rejects(),
         ledger,
     });
-    let parallelism = read_plan.parallelism;
-    Ok(Some(Planned { pipeline, parallelism, splits, window, last, load_id, mapping }))
-}
-
-async fn begin(source: &dyn Source, job: &EtlJob) -> Result<(Box<dyn ReadSession>, Option<Settled>)> {
-    let table = job.source_table();
-    match (job.strategy().cursor_bound(), job.strategy().cursor()) {
-        (CursorBound::OldestTransaction, Some(cursor)) => {
-            let (session, settled) = source.begin_settled(&table, cursor).await?;
-            Ok((session, Some(settled)))
-        }
-        _ => Ok((source.begin(&table).await?, None)),
-    }
+    let (parallelism, rows_before) = (read_plan.parallelism, tracker.rows_written.load(Ordering::Relaxed));
+    let planned =
+        Planned { pipeline, parallelism, splits, range, load_id, mapping, proving, rows_before, began };
+    Ok(Some(planned))
 }
 
 /// Whether the job leaves the layout to advice and the table is still to be made.
@@ -316,25 +356,6 @@ fn write_mode(strategy: &LoadStrategy, table: &TableSchema, mapping: &TableMappi
     }
 }
 
-async fn decision(
-    session: &dyn ReadSession,
-    job: &EtlJob,
-    table: &TableSchema,
-    settled: Option<&Settled>,
-    last: Option<&LoadRecord>,
-) -> Result<Option<Decision>> {
-    let Some(cursor) = job.strategy().cursor() else { return Ok(None) };
-    let column = table.column(cursor)?;
-    if !CursorValue::supports(&column.data_type) {
-        let message = format!("column `{cursor}` of type {} cannot be a cursor", column.source_type);
-        return Err(Error::unsupported(message)
-            .with("column", cursor)
-            .hint("choose an integer, decimal, date, timestamp or text column"));
-    }
-    let summary = session.cursor_summary(cursor).await.operation("find the window")?;
-    decide(job.strategy(), column, &summary, settled, last, Timestamp::now()).map(Some)
-}
-
 /// Partitions of the target that the rows of the load lie in, where the job says how it is partitioned. Known from
 /// the window if the partitions follow the cursor, else the source is asked for the span of their column.
 async fn partitions(
@@ -342,7 +363,7 @@ async fn partitions(
     job: &EtlJob,
     mapping: &TableMapping,
     target: &TargetTable,
-    window: Option<&Window>,
+    range: Option<&Range>,
 ) -> Result<Option<u64>> {
     let Some(by) = &target.layout.partition_by else { return Ok(None) };
     let named = |column: &&ColumnMapping| {
@@ -351,7 +372,7 @@ async fn partitions(
     let Some(column) = mapping.columns.iter().find(named) else { return Ok(None) };
     let name = column.source_name.as_str();
     if job.strategy().cursor() == Some(name)
-        && let Some(Window { lo: Some(lo), hi: Some(hi), .. }) = window
+        && let Some(Range { lo: Some(lo), hi: Some(hi), .. }) = range
     {
         return Ok(by.partitions_between(lo, hi));
     }
@@ -367,87 +388,111 @@ async fn partitions(
     })
 }
 
-/// Only `append` must know which rows at the watermark it has; `merge` may write them again.
-fn boundary(
-    job: &EtlJob,
-    table: &TableSchema,
-    window: Option<&Window>,
-    last: Option<&LoadRecord>,
-) -> Result<Option<Boundary>> {
-    match (job.strategy(), window) {
-        (LoadStrategy::Append { cursor, .. }, Some(Window { lo, hi: Some(hi), .. })) => {
-            Boundary::new(table, cursor, lo.clone(), hi.clone(), last).map(Some)
-        }
-        _ => Ok(None),
-    }
-}
-
-/// The same for every attempt of the same window after the same load: a retry is the same load.
-fn load_id(
-    job: &EtlJob,
-    window: Option<&Window>,
-    last: Option<&LoadRecord>,
-    mapping: &TableMapping,
-) -> String {
-    let mut hasher = blake3::Hasher::new();
-    let (lo, hi) = window.map_or((None, None), |window| (window.lo.as_ref(), window.hi.as_ref()));
-    for part in [
-        job.identity(),
-        last.map(|last| last.load_id.clone()).unwrap_or_default(),
-        lo.map(ToString::to_string).unwrap_or_default(),
-        hi.map(ToString::to_string).unwrap_or_default(),
-        job.row_limit().map(|limit| limit.to_string()).unwrap_or_default(),
-        mapping.hash(),
-    ] {
-        hasher.update(part.as_bytes());
-        hasher.update(b"\0");
-    }
-    let sequence = last.map_or(1, |last| last.sequence + 1);
-    format!("{sequence:06}-{}", &hasher.finalize().to_hex()[..16])
-}
-
-/// Moves the rows. Gives the writer and the record to commit, or `None` if there is nothing new.
+/// Moves the rows, and proves what was read.
 async fn load(
     job: &EtlJob,
     planned: Planned,
+    course: &mut Course,
     stop: &Stop,
     tracker: &Tracker,
     report: &mut RunReport,
-) -> Result<Option<(Box<dyn LoadWriter>, LoadRecord, Option<Quarantine>)>> {
-    let Planned { pipeline, parallelism, splits, window, last, load_id, mapping } = planned;
+) -> Result<Moved> {
+    let Planned { pipeline, parallelism, splits, range, load_id, mapping, proving, rows_before, began } =
+        planned;
     let moved = pipeline::run(&pipeline, splits, parallelism, stop).await;
     let Some(pipeline) = Arc::into_inner(pipeline) else {
         return Err(moved.err().unwrap_or_else(|| Error::internal("a task of the pipeline outlived it")));
     };
-    let Pipeline { session, writer, boundary, profile, ledger, quarantine, .. } = pipeline;
+    let Pipeline { session, writer, boundary, profile, proof, ledger, quarantine, .. } = pipeline;
+    course.profile = Some(profile);
     let ledger = ledger.into_inner().unwrap_or_else(PoisonError::into_inner);
-    // The end of a session may still tell that something read before was wrong.
     let moved = match moved {
-        Ok(()) => session.close().await.operation("end read session"),
+        Ok(()) => end(session, proving, proof).await,
         Err(error) => Err(error),
     };
-    let rows = tracker.rows_written.load(Ordering::Relaxed);
-    let checked = moved.and_then(|()| check_not_emptied(job, rows, last.as_ref()));
-    let checked = checked.and_then(|()| pipeline::check_share(&ledger, job.max_rejects(), rows));
+    let rows = tracker.rows_written.load(Ordering::Relaxed).saturating_sub(rows_before);
+    let checked = moved.and_then(|proven| {
+        check_not_emptied(job, rows, course.committed.as_ref())?;
+        pipeline::check_share(&ledger, job.max_rejects(), rows).map(|()| proven)
+    });
     // The last moment at which a cancel leaves nothing behind.
     let checked = match checked {
-        Ok(()) => stop.or(async { writer.seal().await.operation("write") }).await,
+        Ok(proven) => stop.or(async { writer.seal().await.operation("write") }).await.map(|()| proven),
         Err(error) => Err(error),
     };
-    let failed = checked.is_err();
-    report.cast(ledger, failed);
-    if let Err(error) = checked {
-        abort_both(writer, quarantine, job).await;
-        return Err(error);
-    }
-    report.profile = profile.finish().operation("profile")?;
+    report.cast(ledger);
     let boundary = boundary.map(Boundary::into_rows).unwrap_or_default();
-    let record = record(job, load_id, rows, window, boundary, last.as_ref(), &mapping);
-    if nothing_new(job, &record, last.as_ref()) {
+    let finished = Finished { load_id, rows, range: range.as_ref(), boundary, mapping: &mapping };
+    let recorded = checked.and_then(|proven| Ok((record(job, finished, course.last.as_ref())?, proven)));
+    let (record, proven) = match recorded {
+        Ok(recorded) => recorded,
+        Err(error) => {
+            abort_both(writer, quarantine, job).await;
+            return Err(error);
+        }
+    };
+    // A range without rows costs no commit: the next one says that it was covered. The last one does so itself.
+    if (rows == 0 && !course.is_over()) || nothing_new(job, &record, course.committed.as_ref()) {
         abort_both(writer, quarantine, job).await;
-        return Ok(None);
+        let (load_id, sequence) = match &course.committed {
+            Some(committed) => (committed.load_id.clone(), committed.sequence),
+            None => (String::new(), 0),
+        };
+        course.last = Some(LoadRecord { load_id, sequence, ..record });
+        return Ok(Moved { ready: None, proven });
     }
-    Ok(Some((writer, record, quarantine)))
+    Ok(Moved { ready: Some(Ready { writer, record, quarantine, range, began }), proven })
+}
+
+/// Ends the read session, which may still tell that something read before was wrong, after what was read is
+/// proven in its snapshot.
+async fn end(
+    session: Box<dyn ReadSession>,
+    proving: Option<Proving>,
+    proof: SharedProof,
+) -> Result<Option<Proven>> {
+    let proven = match (proving, proof.finish()) {
+        (Some(proving), Some((read, written))) => {
+            let source = proving.source(session.as_ref(), read).await?;
+            Some(Proven { proving, source, written })
+        }
+        _ => None,
+    };
+    session.close().await.operation("end read session")?;
+    Ok(proven)
+}
+
+/// Makes the rows of a range visible.
+async fn commit(
+    job: &EtlJob,
+    ready: Ready,
+    course: &mut Course,
+    tracker: &Tracker,
+    report: &mut RunReport,
+) -> Result<()> {
+    let Ready { writer, record, quarantine, range, began } = ready;
+    if let Some(quarantine) = quarantine {
+        match quarantine.commit().await.operation("commit quarantine") {
+            Ok(kept) => report.quarantined(kept),
+            Err(error) => {
+                abort(writer, job).await;
+                return Err(error);
+            }
+        }
+    }
+    let outcome = writer.commit(record.clone()).await.operation("commit")?;
+    // Another run may have committed this load. For a window that is the same rows; the snapshot of a
+    // `replace`, however, is the other run's, taken earlier perhaps.
+    if outcome.already_committed && matches!(job.strategy(), LoadStrategy::Replace { .. }) {
+        return Err(Error::new(ErrorKind::Conflict, "another run replaced the table at the same time")
+            .retryable(true)
+            .hint("run the job again; make sure that only one run at a time loads a table"));
+    }
+    let committed = Committed { range: range.as_ref(), record: &record, outcome: &outcome, began };
+    report.loaded(committed, tracker);
+    course.last = Some(record.clone());
+    course.committed = Some(record);
+    Ok(())
 }
 
 async fn abort_both(writer: Box<dyn LoadWriter>, quarantine: Option<Quarantine>, job: &EtlJob) {
@@ -499,46 +544,4 @@ fn check_not_emptied(job: &EtlJob, rows: u64, last: Option<&LoadRecord>) -> Resu
         .hint("if that is right, set `load.min_ratio` lower (0 switches the check off) and run again"));
     }
     Ok(())
-}
-
-fn nothing_new(job: &EtlJob, record: &LoadRecord, last: Option<&LoadRecord>) -> bool {
-    match job.strategy() {
-        LoadStrategy::Replace { .. } => false,
-        _ => record.rows == 0 && record.watermark == last.and_then(|last| last.watermark.clone()),
-    }
-}
-
-fn record(
-    job: &EtlJob,
-    load_id: String,
-    rows: u64,
-    window: Option<Window>,
-    mut boundary: BoundaryRows,
-    last: Option<&LoadRecord>,
-    mapping: &TableMapping,
-) -> LoadRecord {
-    let (lo, mut watermark) = window.map_or((None, None), |window| (window.lo, window.hi));
-    if job.row_limit().is_some() {
-        // A trial reads any rows of its window, so it must not claim the window.
-        watermark = last.and_then(|last| last.watermark.clone());
-        boundary = last.map(|last| last.boundary.clone()).unwrap_or_default();
-    }
-    let mut pinned = last.map(|last| last.pinned.clone()).unwrap_or_default();
-    pinned.extend(pins(mapping));
-    LoadRecord {
-        load_id,
-        job: job.identity(),
-        job_name: job.name().to_owned(),
-        sequence: last.map_or(1, |last| last.sequence + 1),
-        strategy: job.strategy().as_str().to_owned(),
-        cursor: job.strategy().cursor().map(str::to_owned),
-        window_lo: lo,
-        watermark,
-        boundary,
-        rows,
-        mapping_hash: mapping.hash(),
-        pinned,
-        committed_at: Timestamp::now().to_string(),
-        engine: crate::VERSION.to_owned(),
-    }
 }

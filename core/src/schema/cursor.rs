@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{
@@ -9,7 +10,9 @@ use arrow_array::types::{
     TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type,
     UInt32Type, UInt64Type,
 };
-use arrow_array::{Array, ArrayRef};
+use arrow_array::{
+    Array, ArrayRef, ArrowPrimitiveType, FixedSizeBinaryArray, PrimitiveArray, Scalar, StringArray,
+};
 use arrow_schema::{DataType, TimeUnit};
 use jiff::civil::{Date, DateTime};
 use jiff::{SignedDuration, Span, Timestamp};
@@ -38,7 +41,39 @@ pub enum CursorValue {
     Timestamp(Nanos),
     /// Text, compared by its bytes.
     Text(String),
+    /// Eight bytes in their order, as SQL Server's `rowversion`; in JSON as hexadecimal digits.
+    Binary(#[serde(with = "hex")] Vec<u8>),
 }
+
+/// Bytes as hexadecimal digits.
+mod hex {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(super) fn text(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    pub(super) fn bytes(text: &str) -> Option<Vec<u8>> {
+        let digits = text.as_bytes();
+        if !digits.len().is_multiple_of(2) || !digits.iter().all(u8::is_ascii_hexdigit) {
+            return None;
+        }
+        let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        digits.chunks(2).map(pair).collect()
+    }
+
+    pub(super) fn serialize<S: Serializer>(value: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&text(value))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        bytes(&text).ok_or_else(|| serde::de::Error::custom("hexadecimal digits are expected"))
+    }
+}
+
+/// Bytes of a binary cursor.
+const BINARY: i32 = 8;
 
 /// Nanoseconds since 1970-01-01 as a wide integer: microseconds of every year fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,7 +99,11 @@ impl CursorValue {
         data_type.is_integer()
             || matches!(
                 data_type,
-                DataType::Decimal128(..) | DataType::Date32 | DataType::Timestamp(..) | DataType::Utf8
+                DataType::Decimal128(..)
+                    | DataType::Date32
+                    | DataType::Timestamp(..)
+                    | DataType::Utf8
+                    | DataType::FixedSizeBinary(BINARY)
             )
     }
 
@@ -112,9 +151,79 @@ impl CursorValue {
                 zoned(zone, array.as_primitive::<TimestampNanosecondType>().value(row).into())
             }
             DataType::Utf8 => Ok(Some(Self::Text(array.as_string::<i32>().value(row).to_owned()))),
+            DataType::FixedSizeBinary(BINARY) => {
+                Ok(Some(Self::Binary(array.as_fixed_size_binary().value(row).to_vec())))
+            }
             other => Err(Error::unsupported(format!("a column of type {other} cannot be a cursor"))
                 .hint("choose an integer, decimal, date, timestamp or text column")),
         }
+    }
+
+    /// The rows of an array that hold this value, ascending; none where the array is of another type.
+    ///
+    /// # Errors
+    /// `internal` if Arrow cannot compare the type, which it can for every cursor.
+    pub fn rows_in(&self, array: &ArrayRef) -> Result<Vec<usize>> {
+        let Some(scalar) = self.to_scalar(array.data_type()) else { return Ok(Vec::new()) };
+        let equal = arrow_ord::cmp::eq(array, &scalar)?;
+        Ok(match equal.nulls() {
+            None => equal.values().set_indices().collect(),
+            Some(valid) => (equal.values() & valid.inner()).set_indices().collect(),
+        })
+    }
+
+    /// The value as an Arrow scalar of a column's type, for comparing the whole column in one step; `None` if no
+    /// value of that type equals it.
+    fn to_scalar(&self, data_type: &DataType) -> Option<Scalar<ArrayRef>> {
+        fn one<T: ArrowPrimitiveType>(value: T::Native, data_type: &DataType) -> Option<ArrayRef> {
+            Some(Arc::new(PrimitiveArray::<T>::from_value(value, 1).with_data_type(data_type.clone())))
+        }
+        let nanos = |per_unit: i128| match (self, data_type) {
+            (Self::DateTime(nanos), DataType::Timestamp(_, None))
+            | (Self::Timestamp(nanos), DataType::Timestamp(_, Some(_))) => {
+                let whole = nanos.0.rem_euclid(per_unit) == 0;
+                whole.then(|| i64::try_from(nanos.0.div_euclid(per_unit)).ok()).flatten()
+            }
+            _ => None,
+        };
+        let integer = || matches!(self, Self::Int(_) | Self::UInt(_)).then(|| self.wide());
+        let array = match data_type {
+            DataType::Int8 => one::<Int8Type>(integer()?.try_into().ok()?, data_type),
+            DataType::Int16 => one::<Int16Type>(integer()?.try_into().ok()?, data_type),
+            DataType::Int32 => one::<Int32Type>(integer()?.try_into().ok()?, data_type),
+            DataType::Int64 => one::<Int64Type>(integer()?.try_into().ok()?, data_type),
+            DataType::UInt8 => one::<UInt8Type>(integer()?.try_into().ok()?, data_type),
+            DataType::UInt16 => one::<UInt16Type>(integer()?.try_into().ok()?, data_type),
+            DataType::UInt32 => one::<UInt32Type>(integer()?.try_into().ok()?, data_type),
+            DataType::UInt64 => one::<UInt64Type>(integer()?.try_into().ok()?, data_type),
+            DataType::Timestamp(TimeUnit::Second, _) => {
+                one::<TimestampSecondType>(nanos(1_000_000_000)?, data_type)
+            }
+            DataType::Timestamp(TimeUnit::Millisecond, _) => {
+                one::<TimestampMillisecondType>(nanos(1_000_000)?, data_type)
+            }
+            DataType::Timestamp(TimeUnit::Microsecond, _) => {
+                one::<TimestampMicrosecondType>(nanos(1000)?, data_type)
+            }
+            DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+                one::<TimestampNanosecondType>(nanos(1)?, data_type)
+            }
+            _ => match (self, data_type) {
+                (Self::Decimal(unscaled, scale), DataType::Decimal128(_, own)) if scale == own => {
+                    one::<Decimal128Type>(unscaled.parse().ok()?, data_type)
+                }
+                (Self::Date(days), DataType::Date32) => one::<Date32Type>(*days, data_type),
+                (Self::Text(text), DataType::Utf8) => {
+                    Some(Arc::new(StringArray::from(vec![text.as_str()])) as _)
+                }
+                (Self::Binary(bytes), DataType::FixedSizeBinary(BINARY)) => {
+                    let one = FixedSizeBinaryArray::try_from_iter(std::iter::once(bytes)).ok()?;
+                    (one.value_length() == BINARY).then(|| Arc::new(one) as _)
+                }
+                _ => None,
+            },
+        };
+        array.map(Scalar::new)
     }
 
     /// The name of the value's type, for messages.
@@ -127,6 +236,7 @@ impl CursorValue {
             Self::DateTime(_) => "datetime",
             Self::Timestamp(_) => "timestamp",
             Self::Text(_) => "text",
+            Self::Binary(_) => "binary",
         }
     }
 
@@ -146,6 +256,7 @@ impl CursorValue {
                 Some(a.cmp(b))
             }
             (Self::Text(a), Self::Text(b)) => Some(a.as_bytes().cmp(b.as_bytes())),
+            (Self::Binary(a), Self::Binary(b)) => Some(a.cmp(b)),
             _ => None,
         }
     }
@@ -163,16 +274,79 @@ impl CursorValue {
     /// # Errors
     /// `config` if the step is of the wrong sort for the value's type.
     pub fn minus(&self, step: &CursorStep) -> Result<Self> {
-        let days = |duration: &SignedDuration| i32::try_from(duration.as_hours() / 24).unwrap_or(i32::MAX);
+        self.moved(step, -1)
+    }
+
+    /// The value `step` above this one; see [`CursorStep`].
+    ///
+    /// # Errors
+    /// `config` if the step is of the wrong sort for the value's type.
+    pub fn plus(&self, step: &CursorStep) -> Result<Self> {
+        self.moved(step, 1)
+    }
+
+    /// Stops at the ends of what the type holds.
+    fn moved(&self, step: &CursorStep, sign: i128) -> Result<Self> {
+        let refuse = || {
+            let what = format!("a cursor of type {} cannot be moved by {step}", self.type_name());
+            Error::config(what).hint(
+                "use a number for integer and decimal cursors, and a duration such as \"15m\" or \"2d\" (whole days for dates) for dates and times",
+            )
+        };
         match (self, step) {
-            (Self::Int(value), CursorStep::Units(units)) => Ok(Self::Int(value.saturating_sub(*units))),
-            (Self::Date(value), CursorStep::Duration(duration)) => {
-                Ok(Self::Date(value.saturating_sub(days(duration))))
+            (Self::Int(_) | Self::UInt(_), CursorStep::Units(units)) => {
+                Ok(Self::of_wide(self.wide() + sign * i128::from(*units)))
             }
-            (Self::DateTime(value), CursorStep::Duration(d)) => Ok(Self::DateTime(Nanos(value.0 - d.as_nanos()))),
-            (Self::Timestamp(value), CursorStep::Duration(d)) => Ok(Self::Timestamp(Nanos(value.0 - d.as_nanos()))),
-            _ => Err(Error::config(format!("a cursor of type {} cannot be moved by {step}", self.type_name()))
-                .hint("use a number for integer cursors and a duration such as \"15m\" or \"2d\" for dates and times")),
+            (Self::Decimal(unscaled, scale), CursorStep::Units(units)) => {
+                let unit = u32::try_from(*scale).ok().and_then(|scale| 10_i128.checked_pow(scale));
+                let step = unit.and_then(|unit| unit.checked_mul(i128::from(*units))).ok_or_else(refuse)?;
+                let value: i128 = unscaled.parse().map_err(|_| refuse())?;
+                Ok(Self::Decimal(value.saturating_add(sign * step).to_string(), *scale))
+            }
+            (Self::Date(value), CursorStep::Duration(duration)) => {
+                let days = i128::from(duration.as_hours() / 24);
+                if days == 0 && !duration.is_zero() {
+                    return Err(refuse());
+                }
+                let moved = i128::from(*value) + sign * days;
+                let end = if sign < 0 { i32::MIN } else { i32::MAX };
+                Ok(Self::Date(i32::try_from(moved).unwrap_or(end)))
+            }
+            (Self::DateTime(value), CursorStep::Duration(d)) => {
+                Ok(Self::DateTime(Nanos(value.0 + sign * d.as_nanos())))
+            }
+            (Self::Timestamp(value), CursorStep::Duration(d)) => {
+                Ok(Self::Timestamp(Nanos(value.0 + sign * d.as_nanos())))
+            }
+            _ => Err(refuse()),
+        }
+    }
+
+    fn of_wide(value: i128) -> Self {
+        match (i64::try_from(value), u64::try_from(value)) {
+            (Ok(value), _) => Self::Int(value),
+            (_, Ok(value)) => Self::UInt(value),
+            _ if value < 0 => Self::Int(i64::MIN),
+            _ => Self::UInt(u64::MAX),
+        }
+    }
+
+    /// How far this value is above `other`, in an arbitrary unit of their type; `None` for types without a
+    /// distance (text, binary) and for two different types.
+    #[must_use]
+    pub fn distance(&self, other: &Self) -> Option<f64> {
+        match (self, other) {
+            (Self::Int(_) | Self::UInt(_), Self::Int(_) | Self::UInt(_)) => {
+                Some((self.wide() - other.wide()) as f64)
+            }
+            (Self::Decimal(a, sa), Self::Decimal(b, sb)) if sa == sb => {
+                Some(a.parse::<f64>().ok()? - b.parse::<f64>().ok()?)
+            }
+            (Self::Date(a), Self::Date(b)) => Some(f64::from(*a) - f64::from(*b)),
+            (Self::DateTime(a), Self::DateTime(b)) | (Self::Timestamp(a), Self::Timestamp(b)) => {
+                Some((a.0 - b.0) as f64)
+            }
+            _ => None,
         }
     }
 
@@ -191,7 +365,19 @@ impl CursorValue {
                 .or_else(|| Some(text.parse::<Date>().ok()?.to_datetime(jiff::civil::Time::midnight())))
         };
         match data_type {
-            t if t.is_integer() => text.parse().map(Self::Int).map_err(|_| bad()),
+            t if t.is_integer() => match (text.parse(), text.parse()) {
+                (Ok(value), _) => Ok(Self::Int(value)),
+                (_, Ok(value)) => Ok(Self::UInt(value)),
+                _ => Err(bad()),
+            },
+            DataType::Decimal128(_, scale) => {
+                unscaled(text, *scale).map(|value| Self::Decimal(value.to_string(), *scale)).ok_or_else(bad)
+            }
+            DataType::FixedSizeBinary(BINARY) => {
+                let digits = text.strip_prefix("0x").unwrap_or(text);
+                let bytes = hex::bytes(digits).filter(|bytes| bytes.len() == 8);
+                bytes.map(Self::Binary).ok_or_else(bad)
+            }
             DataType::Date32 => {
                 let date: Date = text.parse().map_err(|_| bad())?;
                 Ok(Self::Date(days_since_epoch(date)))
@@ -210,6 +396,19 @@ impl CursorValue {
             _ => Err(bad()),
         }
     }
+}
+
+/// A decimal text as a number of units of 10^-scale; `None` if it has more digits than that.
+fn unscaled(text: &str, scale: i8) -> Option<i128> {
+    let scale = usize::try_from(scale).ok()?;
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let fraction = fraction.trim_end_matches('0');
+    let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let digits = whole.strip_prefix(['-', '+']).unwrap_or(whole);
+    if digits.is_empty() || !plain(digits) || !plain(fraction) || fraction.len() > scale {
+        return None;
+    }
+    format!("{whole}{fraction:0<scale$}").parse().ok()
 }
 
 fn days_since_epoch(date: Date) -> i32 {
@@ -250,6 +449,7 @@ impl fmt::Display for CursorValue {
                 None => write!(f, "{} ns", nanos.0),
             },
             Self::Text(text) => f.write_str(text),
+            Self::Binary(bytes) => write!(f, "0x{}", hex::text(bytes)),
         }
     }
 }
@@ -267,13 +467,24 @@ fn decimal_text(unscaled: &str, scale: i8) -> String {
     }
 }
 
-/// How far `lag` and `lookback` move a cursor: units of an integer cursor, or a duration.
+/// How far `lag`, `lookback` and `backfill_step` move a cursor: a number for integers and decimals, or a duration.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CursorStep {
-    /// Units of an integer cursor.
+    /// Units of an integer or decimal cursor.
     Units(i64),
     /// A length of time.
     Duration(SignedDuration),
+}
+
+impl CursorStep {
+    /// Whether it moves nothing.
+    #[must_use]
+    pub fn is_zero(&self) -> bool {
+        match self {
+            Self::Units(units) => *units == 0,
+            Self::Duration(duration) => duration.is_zero(),
+        }
+    }
 }
 
 impl fmt::Display for CursorStep {
@@ -323,10 +534,74 @@ mod tests {
     }
 
     #[test]
+    fn scalars_equal_what_the_values_equal() {
+        use arrow_array::{Date32Array, Decimal128Array, Int8Array, TimestampSecondArray};
+        let columns: [ArrayRef; 7] = [
+            Arc::new(Int8Array::from(vec![Some(-1), None, Some(0), Some(5)])),
+            Arc::new(UInt64Array::from(vec![0, 5, u64::MAX])),
+            Arc::new(Decimal128Array::from(vec![0, -5, 50]).with_precision_and_scale(9, 1).unwrap()),
+            Arc::new(Date32Array::from(vec![0, -5])),
+            Arc::new(TimestampMicrosecondArray::from(vec![0, 5]).with_timezone("Europe/Berlin")),
+            Arc::new(TimestampSecondArray::from(vec![0, -5])),
+            Arc::new(StringArray::from(vec!["", "5", "\u{e9}"])),
+        ];
+        let rowversions = [[0_u8; 8], [0, 0, 0, 0, 0, 0, 0, 5]];
+        let rowversions: ArrayRef =
+            Arc::new(FixedSizeBinaryArray::try_from_iter(rowversions.iter()).unwrap());
+        let columns: Vec<ArrayRef> = columns.into_iter().chain([rowversions]).collect();
+        let of = |array: &ArrayRef, row| CursorValue::from_array(array, row).unwrap();
+        let mut values =
+            vec![CursorValue::Int(300), CursorValue::DateTime(Nanos(1)), CursorValue::Timestamp(Nanos(7))];
+        values
+            .extend(columns.iter().flat_map(|array| (0..array.len()).filter_map(move |row| of(array, row))));
+        for (array, value) in columns.iter().flat_map(|array| values.iter().map(move |value| (array, value)))
+        {
+            let expected: Vec<bool> = (0..array.len())
+                .map(|row| of(array, row).is_some_and(|this| this.compare(value) == Some(Ordering::Equal)))
+                .collect();
+            let rows = value.rows_in(array).unwrap();
+            let found: Vec<bool> = (0..array.len()).map(|row| rows.contains(&row)).collect();
+            assert_eq!(found, expected, "{value:?} in {array:?}");
+        }
+    }
+
+    #[test]
+    fn bounds_of_people_are_read_exactly() {
+        let decimal = DataType::Decimal128(9, 2);
+        for (text, value) in [("12.3", "1230"), ("-0.05", "-5"), ("7", "700"), ("1.230", "123"), ("-0", "0")]
+        {
+            assert_eq!(CursorValue::parse(text, &decimal).unwrap(), CursorValue::Decimal(value.into(), 2));
+        }
+        for text in ["", "1.234", "1e3", "1.-2", "--1", ".5"] {
+            assert!(CursorValue::parse(text, &decimal).is_err(), "{text}");
+        }
+        let rowversion = CursorValue::parse("0x00000000000007D1", &DataType::FixedSizeBinary(8)).unwrap();
+        assert_eq!(rowversion.to_string(), "0x00000000000007d1");
+        let json = serde_json::to_string(&rowversion).unwrap();
+        assert_eq!(json, r#"{"type":"binary","value":"00000000000007d1"}"#);
+        assert_eq!(serde_json::from_str::<CursorValue>(&json).unwrap(), rowversion);
+        assert!(CursorValue::parse("07D1", &DataType::FixedSizeBinary(8)).is_err());
+        let highest = u64::MAX.to_string();
+        assert_eq!(CursorValue::parse(&highest, &DataType::UInt64).unwrap(), CursorValue::UInt(u64::MAX));
+    }
+
+    #[test]
     fn steps_move_back() {
         let day = CursorStep::Duration(SignedDuration::from_hours(48));
         assert_eq!(CursorValue::Date(10).minus(&day).unwrap(), CursorValue::Date(8));
         assert_eq!(CursorValue::Int(10).minus(&CursorStep::Units(3)).unwrap(), CursorValue::Int(7));
         assert!(CursorValue::Int(10).minus(&day).is_err());
+        let half = CursorStep::Duration(SignedDuration::from_hours(12));
+        assert!(CursorValue::Date(10).plus(&half).is_err(), "it would not move at all");
+        assert!(CursorValue::Text("a".into()).plus(&CursorStep::Units(1)).is_err());
+        let units = CursorStep::Units(3);
+        assert_eq!(
+            CursorValue::Decimal("150".into(), 2).plus(&units).unwrap(),
+            CursorValue::Decimal("450".into(), 2)
+        );
+        assert_eq!(CursorValue::Int(i64::MAX).plus(&units).unwrap(), CursorValue::UInt((1 << 63) + 2));
+        assert_eq!(CursorValue::UInt(1 << 63).minus(&units).unwrap(), CursorValue::Int(i64::MAX - 2));
+        assert_eq!(CursorValue::UInt(u64::MAX).plus(&units).unwrap(), CursorValue::UInt(u64::MAX));
+        assert_eq!(CursorValue::Int(i64::MIN).minus(&units).unwrap(), CursorValue::Int(i64::MIN));
     }
 }

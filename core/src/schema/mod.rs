@@ -16,6 +16,7 @@ mod diff;
 mod evidence;
 mod evolve;
 mod layout;
+mod layout_document;
 mod mapper;
 mod mapping;
 mod names;
@@ -41,11 +42,9 @@ pub use diff::{ChangeKind, MappingChange, MappingDiff};
 pub use evidence::{Ambiguity, Evidence, NullToken};
 pub use evolve::{ColumnChange, Evolvable, LayoutChange, Widening, widening};
 pub use jiff::SignedDuration;
-pub(crate) use layout::duration;
-pub use layout::{
-    Advised, ClusterDocument, DatasetOptions, IntegerRange, LayoutDocument, PartitionBy, PartitionDocument,
-    PartitionSpec, TableLayout, life,
-};
+pub use layout::{DatasetOptions, IntegerRange, PartitionBy, TableLayout};
+pub(crate) use layout_document::duration;
+pub use layout_document::{Advised, ClusterDocument, LayoutDocument, PartitionDocument, PartitionSpec, life};
 pub use mapper::{MapperOptions, SchemaMapper};
 pub(crate) use mapping::pins;
 pub use mapping::{

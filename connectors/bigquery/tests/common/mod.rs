@@ -1,4 +1,4 @@
-//! What the tests against the emulator share.
+//! What the tests share that run against the emulator, and partly against a real project (`make test-bigquery-live`).
 
 #![expect(unreachable_pub, reason = "several test binaries share it")]
 #![allow(dead_code, reason = "each test file uses its own share")]
@@ -7,11 +7,37 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use transload_core::{Connection, EtlJob, Registry, RunReport, Runner, RunnerOptions};
+use transload_core::{Connection, EtlJob, Registry, RunReport, Runner, RunnerOptions, Secret};
 use transload_testkit::{Done, Failure, need_env};
 
 pub const URL: &str = "TRANSLOAD_TEST_BIGQUERY_URL";
 pub const PROJECT: &str = "TRANSLOAD_TEST_BIGQUERY_PROJECT";
+pub const GRPC: &str = "TRANSLOAD_TEST_BIGQUERY_GRPC";
+/// An access token, for a real project.
+const TOKEN: &str = "TRANSLOAD_TEST_BIGQUERY_TOKEN";
+const GOOGLE: &str = "https://bigquery.googleapis.com";
+
+/// Whether a real project is behind the tests.
+pub fn is_google() -> bool {
+    std::env::var(URL).is_ok_and(|url| url == GOOGLE)
+}
+
+/// The access token, for a real project.
+pub fn token() -> Option<Secret> {
+    std::env::var(TOKEN).ok().map(Secret::new)
+}
+
+/// A connection to the emulator, with nothing between, or to the real project.
+pub fn connection(name: &str) -> Done<Connection> {
+    let mut connection = Connection::new(name, "bigquery").option("project", need_env(PROJECT)?);
+    if let Some(token) = token() {
+        connection = connection.password(token);
+    }
+    if is_google() {
+        return Ok(connection);
+    }
+    Ok(connection.option("endpoint", need_env(URL)?).option("storage_endpoint", need_env(GRPC)?))
+}
 
 /// Where the emulator's API is.
 pub fn base() -> Done<String> {
@@ -38,8 +64,16 @@ pub fn runner(connections: impl IntoIterator<Item = Connection>) -> Runner {
     connections.into_iter().fold(runner, Runner::connection)
 }
 
+/// A request with the token, where there is one.
+pub fn authorized(request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+    match std::env::var(TOKEN) {
+        Ok(token) => request.bearer_auth(token),
+        Err(_) => request,
+    }
+}
+
 pub async fn answer(request: reqwest::RequestBuilder) -> Done<(u16, Value)> {
-    let response = request.send().await?;
+    let response = authorized(request).send().await?;
     let status = response.status().as_u16();
     let text = response.text().await?;
     Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
@@ -48,7 +82,8 @@ pub async fn answer(request: reqwest::RequestBuilder) -> Done<(u16, Value)> {
 /// All rows of a query as texts; `None` if its table does not exist.
 pub async fn query(sql: &str) -> Done<Option<Vec<Vec<Option<String>>>>> {
     let client = reqwest::Client::new();
-    let body = json!({"query": sql, "useLegacySql": false, "formatOptions": {"useInt64Timestamp": true}});
+    let body = json!({"query": sql, "useLegacySql": false, "timeoutMs": 100_000,
+        "formatOptions": {"useInt64Timestamp": true}});
     let (status, mut page) = answer(client.post(format!("{}/queries", base()?)).json(&body)).await?;
     if status == 404 {
         return Ok(None);
@@ -63,10 +98,13 @@ pub async fn query(sql: &str) -> Done<Option<Vec<Vec<Option<String>>>>> {
             rows.push(cells.iter().map(|cell| cell["v"].as_str().map(str::to_owned)).collect());
         }
         let Some(token) = page["pageToken"].as_str().filter(|token| !token.is_empty()) else { break };
-        let job = page["jobReference"]["jobId"].as_str().unwrap_or_default().to_owned();
-        let next = client.get(format!("{}/queries/{job}", base()?));
-        page =
-            answer(next.query(&[("pageToken", token), ("formatOptions.useInt64Timestamp", "true")])).await?.1;
+        let text = |field: &str| page["jobReference"][field].as_str().unwrap_or_default().to_owned();
+        let next = client.get(format!("{}/queries/{}", base()?, text("jobId"))).query(&[
+            ("pageToken", token),
+            ("location", &text("location")),
+            ("formatOptions.useInt64Timestamp", "true"),
+        ]);
+        page = answer(next).await?.1;
     }
     Ok(Some(rows))
 }
@@ -126,10 +164,15 @@ impl Shop {
     }
 
     pub async fn load(&self, warehouse: Connection, load: Value) -> Done<RunReport> {
+        self.run_job(warehouse, &self.job(load)?.to_json()?).await
+    }
+
+    /// Runs a job from `shop` into `warehouse`.
+    pub async fn run_job(&self, warehouse: Connection, job: &Value) -> Done<RunReport> {
         let shop = Connection::new("shop", "sqlite").option("path", self.database().to_string_lossy());
         // Little memory, so that small files do what large ones do.
         let options = RunnerOptions::default().parallelism(1).memory_bytes(16 << 20);
-        Ok(runner([shop, warehouse]).options(options).run(&self.job(load)?).await)
+        Ok(runner([shop, warehouse]).options(options).run(&EtlJob::from_json(job.clone())?).await)
     }
 
     /// The target holds what the source holds.
@@ -156,7 +199,7 @@ impl Shop {
     }
 }
 
-/// The emulator, without anything between.
+/// The destination `warehouse` of a [`Shop`], without anything between.
 pub fn emulator() -> Done<Connection> {
-    warehouse(&need_env(URL)?)
+    connection("warehouse")
 }

@@ -65,7 +65,13 @@ pub fn record(job: &str, load_id: &str, sequence: u64) -> LoadRecord {
 }
 
 pub fn request(target: &TargetTable, mode: WriteMode, load_id: &str) -> LoadRequest {
-    LoadRequest { target: target.clone(), mode, load_id: load_id.to_owned(), memory_budget: 64 << 20 }
+    LoadRequest {
+        target: target.clone(),
+        mode,
+        load_id: load_id.to_owned(),
+        memory_budget: 64 << 20,
+        options: serde_json::Map::new(),
+    }
 }
 
 pub fn merge_by(key: &[&str], order_by: Option<&str>) -> WriteMode {

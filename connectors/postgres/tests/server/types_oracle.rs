@@ -18,6 +18,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use tokio_postgres::Client;
 use transload_core::connector::{ReadPlan, Source};
+use transload_core::proof::{Fold, Measure, ProofLevel, SideProof, Verdict};
 use transload_core::schema::{Extension, TableRef, TableSchema};
 use transload_core::{Connection, Result};
 
@@ -236,6 +237,7 @@ impl Database {
         assert_eq!(described.columns[1].extension, extension, "{type_name}");
         let batch = self.read(table).await.unwrap_or_else(|error| panic!("{type_name}: {error:?}"));
         assert_eq!(batch.column(1).data_type(), &arrow, "{type_name}");
+        self.check_figures(table, &type_name, &batch).await;
         let ids = batch.column(0).as_primitive::<Int32Type>().values();
         assert_eq!(ids.len(), values.len(), "{type_name}");
         let mut got: Vec<(i32, Option<String>)> =
@@ -258,6 +260,22 @@ impl Database {
                 let got = got.into_iter().map(|text| text.map(|text| array_literal(&text))).collect();
                 self.check_given(table, &type_name, &format!("got::{type_name}"), got).await;
             }
+        }
+    }
+
+    /// The server's own figures of the column are those of the batch.
+    async fn check_figures(&self, table: &str, type_name: &str, batch: &RecordBatch) {
+        let session = self.source().await.begin(&TableRef::new("place", table)).await.unwrap();
+        let there = session.figures(&ReadPlan::default(), ProofLevel::Values).await;
+        let there = there.unwrap_or_else(|error| panic!("{type_name}: {error:?}"));
+        session.close().await.unwrap();
+        let mut fold = Fold::new(&batch.schema(), ProofLevel::Values);
+        fold.add(batch).unwrap();
+        let side = SideProof::compare(fold.finish(), &there, &["id".to_owned(), "v".to_owned()], 0.0);
+        assert_eq!(side.verdict, Verdict::Equal, "{type_name}: {side:?}");
+        let of = Measure::of(batch.column(1).data_type());
+        if !matches!(of, Measure::Presence | Measure::Text) {
+            assert!(side.columns[1].compared.contains(&"checksum"), "{type_name}: {side:?}");
         }
     }
 

@@ -57,7 +57,10 @@ impl Loading {
 
     async fn begin(&self, mode: WriteMode, load_id: &str) -> transload_core::Result<Box<dyn LoadWriter>> {
         let (target, load_id) = (self.table.clone(), load_id.to_owned());
-        self.destination.begin_load(LoadRequest { target, mode, load_id, memory_budget: BUDGET }).await
+        let options = serde_json::Map::new();
+        self.destination
+            .begin_load(LoadRequest { target, mode, load_id, memory_budget: BUDGET, options })
+            .await
     }
 
     async fn write(&self, writer: &dyn LoadWriter, rows: &[Row]) -> Done {

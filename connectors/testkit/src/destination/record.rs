@@ -17,6 +17,7 @@ pub(super) fn add(cases: &mut Cases) {
     }
     cases.add("destination::record_round_trip", round_trip);
     cases.add("destination::last_load_by_job", by_job);
+    cases.add("destination::last_loads_by_name", by_name);
     if cases.subject().capability().durable {
         cases.add("destination::record_is_durable", durable);
     }
@@ -38,7 +39,11 @@ fn full(sequence: u64, watermark: CursorValue) -> LoadRecord {
         cursor: Some("updated at".to_owned()),
         window_lo: Some(CursorValue::Text(String::new())),
         watermark: Some(watermark),
-        boundary: BoundaryRows { columns: vec!["id".to_owned(), "a, b".to_owned()], hashes },
+        boundary: BoundaryRows {
+            columns: vec!["id".to_owned(), "a, b".to_owned()],
+            nulls: hashes.clone(),
+            hashes,
+        },
         mapping_hash: "0123456789abcdef".to_owned(),
         pinned,
         ..record("full", sequence, 1)
@@ -54,6 +59,7 @@ async fn round_trip(ctx: Arc<Ctx>) -> Done {
         CursorValue::Date(-719_162),
         CursorValue::DateTime(Nanos(253_402_300_799_999_999_999)),
         CursorValue::Timestamp(Nanos(-1)),
+        CursorValue::Binary(vec![0, 255, 1, 39, 92, 0, 0, 7]),
         CursorValue::Text("quote ' \" \\ \n 表 🦀".to_owned()),
     ];
     for (sequence, value) in (1..).zip(values) {
@@ -79,6 +85,24 @@ async fn by_job(ctx: Arc<Ctx>) -> Done {
     let mut other = loading.table.target.clone();
     other.table = "another".to_owned();
     equal("last load into another table", &loading.destination.last_load(&other, "a").await?, &None)
+}
+
+async fn by_name(ctx: Arc<Ctx>) -> Done {
+    let loading = Loading::prepared(&ctx).await?;
+    let row = rows(&[(1, "a", 1)]);
+    let name = "daily; 'orders' \\ \"x\"";
+    for (job, sequence, job_name) in
+        [("a", 1, name), ("b", 2, name), ("a", 3, name), ("c", 9, "another"), ("b", 4, name)]
+    {
+        let record = LoadRecord { job_name: job_name.to_owned(), ..record(job, sequence, 1) };
+        loading.load(WriteMode::Append, &row, record).await?;
+    }
+    let target = &loading.table.target;
+    let mut found = loading.destination.last_loads(target, name).await?;
+    found.sort_by_key(|load| load.sequence);
+    let found: Vec<_> = found.iter().map(|load| (load.job.as_str(), load.sequence)).collect();
+    equal("the newest load of each job", &found, &vec![("a", 3), ("b", 4)])?;
+    equal("loads of nobody", &loading.destination.last_loads(target, "nobody").await?, &Vec::new())
 }
 
 async fn durable(ctx: Arc<Ctx>) -> Done {

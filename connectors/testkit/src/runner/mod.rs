@@ -5,7 +5,9 @@ mod policy;
 mod quarantine;
 mod strategy;
 
-use transload_core::job::EtlJobBuilder;
+use transload_core::connector::Capability;
+use transload_core::job::{EtlJobBuilder, LoadStrategy};
+use transload_core::proof::{ProofLevel, Verdict};
 use transload_core::schema::{TableRef, TargetRef, TargetTable};
 use transload_core::{EtlJob, RunReport, RunStatus, Runner};
 
@@ -98,6 +100,7 @@ impl Orders {
     /// A job from this table into `(dataset of the case).orders`.
     fn job(&self, pair: &Pair) -> Done<EtlJobBuilder> {
         let job = EtlJob::builder(pair.from.name("job")).from_table("from", self.made()?);
+        let job = job.proof(ProofLevel::Values);
         Ok(job.into("into", pair.into.dataset(), "orders"))
     }
 }
@@ -129,6 +132,7 @@ async fn succeed(runner: &Runner, job: &EtlJob) -> Done<RunReport> {
         return Err(Failure::new(format!("the run failed: {error}")));
     }
     equal("status", &report.status, &RunStatus::Succeeded)?;
+    proven(runner, job, &report)?;
     let rows = report.rows;
     equal("read = already loaded + written", &rows.read, &(rows.already_loaded + rows.written))?;
     if report.committed {
@@ -137,6 +141,35 @@ async fn succeed(runner: &Runner, job: &EtlJob) -> Done<RunReport> {
         ensure(again || sum == rows.written, || format!("written rows do not add up: {rows:?}"))?;
     }
     Ok(report)
+}
+
+/// A run must have proven what the connectors at its ends declare that they can, and must not have more to say.
+fn proven(runner: &Runner, job: &EtlJob, report: &RunReport) -> Done {
+    // A run that had nothing to read has nothing to prove.
+    let Some(proof) = &report.proof else {
+        return ensure(job.proof() == ProofLevel::Off || !report.committed, || {
+            "the run has no proof".to_owned()
+        });
+    };
+    let capability = |name: &str| -> Done<Capability> {
+        let connection = runner.connection_named(name)?;
+        Ok(runner.registry().connector(connection.kind())?.descriptor().capability)
+    };
+    for (name, side) in
+        [(job.source_connection(), &proof.source), (job.destination_connection(), &proof.destination)]
+    {
+        let comparable = job.row_limit().is_none() && report.rows.superseded == 0;
+        let fine = match (capability(name)?.figures, side.verdict) {
+            (true, Verdict::Equal) | (false, Verdict::NotCompared) => true,
+            // Rows that were deleted at the source stay under `merge`.
+            (true, Verdict::NotCompared) => {
+                !comparable || matches!(job.strategy(), LoadStrategy::Merge { .. })
+            }
+            _ => false,
+        };
+        ensure(fine, || format!("the proof of `{name}`: {side:?}"))?;
+    }
+    Ok(())
 }
 
 /// Runs a job that must fail with an error of this kind.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use transload_core::connector::Capability;
-use transload_core::{EtlJob, RunReport};
+use transload_core::proof::ProofLevel;
+use transload_core::{ErrorKind, EtlJob, RunReport};
 
 use super::{Orders, Set, holds, succeed, target_of};
 use crate::check::{ensure, equal};
@@ -26,6 +27,7 @@ pub(super) fn add(set: &mut Set<'_>, capability: Capability, cursor: bool) {
         set.add("append_many_runs", append_many_runs);
         set.add("backfill_since", backfill_since);
         set.add("row_limit_moves_no_watermark", row_limit);
+        set.add("a_changed_job_is_no_silent_restart", changed_job);
     }
     if capability.merge && cursor {
         set.add("merge_with_updates", merge);
@@ -77,7 +79,7 @@ async fn replace_by_empty(pair: Arc<Pair>) -> Done {
     let (runner, job) = (pair.runner()?, orders.job(&pair)?.replace());
     succeed(&runner, &job.clone().build()?).await?;
     orders.put(&pair, Vec::new()).await?;
-    super::fail(&runner, &job.clone().build()?, transload_core::ErrorKind::Data).await?;
+    super::fail(&runner, &job.clone().build()?, ErrorKind::Data).await?;
     holds(&pair, "after the refusal", &rows).await?;
     succeed(&runner, &job.allow_empty().build()?).await?;
     holds(&pair, "allowed", &[]).await
@@ -91,7 +93,7 @@ async fn replace_by_fewer(pair: Arc<Pair>) -> Done {
     succeed(&runner, &job.clone().min_ratio(0.5).build()?).await?;
     let fewer = orders.rows(&[(9, 9, "nine")]);
     orders.put(&pair, fewer.clone()).await?;
-    super::fail(&runner, &job.clone().min_ratio(0.5).build()?, transload_core::ErrorKind::Data).await?;
+    super::fail(&runner, &job.clone().min_ratio(0.5).build()?, ErrorKind::Data).await?;
     holds(&pair, "after the refusal", &rows).await?;
     // Small tables are not judged unless the job says so, and a quarter is not less than a quarter.
     succeed(&runner, &job.min_ratio(0.25).build()?).await?;
@@ -240,8 +242,35 @@ async fn row_limit(pair: Arc<Pair>) -> Done {
     let destination = pair.into.open_destination().await?;
     let last = destination.last_load(&target_of(&pair), &trial.identity()).await?;
     equal("watermark after the trial", &last.and_then(|last| last.watermark), &None)?;
-    let full = append_job(&orders, &pair)?;
+    // The rows of the trial stay, so the target has more than the window.
+    let full = orders.job(&pair)?.append("at").proof(ProofLevel::Off).build()?;
     equal("written by the full run", &succeed(&runner, &full).await?.rows.written, &50)
+}
+
+async fn changed_job(pair: Arc<Pair>) -> Done {
+    let mut orders = Orders::new(&pair, "changed")?;
+    let rows = orders.rows(&[(1, 1, "a"), (2, 2, "b")]);
+    orders.put(&pair, rows.clone()).await?;
+    let runner = pair.runner()?;
+    let job = || orders.job(&pair);
+    succeed(&runner, &job()?.append("at").build()?).await?;
+    let error = super::fail(&runner, &job()?.append("id").build()?, ErrorKind::Config).await?;
+    ensure(error.message().contains("cursor was `at` and is `id`"), || format!("what changed: {error}"))?;
+    holds(&pair, "after the refusal", &rows).await?;
+    // The job as it was goes on, and so does the changed one if it is told that this is meant.
+    equal("written", &succeed(&runner, &job()?.append("at").build()?).await?.rows.written, &0)?;
+    let restarted = job()?.append("id").restart().build()?;
+    equal("written", &succeed(&runner, &restarted).await?.rows.written, &2)?;
+    equal("written", &succeed(&runner, &restarted).await?.rows.written, &0)?;
+    holds(&pair, "after the restart", &[rows.clone(), rows].concat()).await?;
+    super::fail(&runner, &job()?.append("at").build()?, ErrorKind::Config).await?;
+    if pair.into.subject.capability().replace {
+        succeed(&runner, &job()?.replace().build()?).await?;
+        holds(&pair, "replaced", &orders.rows(&[(1, 1, "a"), (2, 2, "b")])).await?;
+        // An `append` after it would double the snapshot.
+        super::fail(&runner, &job()?.append("id").build()?, ErrorKind::Config).await?;
+    }
+    Ok(())
 }
 
 async fn merge(pair: Arc<Pair>) -> Done {

@@ -108,6 +108,22 @@ pub struct Ledger {
     pub incomplete_rows: u64,
 }
 
+impl ColumnLedger {
+    /// Adds what became of more values of the column.
+    pub(crate) fn add(&mut self, more: Self) {
+        self.counts.add(&more.counts);
+        self.keep(more.examples);
+    }
+
+    fn keep(&mut self, examples: Vec<LedgerExample>) {
+        for example in examples {
+            if self.examples.iter().filter(|known| known.change == example.change).count() < EXAMPLES {
+                self.examples.push(example);
+            }
+        }
+    }
+}
+
 impl Ledger {
     /// Whether every value at the destination is the one at the source. Of no rows at all: yes.
     #[must_use]
@@ -120,11 +136,7 @@ impl Ledger {
         self.incomplete_rows += batch.incomplete_rows;
         for (column, (counts, examples)) in self.columns.iter_mut().zip(batch.columns) {
             column.counts.add(&counts);
-            for example in examples {
-                if column.examples.iter().filter(|known| known.change == example.change).count() < EXAMPLES {
-                    column.examples.push(example);
-                }
-            }
+            column.keep(examples);
         }
     }
 }

@@ -1,0 +1,57 @@
+//! Figures of the rows in the files, for the proof of a run: every file is read again.
+
+use arrow_array::{Array as _, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow_cast::{CastOptions, cast_with_options};
+use arrow_schema::{ArrowError, SchemaRef};
+use transload_core::connector::CursorFilter;
+use transload_core::proof::{Fold, ProofLevel, TableFigures};
+use transload_core::schema::TargetTable;
+use transload_core::{Error, Result};
+
+use crate::connect::TableFolders;
+use crate::merge::{broken, open, part_files};
+
+pub(crate) fn figures(
+    folders: &TableFolders,
+    target: &TargetTable,
+    window: Option<&CursorFilter>,
+    level: ProofLevel,
+) -> Result<TableFigures> {
+    let schema = target.arrow_schema();
+    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let mut fold = Fold::new(&schema, level);
+    for load in folders.loads()? {
+        for part in part_files(&load)? {
+            for batch in open(&part, Some(&names))? {
+                let batch = batch.map_err(|error| broken(&part, error))?;
+                let rows = conform(&batch, &schema).map_err(|error| {
+                    Error::data(format!("{} holds values of another type than the load's", part.display()))
+                        .source_error(error)
+                        .hint("the proof compares values of one type only; the rows themselves are loaded")
+                })?;
+                fold.add(&window.map_or_else(|| Ok(rows.clone()), |window| window.select(&rows))?)?;
+            }
+        }
+    }
+    Ok(fold.finish())
+}
+
+/// The columns of a file in the order and with the types of a load; a file may be older than a column.
+fn conform(batch: &RecordBatch, schema: &SchemaRef) -> std::result::Result<RecordBatch, ArrowError> {
+    let lossless = CastOptions { safe: false, ..CastOptions::default() };
+    let fields = batch.schema();
+    let columns = schema.fields().iter().map(|field| {
+        let found = fields.fields().iter().position(|known| known.name().eq_ignore_ascii_case(field.name()));
+        match found.map(|index| batch.column(index)) {
+            None => Ok(new_null_array(field.data_type(), batch.num_rows())),
+            Some(column) if column.data_type() == field.data_type() => Ok(column.clone()),
+            Some(column) => cast_with_options(column, field.data_type(), &lossless),
+        }
+    });
+    let columns = columns.collect::<std::result::Result<Vec<_>, _>>()?;
+    // Older rows may be NULL where the load has none.
+    let nullable = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    let schema = arrow_schema::Schema::new(nullable.collect::<Vec<_>>());
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(schema.into(), columns, &options)
+}
