@@ -49,7 +49,8 @@ pub(super) async fn run(
             stop.or(plan(runner, job, &mut course, memory.bytes, tracker, report, demotions)).await?;
         let Some(planned) = planned else { break };
         tracker.phase(Phase::Load);
-        let Moved { ready, proven } = load(job, planned, &mut course, stop, tracker, report).await?;
+        let Moved { ready, proven } =
+            Box::pin(load(job, planned, &mut course, stop, tracker, report)).await?;
         if let Some(ready) = ready {
             // From here on a cancel or the deadline comes too late: the commit decides, and the report tells its outcome.
             tracker.phase(Phase::Commit);
