@@ -415,8 +415,8 @@ mod tests {
             last_call: began,
             times: PhaseTimes::default(),
             span: Span::none(),
-            read: VecDeque::new(),
             eta: Eta::default(),
+            read: VecDeque::new(),
         };
         assert_eq!(state.rate(began, 0), 0.0);
         let mut at = |millis, rows| state.rate(began + Duration::from_millis(millis), rows);

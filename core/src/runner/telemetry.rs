@@ -181,9 +181,12 @@ mod tests {
         }
     }
 
-    /// Names of spans with those of their parents.
+    /// The name of a span and the id of its parent.
+    type Named = (String, Option<u64>);
+
+    /// All spans; the id of each is its place, from 1.
     #[derive(Debug, Default, Clone)]
-    struct Names(Arc<Mutex<Vec<(String, Option<u64>)>>>);
+    struct Names(Arc<Mutex<Vec<Named>>>);
 
     impl tracing::Subscriber for Names {
         fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
