@@ -631,7 +631,13 @@ export interface JobDocument {
   /** Name of the job; part of its identity. */
   name: string;
   source: { connection: string; schema?: string; table: string; columns?: string[] };
-  destination: { connection: string; dataset: string; table: string } & TableLayout;
+  destination: {
+    connection: string;
+    dataset: string;
+    table: string;
+    /** What only this kind of destination understands; wins over options of the connection. */
+    options?: { [name: string]: Json };
+  } & TableLayout;
   /** Default: `replace`. */
   load?: {
     strategy: "replace" | "append" | "merge";
@@ -639,9 +645,19 @@ export interface JobDocument {
     cursor?: string;
     /** Key columns; required for `merge`. */
     key?: string[];
+    /** The first load begins this many days ago. */
     backfill_days?: number;
+    /** The first load begins at this cursor value; moved to an earlier one, the next run loads what lies before. */
     backfill_since?: string;
-    /** A number for integer cursors, a duration such as `15m` for dates and times. */
+    /** Nothing at or past this cursor value is loaded. */
+    until?: string;
+    /** Cut what is to be loaded into ranges of this length, each committed by itself. */
+    backfill_step?: number | string;
+    /** Rows without a cursor value. Default: `include` for `merge`, `warn` for `append`. */
+    on_null_cursor?: "include" | "warn" | "fail";
+    /** The job was changed and shall begin afresh in the same table; what it loaded before stays there. */
+    restart?: boolean;
+    /** A number for integer and decimal cursors, a duration such as `15m` for dates and times. */
     lag?: number | string;
     /**
      * `max` (default), or `oldest_transaction`: not past the start of the oldest transaction that is still open at
@@ -681,6 +697,8 @@ export interface JobDocument {
   row_limit?: number | null;
   /** How much the report says of the values that were loaded. Default: `values`. */
   profile?: ProfileLevel;
+  /** Whether the run proves that nothing was lost, doubled or changed on the way. Default: `off`. */
+  proof?: ProofLevel;
 }
 
 /** When a host should run a job: `every` or `cron`. */
@@ -819,6 +837,12 @@ export interface Progress {
   splits: { total: number; active: number; done: number };
   /** Seconds since the run began. */
   seconds: number;
+  /** Which of the ranges is being loaded, from 1. */
+  range: number;
+  /** How many ranges the run loads and commits one by one. */
+  ranges: number;
+  /** Seconds that the rest will take, if it goes on as until now; `null` while that is unknown. */
+  eta_seconds: number | null;
 }
 
 /**
@@ -874,10 +898,23 @@ export interface RunReport {
   /** Whether a load was committed. A run that found nothing new succeeds without one. */
   committed: boolean;
   /** The range of cursor values that was loaded. */
-  window: { cursor: string; lo: string | null; hi: string | null; continues: boolean } | null;
+  window: {
+    cursor: string;
+    lo: string | null;
+    /** Inclusive, but for `load.until`. */
+    hi: string | null;
+    /** The job has loaded before. */
+    continues: boolean;
+    /** Rows of the source that have no cursor value. */
+    null_cursors: number;
+  } | null;
+  /** The ranges that were committed one by one, of jobs with a cursor: the newest 100. */
+  ranges: { lo: string | null; hi: string | null; rows: number; load_id: string; seconds: number }[];
+  /** How many ranges were committed. */
+  ranges_committed: number;
   rows: {
     read: number;
-    /** Read again at the watermark and dropped, because an earlier load has them. */
+    /** Read at an end of a range, or without a cursor, and dropped: an earlier load has them, or another range. */
     already_loaded: number;
     written: number;
     inserted: number;
@@ -900,6 +937,8 @@ export interface RunReport {
   quarantine: { table: string; rows: number } | null;
   /** What the rows hold, as the job's `profile` asks. */
   profile: TableProfile | null;
+  /** Whether source and destination hold what passed through the run, as the job's `proof` asks. */
+  proof: Proof | null;
   bytes_read: number;
   bytes_written: number;
   /** Bytes that the destination bills for putting the rows in place, where it bills by bytes (BigQuery). */
@@ -916,6 +955,51 @@ export interface RunReport {
   finished_at: string;
   /** Version of the engine. */
   engine: string;
+}
+
+/** What a run proves: nothing; rows and NULLs; also checksums, lowest and highest values. */
+export type ProofLevel = "off" | "counts" | "values";
+
+/** Whether two sides hold the same; `not_compared` says why in its reason. */
+export type Verdict = "equal" | "not_compared" | "different";
+
+/** Figures of a column; `null` where the system cannot tell. */
+export interface ColumnFigures {
+  /** Rows in which it is not NULL. */
+  values: number | null;
+  /** Whole numbers as texts, since they pass 2^53. */
+  checksum: { sum: string; squares: string } | null;
+  min: string | null;
+  max: string | null;
+}
+
+/** The proof of one side: what passed through the run beside what the system says it holds. */
+export interface SideProof {
+  verdict: Verdict;
+  reason?: string;
+  /** Rows that passed through the run. */
+  rows: number;
+  /** Rows that the system counts. */
+  rows_there?: number;
+  columns: {
+    column: string;
+    verdict: Verdict;
+    /** Of `values`, `checksum`, `min`, `max`. */
+    compared: string[];
+    different?: string[];
+    figures: ColumnFigures;
+    /** The system's figures, where they differ. */
+    there?: ColumnFigures;
+  }[];
+  /** Seconds that the system's query took. */
+  seconds: number;
+}
+
+/** What was read against the source, what was written against the destination. */
+export interface Proof {
+  verdict: Verdict;
+  source: SideProof;
+  destination: SideProof;
 }
 
 /**
@@ -1086,6 +1170,8 @@ export interface Descriptor {
   takes_secret: boolean;
   /** JSON Schema of the options. */
   options: { [key: string]: Json };
+  /** JSON Schema of what a job may say to it in `destination.options`; empty for nothing. */
+  job_options: { [key: string]: Json };
   capability: Capability;
 }
 

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use transload::job::JobDocument;
-use transload::runner::RunReportDocument;
-use transload::{Registry, default_registry, document};
+use transload::runner::{BatchReportDocument, RunReportDocument};
+use transload::{ConnectionLimits, Registry, default_registry, document};
 
 /// File name and content of every reference file.
 fn reference(registry: &Registry) -> BTreeMap<String, Value> {
@@ -19,8 +19,16 @@ fn reference(registry: &Registry) -> BTreeMap<String, Value> {
     let mut report = document::schema_of_output::<RunReportDocument>().to_value();
     report["title"] = "transload run report".into();
     files.insert("report.schema.json".to_owned(), report);
+    let mut batch = document::schema_of_output::<BatchReportDocument>().to_value();
+    batch["title"] = "transload report of many jobs".into();
+    files.insert("batch_report.schema.json".to_owned(), batch);
     for descriptor in registry.descriptors() {
         files.insert(format!("connection-{}.schema.json", descriptor.kind), connection_schema(&descriptor));
+        if descriptor.job_options.get("properties").is_some() {
+            let mut options = descriptor.job_options.clone();
+            options["title"] = format!("transload destination.options: {}", descriptor.label).into();
+            files.insert(format!("job-options-{}.schema.json", descriptor.kind), options);
+        }
     }
     files
 }
@@ -38,6 +46,11 @@ fn connection_schema(descriptor: &transload::connector::Descriptor) -> Value {
         "password": {"type": "string", "description": "The secret itself; moved into memory at once and never printed. Prefer `credentials`."},
     });
     let mut properties = common.as_object().cloned().unwrap_or_default();
+    let mut limits = document::schema_of::<ConnectionLimits>().to_value();
+    if let Some(limits) = limits.as_object_mut() {
+        limits.retain(|key, _| !key.starts_with('$') && key != "title");
+    }
+    properties.insert("limits".to_owned(), limits);
     if !descriptor.takes_secret {
         properties.remove("credentials");
         properties.remove("password");

@@ -4,7 +4,7 @@ import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { tableFromIPC } from "apache-arrow";
-import { Connection, Runner, SchemaMapper } from "transload";
+import { Connection, Runner, SchemaMapper, connectors } from "transload";
 import { collect, failure, memoryWithOrders, needed, orders, temporaryFolder } from "./support.mjs";
 
 const endpoint = needed("TRANSLOAD_TEST_BIGQUERY_URL");
@@ -76,6 +76,22 @@ test("a job loads exactly the new rows into BigQuery", async () => {
   shop.put("orders", orders(0, 5200), "public");
   assert.equal((await runner.run(job)).rows.written, 200);
   assert.deepEqual(await ask(count), ["5200", "5200", sum(5200)]);
+});
+
+test("a job chooses its way into BigQuery", async () => {
+  const options = { project, endpoint, storage_endpoint: needed("TRANSLOAD_TEST_BIGQUERY_GRPC") };
+  const warehouse = new Connection({ name: "warehouse", type: "bigquery", ...options });
+  const runner = new Runner({ connections: [memoryWithOrders(100), warehouse] });
+  const job = (chosen) => ({
+    name: "chosen",
+    source: { connection: "shop", schema: "public", table: "orders" },
+    destination: { connection: "warehouse", dataset, table: "chosen", options: chosen },
+  });
+  assert.equal((await runner.run(job({ load_method: "storage_write" }))).rows.inserted, 100);
+  const error = await failure(() => runner.run(job({ load_methd: "file" })), "config");
+  assert.match(error.message, /load_method/);
+  const [bigquery] = connectors().filter(({ type }) => type === "bigquery");
+  assert.deepEqual(Object.keys(bigquery.job_options.properties).sort(), ["load_method", "staging_prefix"]);
 });
 
 test("BigQuery is tested, browsed and described", async () => {

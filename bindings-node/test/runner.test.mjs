@@ -76,6 +76,26 @@ test("a run reports, a second one finds nothing new, a third one the new rows", 
   assert.equal(await rowsOf(lake), 1200);
 });
 
+test("a backfill is committed in ranges, and an earlier start loads what lies before", async () => {
+  const { lake, runner } = both(1000);
+  const job = (load) => ({ ...document, load: { strategy: "append", cursor: "id", ...load } });
+  const events = [];
+  const onProgress = (progress) => events.push(progress);
+  const report = await runner.run(job({ backfill_since: "500", backfill_step: 200 }), { onProgress });
+  assert.deepEqual(report.ranges.map(({ lo, hi, rows }) => [lo, hi, rows]), [
+    ["500", "700", 201],
+    ["700", "900", 200],
+    ["900", "999", 99],
+  ]);
+  assert.equal(report.ranges_committed, 3);
+  assert.deepEqual([events.at(-1).range, events.at(-1).ranges, events.at(-1).eta_seconds], [3, 3, null]);
+  const earlier = await runner.run(job({ on_null_cursor: "fail" }));
+  assert.deepEqual([earlier.rows.written, earlier.window.null_cursors], [500, 0]);
+  assert.ok(earlier.warnings.some((warning) => warning.code === "W_GAP_FILLED"));
+  assert.equal(await rowsOf(lake), 1000);
+  await failure(() => runner.run({ ...document, load: { strategy: "merge", key: ["id"], cursor: "id" } }), "config");
+});
+
 test("progress comes in order and ends before the promise settles", async () => {
   const { runner } = both(1000);
   const events = [];
@@ -180,6 +200,15 @@ test("a report says what the columns hold", async () => {
   const id = profile.columns.find((column) => column.name === "id");
   assert.deepEqual([id.nulls, id.distinct, id.min], [0, 10, undefined]);
   assert.equal((await runner.run({ ...document, load: { strategy: "replace" }, profile: "off" })).profile, null);
+});
+
+test("a run proves what it loaded", async () => {
+  const { runner } = both(10);
+  const { proof } = await runner.run({ ...document, load: { strategy: "replace" }, proof: "values" });
+  // Files have no queries, the dataset reads its rows again.
+  assert.deepEqual([proof.source.verdict, proof.destination.verdict], ["not_compared", "equal"]);
+  assert.deepEqual([proof.destination.rows, proof.destination.rows_there], [10, 10]);
+  assert.equal((await runner.run({ ...document, load: { strategy: "replace" } })).proof, null);
 });
 
 test("propose maps and prepare creates the table, both without rows", async () => {

@@ -382,6 +382,16 @@ impl PyRunReport {
     }
 
     #[getter]
+    fn ranges<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.field(py, "ranges")
+    }
+
+    #[getter]
+    fn ranges_committed(&self) -> u64 {
+        self.0.ranges_committed
+    }
+
+    #[getter]
     fn rows<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.field(py, "rows")
     }
@@ -409,6 +419,11 @@ impl PyRunReport {
     #[getter]
     fn profile<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.field(py, "profile")
+    }
+
+    #[getter]
+    fn proof<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.field(py, "proof")
     }
 
     #[getter]

@@ -67,6 +67,29 @@ def test_a_job_loads_exactly_the_new_rows(shop, endpoint, project, dataset):
     assert types["id"] in ("INTEGER", "INT64") and types["name"] == "STRING"
 
 
+def test_a_job_chooses_its_way_in(shop, endpoint, project, dataset):
+    storage = needed("TRANSLOAD_TEST_BIGQUERY_GRPC")
+    warehouse = Connection(
+        type="bigquery", name="warehouse", project=project, endpoint=endpoint, storage_endpoint=storage
+    )
+    job = {
+        "name": "orders",
+        "source": {"connection": "shop", "schema": "public", "table": "orders"},
+        "destination": {
+            "connection": "warehouse",
+            "dataset": dataset,
+            "table": "orders",
+            "options": {"load_method": "storage_write"},
+        },
+    }
+    assert Runner([shop, warehouse]).run(job).rows["inserted"] == 1000
+    job["destination"]["options"] = {"load_methd": "file"}
+    with pytest.raises(transload.ConfigError, match="load_method"):
+        Runner([shop, warehouse]).run(job)
+    [bigquery] = [described for described in transload.connectors() if described["type"] == "bigquery"]
+    assert set(bigquery["job_options"]["properties"]) == {"load_method", "staging_prefix"}
+
+
 ROWS = 3000
 
 

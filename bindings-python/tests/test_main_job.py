@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -66,6 +67,22 @@ def test_a_report_says_what_the_columns_hold(shop: dict, lake: dict) -> None:
     assert runner.run(job(load={"strategy": "replace"}, profile="off")).profile is None
     with pytest.raises(transload.ConfigError, match="top_values"):
         runner.run(job(profile="everything"))
+
+
+def test_a_run_proves_what_it_loaded(tmp_path: Path, lake: dict) -> None:
+    path = tmp_path / "shop.db"
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, note TEXT)")
+        database.executemany("INSERT INTO orders VALUES (?, ?)", [(n, f"name {n}") for n in range(100)])
+    document = job(source={"connection": "db", "table": "orders"}, mapping={}, proof="values")
+    runner = transload.Runner([{"name": "db", "type": "sqlite", "path": str(path)}, lake])
+    proof = runner.run(document).proof
+    assert proof is not None and proof["verdict"] == "equal"
+    source, target = proof["source"], proof["destination"]
+    assert (source["rows"], source["rows_there"], target["rows_there"]) == (100, 100, 100)
+    assert target["columns"][0]["compared"] == ["values", "checksum", "min", "max"]
+    assert target["columns"][0]["figures"]["checksum"]["sum"] == str(sum(range(100)))
+    assert runner.run(job(source={"connection": "db", "table": "orders"}, mapping={})).proof is None
 
 
 def test_a_job_runs_once_and_others_read_the_result(shop: dict, lake: dict) -> None:

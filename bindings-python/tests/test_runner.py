@@ -51,6 +51,29 @@ def test_a_second_run_loads_only_what_is_new(shop, lake):
     assert duckdb.connect().sql(counts).fetchall() == [(1100, 1100, sum(range(1100)))]
 
 
+def test_a_backfill_in_ranges(shop, lake):
+    runner = Runner([shop, lake])
+    load = {"strategy": "append", "cursor": "id", "backfill_since": "500", "backfill_step": 200}
+    report = runner.run(job(load=load))
+    told = [(part["lo"], part["hi"], part["rows"]) for part in report.ranges]
+    assert told == [("500", "700", 201), ("700", "900", 200), ("900", "999", 99)]
+    assert (report.ranges_committed, report.rows["written"]) == (3, 500)
+    earlier = runner.run(job(load={"strategy": "append", "cursor": "id", "until": "2000"}))
+    assert (earlier.rows["written"], earlier.window["null_cursors"]) == (500, 0)
+    assert "W_GAP_FILLED" in [warning["code"] for warning in earlier.warnings]
+    counts = f"SELECT count(*), count(DISTINCT id) FROM '{parquet(lake)}'"
+    assert duckdb.connect().sql(counts).fetchall() == [(1000, 1000)]
+
+
+def test_a_changed_job_is_refused(shop, lake):
+    runner = Runner([shop, lake])
+    runner.run(job(**APPEND))
+    merge = {"strategy": "merge", "key": ["id"], "cursor": "id"}
+    with pytest.raises(transload.ConfigError, match="strategy was `append` and is `merge`"):
+        runner.run(job(load=merge))
+    assert runner.run(job(load={**merge, "restart": True})).rows["updated"] == 1000
+
+
 def test_the_report(shop, lake):
     report = Runner([shop, lake], memory_bytes=32 << 20, parallelism=2).run(job(**APPEND))
     document = report.to_dict()

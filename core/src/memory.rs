@@ -439,6 +439,15 @@ impl LoadWriter for MemoryWriter {
             if stored.loads.iter().any(|load| load.load_id == record.load_id) {
                 return Ok(LoadOutcome { already_committed: true, ..LoadOutcome::default() });
             }
+            let overtaken = |load: &LoadRecord| load.job == record.job && load.sequence >= record.sequence;
+            if self.request.mode != WriteMode::Replace && stored.loads.iter().any(overtaken) {
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    "another load of this job was committed meanwhile",
+                )
+                .retryable(true)
+                .hint("run the job again; make sure that only one run at a time loads a table"));
+            }
             let schema = stored.batch.schema();
             let full = stored.target.clone().unwrap_or_else(|| self.request.target.clone());
             let incoming = widen(&incoming, &full)?;

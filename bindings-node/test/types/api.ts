@@ -22,6 +22,7 @@ import {
   type BigQueryField,
   type BatchReport,
   type Capability,
+  type ColumnFigures,
   type ColumnLedger,
   type ColumnMapping,
   type ColumnOverride,
@@ -46,6 +47,8 @@ import {
   type Partitioning,
   type Phase,
   type ProfileLevel,
+  type Proof,
+  type ProofLevel,
   type Progress,
   type ReadOptions,
   type RejectPolicy,
@@ -62,6 +65,8 @@ import {
   type TableInfo,
   type TableLayout,
   type TableMappingDocument,
+  type SideProof,
+  type Verdict,
   type TableProfile,
   type TableSchema,
   type TargetTable,
@@ -177,6 +182,11 @@ async function run(): Promise<void> {
     const profile: TableProfile | null = report.profile;
     const profiled: ColumnProfile | undefined = profile?.columns[0];
     console.log(profiled?.quantiles?.p50, profiled?.top?.[0]?.count);
+    const proof: Proof | null = report.proof;
+    const side: SideProof | undefined = proof?.destination;
+    const figures: ColumnFigures | undefined = side?.columns[0]?.figures;
+    const verdict: Verdict | undefined = proof?.verdict;
+    console.log(verdict, side?.rows_there, figures?.checksum?.sum);
   } catch (error) {
     if (!(error instanceof TransloadError)) throw error;
     const code: ErrorCode = error.code;
@@ -191,8 +201,9 @@ async function run(): Promise<void> {
   const checked: TableCheck = await proposed.validate(connection, "raw.orders", layout);
   const fit: Fit | undefined = checked.columns[0]?.fit;
   const level: ProfileLevel = "counts";
+  const proves: ProofLevel = "values";
   const policy: RejectPolicy = "quarantine";
-  console.log(fit, await runner.validate({ ...written, profile: level, mapping: { on_reject: policy } }));
+  console.log(fit, await runner.validate({ ...written, profile: level, proof: proves, mapping: { on_reject: policy } }));
   // @ts-expect-error no such strategy
   await runner.run({ ...written, load: { strategy: "upsert" } });
 }

@@ -49,7 +49,7 @@ def connectors() -> list[dict[str, Any]]:
     """What each connector of this build is and can do, as data for a user interface.
 
     Keys: `type`, `aliases`, `label`, `category`, `default_port`, `takes_secret`, `options` (JSON Schema),
-    `capability`.
+    `job_options` (JSON Schema of a job's `destination.options`, empty for none), `capability`.
     """
 
 def schema_of_job() -> dict[str, Any]:
@@ -532,8 +532,8 @@ class Runner:
 
         `on_progress` is called in this thread, when the phase changes, about ten times a second while rows
         move, and at the end; keys: `job`, `phase`, `status`, `rows_read`, `rows_written`, `bytes_read`,
-        `rows_per_second`, `splits` (`total`, `active`, `done`), `seconds`. What it raises cancels the run and
-        is raised.
+        `rows_per_second`, `splits` (`total`, `active`, `done`), `seconds`, `range` and `ranges` (which of how many
+        ranges is being loaded), `eta_seconds` (None while unknown). What it raises cancels the run and is raised.
 
         `progress=True` shows a line on standard error, if that is a terminal; `"json"` writes every event
         there as a line of JSON.
@@ -662,7 +662,19 @@ class RunReport:
 
     @property
     def window(self) -> dict[str, Any] | None:
-        """The range of cursor values, for jobs with a cursor: `cursor`, `lo`, `hi`, `continues`."""
+        """The range of cursor values, for jobs with a cursor: `cursor`, `lo`, `hi`, `continues`, `null_cursors` (rows
+        of the source that have no cursor value).
+        """
+
+    @property
+    def ranges(self) -> list[dict[str, Any]]:
+        """The ranges that were committed one by one, for jobs with a cursor, the newest 100: `lo`, `hi`, `rows`,
+        `load_id`, `seconds`.
+        """
+
+    @property
+    def ranges_committed(self) -> int:
+        """How many ranges were committed."""
 
     @property
     def rows(self) -> dict[str, int]:
@@ -696,6 +708,13 @@ class RunReport:
         """What the rows hold, as the job's `profile` asks (`off`, `counts`, `values`, `top_values`): `rows`
         and `columns`, each with `name`, `nulls` and, where they make sense, `distinct`, `min`, `max`,
         `lengths`, `empty`, `nan`, `trues`, `quantiles`, `top`. Values are texts.
+        """
+
+    @property
+    def proof(self) -> dict[str, Any] | None:
+        """Whether source and destination hold what passed through the run, as the job's `proof` asks (`off`,
+        `counts`, `values`): `verdict` (`equal`, `not_compared`, `different`) and the sides `source` and
+        `destination`, each with `verdict`, `reason`, `rows`, `rows_there`, `columns` and `seconds`.
         """
 
     @property

@@ -6,6 +6,8 @@ use serde::Deserialize;
 use transload_core::{Error, ErrorKind};
 use transload_google::transport_kind;
 
+use crate::explain;
+
 /// Kind and retryability of a BigQuery `reason`. Source: the "Error messages" page of BigQuery's
 /// documentation; `None` for reasons that are not in it.
 fn of_reason(reason: &str) -> Option<(ErrorKind, bool)> {
@@ -118,7 +120,9 @@ impl std::error::Error for Answer {}
 /// The error for an answer with a status (0: none) and a reason; `what` says what failed.
 fn classified(what: &str, status: u16, reason: &str, message: &str) -> Error {
     let (kind, retryable) = of_reason(reason).unwrap_or_else(|| of_status(status));
-    let mut error = Error::new(kind, what.to_owned()).retryable(retryable).hint(hint(kind));
+    let told = explain::hint(message).filter(|_| kind == ErrorKind::Data);
+    let mut error =
+        Error::new(kind, what.to_owned()).retryable(retryable).hint(told.unwrap_or_else(|| hint(kind)));
     if status != 0 {
         error = error.with("status", status);
     }

@@ -10,6 +10,7 @@ mod destination;
 mod encode;
 mod error;
 mod evolve;
+mod explain;
 mod figures;
 mod filter;
 mod gcs;

@@ -20,7 +20,7 @@ use crate::evolve::take_turn;
 use crate::gcs::Bucket;
 use crate::jobs::{ATTEMPTS, Submission, failure};
 use crate::upload::Sizes;
-use crate::{limits, sql, types};
+use crate::{explain, limits, sql, types};
 
 /// Files that are uploaded or loaded at the same time.
 const UPLOADS: usize = 4;
@@ -177,7 +177,7 @@ impl Load {
         let totals = Totals { rows: file.rows, bytes: file.bytes, parts: 1 };
         let Some(bucket) = &self.bucket else {
             let name = number.to_string();
-            self.run_load(&name, file.rows, Source::File(&file)).await?;
+            Box::pin(self.run_load(&name, file.rows, Source::File(&file))).await?;
             return Ok((totals, None));
         };
         let object = bucket.object(&self.staging_table, number);
@@ -209,7 +209,7 @@ impl Load {
             self.client.submit(&id, &self.location, submission).await?;
             let done = self.client.wait(&id, &self.location).await?;
             let Some(error) = failure(&done, what, &id) else { return checked(&done, rows, &id) };
-            let error = self.explained(error);
+            let error = self.located(self.explained(error), source).await;
             if !may_pass(&error) || attempt >= ATTEMPTS {
                 return Err(error);
             }
@@ -233,10 +233,40 @@ impl Load {
                 );
         }
         let texts = error.causes().join("; ");
-        let error = error.with("target", &self.target);
-        match self.columns.iter().enumerate().find(|(i, _)| names_column(&texts, &sql::stage_name(*i))) {
-            Some((_, column)) => error.with("column", &column.name).with("type", &column.data_type),
-            None => error,
+        let mut error = error.with("target", &self.target);
+        if let Some(column) = self.column_of(&texts).and_then(|index| self.columns.get(index)) {
+            error = error.with("column", &column.name).with("type", &column.data_type);
+        }
+        error
+    }
+
+    /// The column that a message is about, by its name in the staging table or at the target.
+    fn column_of(&self, message: &str) -> Option<usize> {
+        let staged = (0..self.columns.len()).find(|index| names_column(message, &sql::stage_name(*index)));
+        staged.or_else(|| {
+            let name = explain::column(message)?;
+            self.columns.iter().position(|column| column.name.eq_ignore_ascii_case(name))
+        })
+    }
+
+    /// Adds the row that the failure of a load job is about, where its message has the value and the file is ours.
+    async fn located(&self, error: Error, source: Source<'_>) -> Error {
+        let message = error.causes().join("; ");
+        let (Some(index), Some(value), Source::File(file)) =
+            (self.column_of(&message), explain::value(&message), source)
+        else {
+            return error;
+        };
+        let names: Vec<String> = self.columns.iter().map(|column| column.name.clone()).collect();
+        let (path, value) = (file.path.clone(), value.to_owned());
+        let found = blocking(move || {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            Ok((explain::row(&path, &names, index, &value), value))
+        });
+        match found.await {
+            Ok((Some(row), value)) => error.with("value", value).with("row", row),
+            Ok((None, value)) => error.with("value", value),
+            Err(_) => error,
         }
     }
 }
@@ -337,7 +367,7 @@ pub(crate) async fn pipeline(load: Arc<Load>, mut batches: mpsc::Receiver<Record
     for (number, waiting) in staged.waiting.chunks(URIS).enumerate() {
         let rows = waiting.iter().map(|(_, rows)| rows).sum();
         let uris: Vec<String> = waiting.iter().map(|(uri, _)| uri.clone()).collect();
-        load.run_load(&format!("gs{number}"), rows, Source::Uris(&uris)).await?;
+        Box::pin(load.run_load(&format!("gs{number}"), rows, Source::Uris(&uris))).await?;
     }
     Ok(staged.totals)
 }

@@ -181,6 +181,35 @@ async fn errors_of_a_load_job_name_the_column_of_the_target() -> Done {
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Data, false), "{error}");
     assert_eq!(error.context_value("column"), Some("day"), "{error}");
     assert!(error.to_string().contains("2026-13-01"), "{error}");
+    // No row of the file holds that value, so none is shown.
+    assert_eq!(
+        (error.context_value("value"), error.context_value("row")),
+        (Some("2026-13-01"), None),
+        "{error}"
+    );
+    shop.end().await
+}
+
+#[tokio::test]
+async fn errors_of_a_load_job_show_the_row_and_say_what_to_do() -> Done {
+    let proxy = proxy().await?;
+    let shop = Shop::new("excerpt", 40)?;
+    // 2026-01-08 as the file holds it: the day of ids 7 and 37.
+    proxy.script(|request| match asked(request) {
+        Some(id) if id.starts_with("tl_0") => {
+            let wrong = json!({"reason": "invalid", "location": "load-source-0", "message": "Error while reading data, error \
+                message: Invalid datetime value 20461 for field 'c1' of type 'INT32': generic::out_of_range: Cannot return \
+                an invalid date"});
+            Harm::ReplyAfter(job(id, &json!({"state": "DONE", "errorResult": wrong, "errors": [wrong]}), &json!({})))
+        }
+        _ => Harm::None,
+    });
+    let error = failed(shop.load(through(&proxy)?, replace()).await?)?;
+    assert_eq!(error.context_value("column"), Some("day"), "{error}");
+    assert_eq!(error.context_value("location"), Some("load-source-0"), "{error}");
+    let row = error.context_value("row").unwrap_or_default();
+    assert!(row.starts_with("id=7, day=2026-01-08, what="), "{error}");
+    assert!(error.hint_text().is_some_and(|hint| hint.contains("years 1 to 9999")), "{error}");
     shop.end().await
 }
 

@@ -6,9 +6,11 @@ mod common;
 
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow_array::builder::{Int64Builder, ListBuilder, StringBuilder};
-use arrow_array::types::IntervalMonthDayNano;
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{Int64Type, IntervalMonthDayNano};
 use arrow_array::{
     Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Decimal256Array, Float64Array,
     Int64Array, IntervalMonthDayNanoArray, RecordBatch, StringArray, StructArray, Time64MicrosecondArray,
@@ -17,12 +19,14 @@ use arrow_array::{
 use arrow_buffer::{NullBuffer, OffsetBuffer, i256};
 use arrow_schema::{DataType, Field, Fields};
 use futures::TryStreamExt as _;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
 use transload_bigquery::BigQuery;
 use transload_core::connector::{LoadRecord, LoadRequest, OnSchemaChange, ReadPlan, WriteMode};
 use transload_core::schema::{BigQueryType, Mode, TableRef, TargetColumn, TargetRef, TargetTable};
-use transload_core::{Connection, EtlJob, Registry, Runner};
+use transload_core::{Connection, ErrorKind, EtlJob, Registry, Runner};
 use transload_testkit::need_env;
+use transload_testkit::proxy::{Break, Proxy, after_bytes};
 
 const DATASET: &str = "transload_source_tests";
 
@@ -531,4 +535,85 @@ async fn lists_tell_sizes_and_descriptions_tell_keys_and_pruning() {
     assert_eq!(column("id").comment.as_deref(), Some("the key"));
     assert_eq!([column("id").indexed, column("day").indexed, column("who").indexed], [false, true, true]);
     assert_eq!(column("who").source_type, "STRING(5)");
+}
+
+/// All ids of a table, read through `storage`.
+async fn ids(table: &TableRef, storage: u16) -> transload_core::Result<Vec<i64>> {
+    let connection = connection().option("storage_endpoint", format!("http://127.0.0.1:{storage}"));
+    let stream = registry().read(&connection, table, &ReadPlan::default()).await?;
+    let batches: Vec<RecordBatch> = stream.into_batches().try_collect().await?;
+    let ids = |batch: &RecordBatch| batch.column(0).as_primitive::<Int64Type>().values().to_vec();
+    let mut ids: Vec<i64> = batches.iter().flat_map(ids).collect();
+    ids.sort_unstable();
+    Ok(ids)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_that_break_go_on_or_fail_and_are_never_short() {
+    const ROWS: i64 = 250_000;
+    let table = unique("broken");
+    registry().destination(&connection()).await.unwrap().ensure_dataset(DATASET).await.unwrap();
+    sql(&format!(
+        "CREATE TABLE {DATASET}.{table} AS SELECT i AS id, TO_HEX(MD5(CAST(i AS STRING))) AS what \
+         FROM UNNEST(GENERATE_ARRAY(1, {ROWS})) AS i"
+    ))
+    .await;
+    let table = TableRef::new(DATASET, table);
+    let grpc = need_env(common::GRPC).unwrap();
+    let proxy = Proxy::new(grpc.trim_start_matches("http://").parse().unwrap()).await.unwrap();
+    let all: Vec<i64> = (1..=ROWS).collect();
+    for how in [Break::Reset, Break::Close] {
+        // Each connection gets twice as far as the one before: some break before a message is whole, some behind.
+        let (before, bytes) = (proxy.broken(), AtomicUsize::new(300_000));
+        proxy.script(move || {
+            after_bytes(bytes.fetch_add(bytes.load(Ordering::Relaxed), Ordering::Relaxed), how)
+        });
+        assert!(ids(&table, proxy.port()).await.unwrap() == all, "{how:?}: rows are missing or doubled");
+        assert!(proxy.broken() > before + 2, "{how:?}: {} broke", proxy.broken() - before);
+        // None gets as far as one message.
+        proxy.script(move || after_bytes(100_000, how));
+        let error = ids(&table, proxy.port()).await.unwrap_err();
+        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unreachable, true), "{error}");
+    }
+    proxy.pass();
+    assert_eq!(ids(&table, proxy.port()).await.unwrap().len(), all.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_type_becomes_a_parquet_dataset() {
+    let (from, into) = (unique("from"), unique("into"));
+    let (_, written) = loaded(&from).await;
+    let folder = tempfile::tempdir().unwrap();
+    for strategy in [json!({"strategy": "replace"}), json!({"strategy": "merge", "key": ["id"]})] {
+        let report = runner(folder.path()).run(&job(&from, &into, "lake", &strategy)).await;
+        assert!(report.error.is_none(), "{:?}", report.error);
+        let warned = report.warnings.iter().find(|(_, warning)| warning.code == "W_INTERVAL_TEXT");
+        assert!(warned.unwrap().1.text.ends_with("v, r"), "{warned:?}");
+    }
+    let mut batches = Vec::new();
+    let loads = std::fs::read_dir(folder.path().join(DATASET).join(&into)).unwrap();
+    for load in loads.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
+        for file in std::fs::read_dir(load).unwrap().map(|entry| entry.unwrap().path()) {
+            if file.extension().is_some_and(|extension| extension == "parquet") {
+                let file = std::fs::File::open(file).unwrap();
+                let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
+                batches.extend(reader.map(Result::unwrap));
+            }
+        }
+    }
+    let read = arrow_select::concat::concat_batches(&batches[0].schema(), &batches).unwrap();
+    let texts =
+        |array: &ArrayRef| array.as_string::<i32>().iter().map(|t| t.map(str::to_owned)).collect::<Vec<_>>();
+    let column = |name: &str| Arc::clone(read.column_by_name(name).unwrap());
+    assert_eq!(
+        texts(&column("v")),
+        [Some("P10000Y3660000DT1193H2M47S"), Some("P1Y2M3DT4H5M6.789S"), Some("PT0S"), None]
+            .map(|text| text.map(str::to_owned))
+    );
+    let nested = texts(column("r").as_struct().column_by_name("v").unwrap());
+    assert_eq!(nested[0].as_deref(), Some("P1M2DT0.003S"));
+    let others: Vec<usize> = (0..written.num_columns())
+        .filter(|i| !["v", "r"].contains(&written.schema().field(*i).name().as_str()))
+        .collect();
+    assert_same(&read, &written.project(&others).unwrap());
 }

@@ -4,15 +4,17 @@
 mod common;
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use common::{Shop, emulator};
+use common::{GRPC, Shop, emulator};
 use serde_json::json;
 use transload_core::{ErrorKind, RunStatus};
 use transload_testkit::gcs::Gcs;
+use transload_testkit::http::{FaultProxy, Harm};
 use transload_testkit::proxy::{Break, Proxy, after_bytes};
 use transload_testkit::{Done, Failure, need_env};
 
-const GRPC: &str = "TRANSLOAD_TEST_BIGQUERY_GRPC";
 const ROOT: &str = "TRANSLOAD_TEST_BIGQUERY_GCS_ROOT";
 
 #[tokio::test]
@@ -70,10 +72,8 @@ async fn rows_go_through_the_storage_write_api() -> Done {
     assert_eq!((report.rows.written, report.rows.inserted), (3_000, 3_000));
     shop.same().await?;
     // The connection breaks in the middle of the answers, again and again: appends are repeated at their offsets.
-    let lengths = std::sync::atomic::AtomicUsize::new(60);
-    proxy.script(move || {
-        after_bytes(lengths.fetch_add(90, std::sync::atomic::Ordering::Relaxed), Break::Reset)
-    });
+    let lengths = AtomicUsize::new(60);
+    proxy.script(move || after_bytes(lengths.fetch_add(90, Ordering::Relaxed), Break::Reset));
     shop.run("UPDATE orders SET what = 'again' WHERE id % 7 = 0")?;
     let load = json!({"strategy": "merge", "key": ["id"]});
     let report = shop.load(warehouse, load).await?.into_result()?;
@@ -135,4 +135,62 @@ async fn a_value_that_the_table_refuses_names_its_column() -> Done {
     assert_eq!(error.kind(), ErrorKind::SchemaChanged, "{error}");
     assert!(error.to_string().contains("what"), "{error}");
     common::drop_dataset(&shop.dataset).await
+}
+
+#[tokio::test]
+async fn a_job_chooses_its_way_in_over_the_connection() -> Done {
+    let shop = Shop::new("chosen", 500)?;
+    let root = PathBuf::from(need_env(ROOT)?);
+    let gcs = Gcs::start(&root).await?;
+    let bucket = format!("bucket-{}", shop.dataset.replace('_', "-"));
+    let place = format!("gs://{bucket}/some/where");
+    let proxy = FaultProxy::new(common::address()?).await?;
+    let uploads = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&uploads);
+    proxy.script(move |request| {
+        counter.fetch_add(u64::from(request.path().starts_with("/upload/")), Ordering::Relaxed);
+        Harm::None
+    });
+    let mut job = shop.job(json!({"strategy": "replace"}))?.to_json()?;
+    // What the connection says, what the job says, and whether files are uploaded to BigQuery and to the bucket.
+    for (method, prefix, options, uploaded, stored) in [
+        ("file", None, json!({}), true, false),
+        ("file", None, json!({"load_method": "storage_write"}), false, false),
+        ("file", None, json!({"staging_prefix": place}), false, true),
+        ("storage_write", None, json!({"load_method": "file"}), true, false),
+        ("storage_write", Some(&place), json!({"load_method": "file"}), false, true),
+        ("file", Some(&place), json!({"staging_prefix": "none"}), true, false),
+    ] {
+        let warehouse = emulator()?
+            .option("endpoint", proxy.url())
+            .option("gcs_endpoint", gcs.url())
+            .option("load_method", method);
+        let warehouse = match prefix {
+            Some(prefix) => warehouse.option("gcs_staging", prefix.as_str()),
+            None => warehouse,
+        };
+        uploads.store(0, Ordering::Relaxed);
+        let before = gcs.requests().len();
+        job["destination"]["options"] = options.clone();
+        shop.run_job(warehouse, &job).await?.into_result()?;
+        let put = gcs.requests().iter().skip(before).any(|request| request.starts_with("POST"));
+        let seen = (uploads.load(Ordering::Relaxed) > 0, put);
+        assert_eq!(seen, (uploaded, stored), "{method} {prefix:?} {options}");
+        shop.same().await?;
+    }
+    std::fs::remove_dir_all(root.join(&bucket))?;
+    shop.end().await
+}
+
+#[tokio::test]
+async fn options_that_do_not_exist_are_refused_before_anything_is_made() -> Done {
+    let shop = Shop::new("options", 5)?;
+    let mut job = shop.job(json!({"strategy": "replace"}))?.to_json()?;
+    job["destination"]["options"] = json!({"load_methd": "file"});
+    let report = shop.run_job(emulator()?, &job).await?;
+    let error = report.into_result().err().ok_or_else(|| Failure::new("it ran"))?;
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    assert!(error.to_string().contains("load_method"), "{error}");
+    assert_eq!(common::tables(&shop.dataset).await?, Vec::<String>::new());
+    Ok(())
 }

@@ -8,11 +8,15 @@ use arrow_schema::{DataType, Schema, SchemaRef};
 use transload_core::schema::TargetTable;
 use transload_core::{Error, Result};
 
+use crate::stored::{self, stored, stored_type};
+
 /// Where a column of the file comes from.
 #[derive(Debug, Clone)]
 enum Slot {
     Take(usize),
     Cast(usize, DataType),
+    /// Another type than the table's: [`stored`].
+    Store(usize),
     Null(DataType),
 }
 
@@ -32,12 +36,15 @@ impl Conform {
         if !open.is_empty() {
             return Err(load.schema_changed(&open));
         }
-        let (from, to) = (load.arrow_schema(), table.arrow_schema());
+        let (from, to) = (load.arrow_schema(), stored::schema(table));
         let slots = to.fields().iter().map(|field| {
             let found = load.columns.iter().position(|column| column.name.eq_ignore_ascii_case(field.name()));
             match found {
                 None => Slot::Null(field.data_type().clone()),
                 Some(index) if from.field(index).data_type() == field.data_type() => Slot::Take(index),
+                Some(index) if stored_type(from.field(index).data_type()) == *field.data_type() => {
+                    Slot::Store(index)
+                }
                 Some(index) => Slot::Cast(index, field.data_type().clone()),
             }
         });
@@ -75,7 +82,8 @@ impl Conform {
         let columns = self.slots.iter().map(|slot| -> Result<ArrayRef> {
             Ok(match slot {
                 Slot::Take(index) => Arc::clone(batch.column(*index)),
-                Slot::Cast(index, to) => cast_with_options(batch.column(*index), to, &lossless)?,
+                Slot::Cast(index, to) => cast_with_options(&stored(batch.column(*index))?, to, &lossless)?,
+                Slot::Store(index) => stored(batch.column(*index))?,
                 Slot::Null(data_type) => new_null_array(data_type, batch.num_rows()),
             })
         });

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use transload_core::connector::{
-    CursorFilter, Destination, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome,
+    CursorFilter, Destination, LoadPlan, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome,
     ServerInfo, newest_by_job,
 };
 use transload_core::proof::{ProofLevel, TableFigures};
-use transload_core::schema::{Mode, TargetColumn, TargetRef, TargetTable};
+use transload_core::schema::{Mode, TargetColumn, TargetRef, TargetTable, Warning};
 use transload_core::{Error, Result};
 
 use crate::config::DatasetConfig;
@@ -20,6 +20,7 @@ use crate::connect::{
 };
 use crate::encode::{EncodeOptions, PartWriter};
 use crate::figures::figures;
+use crate::stored;
 use crate::writer::DatasetWriter;
 
 #[derive(Debug, Clone)]
@@ -133,7 +134,7 @@ fn create_table(folders: &TableFolders, target: &TargetTable, config: &DatasetCo
     let empty = staged.join(CREATED_LOAD);
     create_folder(&empty)?;
     let options = EncodeOptions::new(config, 0, 1);
-    PartWriter::new(options, target.arrow_schema(), &empty, "part".to_owned()).finish(true)?;
+    PartWriter::new(options, stored::schema(target), &empty, "part".to_owned()).finish(true)?;
     write_schema(&staged, target, config.durable)?;
     if config.durable {
         sync(&empty)?;
@@ -198,7 +199,7 @@ pub(crate) fn write_schema(folder: &Path, table: &TargetTable, durable: bool) ->
 }
 
 /// The records of all loads of a table.
-fn records(folders: &TableFolders) -> Result<Vec<LoadRecord>> {
+pub(crate) fn records(folders: &TableFolders) -> Result<Vec<LoadRecord>> {
     let mut records = Vec::new();
     for load in folders.loads()? {
         let path = load.join(LOAD_FILE);
@@ -250,6 +251,10 @@ impl Destination for DatasetDestination {
     async fn withdraw(&self, target: &TargetRef) -> Result<bool> {
         let folders = self.folders(target)?;
         blocking(move || withdraw(&folders)).await
+    }
+
+    async fn plan_load(&self, plan: LoadPlan<'_>) -> Result<Vec<Warning>> {
+        Ok(stored::warnings(plan.target))
     }
 
     async fn last_load(&self, target: &TargetRef, job: &str) -> Result<Option<LoadRecord>> {

@@ -10,6 +10,7 @@ use transload_core::{Error, Result};
 
 use crate::connect::TableFolders;
 use crate::merge::{broken, open, part_files};
+use crate::stored;
 
 pub(crate) fn figures(
     folders: &TableFolders,
@@ -17,9 +18,10 @@ pub(crate) fn figures(
     window: Option<&CursorFilter>,
     level: ProofLevel,
 ) -> Result<TableFigures> {
-    let schema = target.arrow_schema();
+    let schema = stored::schema(target);
     let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    let mut fold = Fold::new(&schema, level);
+    // What is stored as text is still measured as what it is, as everywhere else.
+    let mut fold = Fold::new(&target.arrow_schema(), level);
     for load in folders.loads()? {
         for part in part_files(&load)? {
             for batch in open(&part, Some(&names))? {

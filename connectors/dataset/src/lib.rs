@@ -12,6 +12,7 @@ mod merge;
 mod prune;
 mod publish;
 mod spill;
+mod stored;
 mod writer;
 
 use std::sync::Arc;

@@ -19,6 +19,7 @@ use crate::encode::{EncodeOptions, Part, PartWriter};
 use crate::error::{io_error, parquet_error};
 use crate::prune::Ranges;
 use crate::publish::{append, exchange_table, new_table_folder, seal_load, sync_folder};
+use crate::stored;
 use crate::writer::Staged;
 
 /// Rows of a batch while existing files are read; small, since only keys are kept.
@@ -149,7 +150,7 @@ fn drop_losers(
     keys: &Keys,
     key: &[String],
 ) -> Result<()> {
-    let schema = staged.table.arrow_schema();
+    let schema = stored::schema(&staged.table);
     for (file, part) in parts.iter().enumerate() {
         let mut writer = PartWriter::new(
             encode.clone(),

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use transload_core::connector::{LoadOutcome, LoadRecord, WriteMode};
-use transload_core::{Result, ResultExt as _};
+use transload_core::{Error, ErrorKind, Result, ResultExt as _};
 
 use crate::connect::{LOAD_FILE, SCHEMA_FILE, create_folder, exchange, read_json, rename, sync, write_json};
-use crate::destination::write_schema;
+use crate::destination::{records, write_schema};
 use crate::encode::{EncodeOptions, Part, PartWriter};
 use crate::merge;
+use crate::stored;
 use crate::writer::Staged;
 
 /// Makes a load visible. Idempotent by load id.
@@ -21,6 +22,9 @@ pub(crate) fn publish(
     let committed: Option<LoadRecord> = read_json(&staged.folders.load(&record.load_id).join(LOAD_FILE))?;
     if committed.is_some_and(|committed| committed.job == record.job) {
         return Ok(LoadOutcome { already_committed: true, ..LoadOutcome::default() });
+    }
+    if !matches!(staged.request.mode, WriteMode::Replace) {
+        refuse_overtaken(staged, record)?;
     }
     let bytes = parts.iter().map(|part| part.bytes).sum();
     let mut outcome = LoadOutcome { inserted: record.rows, bytes, ..LoadOutcome::default() };
@@ -35,7 +39,7 @@ pub(crate) fn publish(
         // `Replace`, and whatever a later version adds, which is safest as a whole table.
         _ => {
             if parts.is_empty() {
-                let schema = staged.table.arrow_schema();
+                let schema = stored::schema(&staged.table);
                 PartWriter::new(encode, schema, &staged.folder, "part-0".to_owned()).finish(true)?;
             }
             seal_load(staged, record)?;
@@ -44,6 +48,18 @@ pub(crate) fn publish(
     }
     staged.folders.clean();
     Ok(outcome)
+}
+
+/// Another run of the job may have committed between this run's look at the last load and its lock of the table.
+fn refuse_overtaken(staged: &Staged, record: &LoadRecord) -> Result<()> {
+    let overtaken = |other: &LoadRecord| other.job == record.job && other.sequence >= record.sequence;
+    if !records(&staged.folders)?.iter().any(overtaken) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Conflict, "another load of this job was committed meanwhile")
+        .with("target", &staged.request.target.target)
+        .retryable(true)
+        .hint("run the job again; make sure that only one run at a time loads a table"))
 }
 
 /// The load folder gets its record; after that it is complete.

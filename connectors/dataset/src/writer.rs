@@ -205,12 +205,14 @@ impl LoadWriter for DatasetWriter {
     }
 
     async fn seal(&self) -> Result<()> {
-        let encoders = self.take_encoders();
-        let parts = blocking(move || finish(encoders)).await;
-        if parts.is_err() {
-            self.failed.store(true, Ordering::Release);
+        // Until it is done: a call that was dropped in between has lost files, and must not be followed by a commit.
+        if self.failed.swap(true, Ordering::AcqRel) {
+            return Err(failed_before());
         }
-        self.sealed.lock().unwrap_or_else(PoisonError::into_inner).extend(parts?);
+        let encoders = self.take_encoders();
+        let parts = blocking(move || finish(encoders)).await?;
+        self.sealed.lock().unwrap_or_else(PoisonError::into_inner).extend(parts);
+        self.failed.store(false, Ordering::Release);
         Ok(())
     }
 

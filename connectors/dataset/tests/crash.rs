@@ -84,3 +84,30 @@ async fn a_load_that_failed_cannot_be_committed() {
     assert!(writer.commit(record("j", "a", 1)).await.is_err());
     assert!(rows(root.path()).is_empty());
 }
+
+/// A commit brings what was sealed; a seal that nobody waited for has lost its files, so no commit may follow.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sealed_is_committed_and_nothing_less() {
+    let root = tempfile::tempdir().unwrap();
+    let to = open(root.path()).await;
+    to.prepare(&orders(), OnSchemaChange::Evolve).await.unwrap();
+    let writer = begin(&to, WriteMode::Append, "a").await.unwrap();
+    writer.write(batch(&[(1, None), (2, None)])).await.unwrap();
+    writer.seal().await.unwrap();
+    assert!(rows(root.path()).is_empty());
+    assert_eq!(writer.commit(record("j", "a", 1)).await.unwrap().inserted, 2);
+    assert_eq!(ids(root.path()), [1, 2]);
+
+    let writer = begin(&to, WriteMode::Append, "b").await.unwrap();
+    writer.write(batch(&[(3, None)])).await.unwrap();
+    tokio::select! {
+        biased;
+        sealed = writer.seal() => panic!("not dropped in between: {sealed:?}"),
+        () = std::future::ready(()) => {}
+    }
+    assert!(writer.commit(record("j", "b", 2)).await.is_err());
+    assert_eq!(ids(root.path()), [1, 2]);
+    load(&to, &orders(), WriteMode::Append, ("j", "b", 2), vec![batch(&[(3, None)])]).await.unwrap();
+    assert_eq!(ids(root.path()), [1, 2, 3]);
+    assert_eq!(staged(root.path()), 0);
+}

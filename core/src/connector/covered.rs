@@ -8,13 +8,16 @@ use super::LoadRecord;
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::CursorValue;
 
-/// Cursor values that a job has loaded without a gap, both ends included.
+/// Cursor values that a job has loaded without a gap.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CursorInterval {
     /// Where it begins; `None` for the lowest value there can be.
     pub lo: Option<CursorValue>,
     /// Where it ends.
     pub hi: CursorValue,
+    /// Rows equal to `hi` do not belong to it: the job had to end before them (`load.until`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hi_open: bool,
 }
 
 impl LoadRecord {
@@ -27,7 +30,7 @@ impl LoadRecord {
         match &self.watermark {
             Some(hi) if self.covered.is_empty() => {
                 let lo = if self.sequence <= 1 { self.window_lo.clone() } else { None };
-                vec![CursorInterval { lo, hi: hi.clone() }]
+                vec![CursorInterval { lo, hi: hi.clone(), hi_open: false }]
             }
             _ => self.covered.clone(),
         }
@@ -67,7 +70,8 @@ fn order_lo(a: Option<&CursorValue>, b: Option<&CursorValue>) -> Result<Ordering
     }
 }
 
-/// The intervals and one more. Intervals that share an end become one.
+/// The intervals and one more. Intervals that share an end become one: what is loaded next to an end always begins
+/// with the rows there, unless they are loaded.
 pub(crate) fn cover(intervals: &[CursorInterval], new: CursorInterval) -> Result<Vec<CursorInterval>> {
     let mut covered = Vec::with_capacity(intervals.len() + 1);
     let mut new = new;
@@ -88,8 +92,10 @@ pub(crate) fn cover(intervals: &[CursorInterval], new: CursorInterval) -> Result
         if order_lo(interval.lo.as_ref(), new.lo.as_ref())?.is_lt() {
             new.lo.clone_from(&interval.lo);
         }
-        if order(&interval.hi, &new.hi)?.is_gt() {
-            new.hi.clone_from(&interval.hi);
+        match order(&interval.hi, &new.hi)? {
+            Ordering::Less => {}
+            Ordering::Equal => new.hi_open &= interval.hi_open,
+            Ordering::Greater => (new.hi, new.hi_open) = (interval.hi.clone(), interval.hi_open),
         }
     }
     covered.push(new);
@@ -108,7 +114,7 @@ pub(crate) fn gaps(intervals: &[CursorInterval], start: Option<&CursorValue>) ->
             gaps.push(Gap { lo: from.clone(), lo_inclusive: inclusive, hi: lo.clone() });
         }
         if order_lo(from.as_ref(), Some(&interval.hi))?.is_le() {
-            (from, inclusive) = (Some(interval.hi.clone()), false);
+            (from, inclusive) = (Some(interval.hi.clone()), interval.hi_open);
         }
     }
     Ok(gaps)
@@ -120,7 +126,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn interval(lo: Option<i64>, hi: i64) -> CursorInterval {
-        CursorInterval { lo: lo.map(CursorValue::Int), hi: CursorValue::Int(hi) }
+        CursorInterval { lo: lo.map(CursorValue::Int), hi: CursorValue::Int(hi), hi_open: false }
     }
 
     fn gap(lo: Option<i64>, lo_inclusive: bool, hi: i64) -> Gap {
@@ -138,7 +144,17 @@ mod tests {
         assert_eq!(with(None, 20), [interval(None, 20)]);
         assert_eq!(with(Some(6), 7), ledger);
         assert_eq!(cover(&[], interval(None, 0)).unwrap(), [interval(None, 0)]);
-        assert!(cover(&ledger, CursorInterval { lo: None, hi: CursorValue::Text("x".into()) }).is_err());
+        let text = CursorInterval { lo: None, hi: CursorValue::Text("x".into()), hi_open: false };
+        assert!(cover(&ledger, text).is_err());
+    }
+
+    #[test]
+    fn rows_at_an_open_end_are_missing() {
+        let open = |lo, hi| CursorInterval { hi_open: true, ..interval(lo, hi) };
+        let ledger = cover(&[interval(Some(5), 9)], open(Some(2), 4)).unwrap();
+        assert_eq!(gaps(&ledger, Some(&CursorValue::Int(2))).unwrap(), [gap(Some(4), true, 5)]);
+        assert_eq!(cover(&ledger, open(Some(4), 5)).unwrap(), [interval(Some(2), 9)]);
+        assert_eq!(cover(&[open(None, 4)], interval(Some(4), 4)).unwrap(), [interval(None, 4)]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The figures themselves.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// Two sums over the codes of a column, NULLs left out; the remainders have the sign of the code, as in SQL.
 ///
@@ -9,10 +9,19 @@ use serde::Serialize;
 /// values that grew and shrank by the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
 pub struct Checksum {
-    /// The sum of `code % SUM_MODULUS`.
+    /// The sum of `code % SUM_MODULUS`; a text in JSON, whose numbers many readers keep as doubles.
+    #[serde(serialize_with = "text")]
+    #[schemars(with = "String")]
     pub sum: i64,
-    /// The sum of `(code % SQUARE_MODULUS)^2`.
+    /// The sum of `(code % SQUARE_MODULUS)^2`; a text in JSON.
+    #[serde(serialize_with = "text")]
+    #[schemars(with = "String")]
     pub squares: i64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn text<S: Serializer>(number: &i64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(number)
 }
 
 impl Checksum {

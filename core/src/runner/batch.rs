@@ -1,13 +1,13 @@
 //! Many jobs in one call: concurrency, fairness, one report.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use super::Runner;
 use super::budget::MemoryBudget;
@@ -161,6 +161,27 @@ impl Runner {
     /// to the runner's callback, each with the name of its job.
     ///
     /// Cancelling, or dropping the future, stops all of them.
+    ///
+    /// ```
+    /// use transload_core::{BatchStatus, Connection, EtlJob, Registry, RunAllOptions, RunStatus, Runner, memory::Memory};
+    ///
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # let memory = Memory::default();
+    /// # let ids = std::sync::Arc::new(arrow_array::Int64Array::from(vec![1, 2, 3])) as _;
+    /// # memory.put("shop", "public", "orders", arrow_array::RecordBatch::try_from_iter([("id", ids)])?)?;
+    /// let runner = Runner::new(Registry::new().with(memory))
+    ///     .connection(Connection::from_url("memory:shop")?.named("shop"))
+    ///     .connection(Connection::from_url("memory:lake")?.named("lake"));
+    /// let job = |table: &str| {
+    ///     EtlJob::builder(table).from("shop", &format!("public.{table}")).into("lake", "raw", table).replace().build()
+    /// };
+    /// let batch = runner.run_all(&[job("orders")?, job("nowhere")?], RunAllOptions::default()).await;
+    /// assert_eq!(batch.status, BatchStatus::Partial);
+    /// assert_eq!(batch.reports[0].status, RunStatus::Succeeded);
+    /// assert_eq!(batch.totals.failed, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub async fn run_all(&self, jobs: &[EtlJob], options: RunAllOptions) -> BatchReport {
         self.run_each(jobs, options, |_, runner| runner, |_, _| {}).await
     }
@@ -198,7 +219,8 @@ impl Runner {
             while let Some(index) = turns.next() {
                 let Some(job) = jobs.get(index).cloned() else { continue };
                 let runner = begin(index, runner.clone());
-                let task = tasks.spawn(async move { Box::new(runner.run(&job).await) });
+                let run = async move { Box::new(runner.run(&job).await) };
+                let task = tasks.spawn(run.in_current_span());
                 running.insert(task.id(), index);
             }
             // Cancelled runs end by themselves, and each tells what it had committed.
@@ -251,7 +273,7 @@ impl Runner {
 
     /// The report of a job that did not come to its end.
     fn not_run(&self, job: &EtlJob, error: Error) -> RunReport {
-        let tracker = Arc::new(super::Tracker::new(job.name(), self.progress.clone()));
+        let tracker = super::Tracker::new(job.name(), &tracing::Span::none(), self.progress.clone());
         let mut report = RunReport::begin(job);
         report.finish(Err(error.with("job", job.name())), &tracker);
         tracker.finish(report.status);

@@ -37,6 +37,8 @@ pub(super) struct Boundary {
     remember_at: Option<CursorValue>,
     /// Rows of this value belong to another range.
     beyond: Option<CursorValue>,
+    /// They are loaded.
+    beyond_is_loaded: bool,
     /// Rows without a cursor value are read.
     nulls: bool,
     most_rows: usize,
@@ -117,6 +119,7 @@ impl Boundary {
             known_at,
             remember_at,
             beyond: range.hi.clone().filter(|_| !range.hi_inclusive),
+            beyond_is_loaded: range.hi_loaded,
             nulls: range.nulls,
             most_rows: MOST_ROWS,
             state: Mutex::new(state),
@@ -146,6 +149,18 @@ impl Boundary {
         }
         let count = u64::try_from(dropped.len()).unwrap_or(u64::MAX);
         Ok((without(batch, &dropped)?, count))
+    }
+
+    /// The rows of a batch that the destination has after this load, be it by an earlier one: all but those past
+    /// `load.until`.
+    pub(super) fn at_destination(&self, batch: RecordBatch) -> Result<RecordBatch> {
+        match (&self.beyond, batch.column_by_name(&self.cursor)) {
+            (Some(beyond), Some(column)) if !self.beyond_is_loaded => {
+                let dropped = beyond.rows_in(column)?;
+                without(batch, &dropped)
+            }
+            _ => Ok(batch),
+        }
     }
 
     /// Treats the rows of one cursor value.
@@ -330,7 +345,7 @@ mod tests {
 
     fn range(place: Place, lo: Option<i64>, hi: i64) -> Range {
         let (lo, hi) = (lo.map(CursorValue::Int), Some(CursorValue::Int(hi)));
-        Range { place, lo, lo_inclusive: true, hi, hi_inclusive: true, nulls: true }
+        Range { place, lo, lo_inclusive: true, hi, hi_inclusive: true, hi_loaded: false, nulls: true }
     }
 
     fn top(lo: Option<i64>, hi: i64) -> Range {
@@ -432,16 +447,18 @@ mod tests {
         let first = begin(false, &top(Some(5), 9), None);
         filtered(&first, &[(9, "nine")]);
         let last = record(9, first);
-        let gap = Range { hi_inclusive: false, ..range(Place::Gap, Some(2), 5) };
+        let gap = Range { hi_inclusive: false, hi_loaded: true, ..range(Place::Gap, Some(2), 5) };
         let below = begin(false, &gap, Some(&last));
         let (kept, dropped) = filtered(&below, &[(2, "two"), (5, "five"), (5, "five")]);
         assert_eq!((kept, dropped), (batch(&[(2, "two")]), 2));
+        assert_eq!(below.at_destination(batch(&[(5, "five")])).unwrap().num_rows(), 1);
         // What is known of the watermark stays.
         assert_eq!(below.into_rows(), last.boundary);
         // `until`: the rows there are the next job's, or this one's once it is moved on.
         let until = Range { hi_inclusive: false, ..top(None, 5) };
         let first = begin(false, &until, None);
         assert_eq!(filtered(&first, &[(4, "four"), (5, "five")]).1, 1);
+        assert_eq!(first.at_destination(batch(&[(4, "four"), (5, "five")])).unwrap().num_rows(), 1);
         let next = begin(false, &top(Some(5), 6), Some(&record(5, first)));
         assert_eq!(filtered(&next, &[(5, "five"), (6, "six")]).0.num_rows(), 2);
     }

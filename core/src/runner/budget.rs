@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::telemetry::Present;
 use crate::error::{Error, Result};
 
 /// What is counted: whole mebibytes.
@@ -100,7 +101,8 @@ impl MemoryBudget {
             permit.merge(extra);
             units += more;
         }
-        MemoryPart { bytes: bytes(units), _permit: permit }
+        let bytes = bytes(units);
+        MemoryPart { bytes, _permit: permit, _present: Present::memory(bytes) }
     }
 }
 
@@ -113,6 +115,7 @@ fn bytes(units: u32) -> usize {
 pub(super) struct MemoryPart {
     pub(super) bytes: usize,
     _permit: OwnedSemaphorePermit,
+    _present: Present,
 }
 
 #[cfg(test)]

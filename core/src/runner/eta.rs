@@ -72,7 +72,15 @@ mod tests {
 
     fn range(lo: Option<i64>, hi: i64) -> Range {
         let (lo, hi) = (lo.map(CursorValue::Int), Some(CursorValue::Int(hi)));
-        Range { place: Place::Top, lo, lo_inclusive: true, hi, hi_inclusive: true, nulls: false }
+        Range {
+            place: Place::Top,
+            lo,
+            lo_inclusive: true,
+            hi,
+            hi_inclusive: true,
+            hi_loaded: false,
+            nulls: false,
+        }
     }
 
     #[test]

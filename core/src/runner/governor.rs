@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::retry;
+use super::{retry, telemetry};
 use crate::connection::{Connection, ConnectionLimits};
 
 /// Without overload for so long, one more read at once is tried.
@@ -181,6 +181,7 @@ impl Governor {
     /// The source has said that it is overloaded, to a read that `began` then. Half as many may be at once from
     /// now on, after a pause. `false` if there are no fewer than one.
     pub(super) fn overloaded(&self, began: Instant) -> bool {
+        telemetry::overloaded();
         self.state().back_off(began, Instant::now())
     }
 

@@ -19,6 +19,7 @@ mod report;
 mod report_document;
 mod retry;
 mod run;
+mod telemetry;
 mod turns;
 mod window;
 
@@ -35,6 +36,8 @@ pub use progress_out::ProgressLine;
 pub use report::{ColumnRejects, LoadedRange, PhaseTimes, QuarantineCount, RowCounts, RunReport, RunStatus};
 pub use report_document::{BatchReportDocument, RunReportDocument, WarningDocument, WindowDocument};
 pub use window::Window;
+
+use tracing::{Instrument as _, Span};
 
 use crate::connection::Connection;
 use crate::connector::{Destination, Registry, Source};
@@ -159,7 +162,13 @@ impl Runner {
     ///
     /// Dropping the future cancels the run; nothing half loaded stays visible.
     pub async fn run(&self, job: &EtlJob) -> RunReport {
-        let tracker = Arc::new(Tracker::new(job.name(), self.progress.clone()));
+        let span = telemetry::run_span(job);
+        Box::pin(self.run_in(job, &span)).instrument(span.clone()).await
+    }
+
+    async fn run_in(&self, job: &EtlJob, span: &Span) -> RunReport {
+        let _present = telemetry::Present::run();
+        let tracker = Arc::new(Tracker::new(job.name(), span, self.progress.clone()));
         let mut report = RunReport::begin(job);
         let mut demotions = Demotions::default();
         let mut retries = 0;
@@ -177,6 +186,7 @@ impl Runner {
                     if !stop.allows(pause) {
                         break Err(error);
                     }
+                    telemetry::run_again();
                     tracing::warn!(job = job.name(), attempt = report.attempts, ?pause, %error, "the run begins again");
                     tokio::select! {
                         biased;

@@ -9,12 +9,14 @@ use std::time::Duration;
 use arrow_array::RecordBatch;
 use futures::StreamExt as _;
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use super::boundary::Boundary;
 use super::governor::{Governor, Slot};
 use super::progress::Tracker;
 use super::quarantine::Quarantine;
 use super::retry::{MOST_ATTEMPTS, Stop, pause_of_read};
+use super::telemetry::{read_again, split_span};
 use crate::batch::{BatchStream, batch_bytes, split_by_bytes};
 use crate::connector::{LoadWriter, ReadSession, Split};
 use crate::error::{Error, ErrorKind, Result, ResultExt as _};
@@ -65,7 +67,8 @@ pub(super) async fn run(
         while tasks.len() < parallelism.max(1)
             && let Some(reading) = waiting.pop_front()
         {
-            tasks.spawn(read_split(Arc::clone(pipeline), reading));
+            let span = split_span(&pipeline.tracker.span(), reading.split.index);
+            tasks.spawn(read_split(Arc::clone(pipeline), reading).instrument(span));
         }
         let finished = tokio::select! {
             biased;
@@ -131,6 +134,7 @@ fn again(mut reading: Reading, slot: &Slot, error: Error) -> Result<Reading> {
     reading.failed += u32::from(!cured);
     reading.pause = pause_of_read(reading.failed.max(1));
     let (split, pause) = (reading.split.index, reading.pause);
+    read_again();
     tracing::warn!(split, ?pause, %error, "a split failed before its first row and is read again");
     Ok(reading)
 }
@@ -145,9 +149,7 @@ impl Pipeline {
     ) -> Result<()> {
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         let (rows, bytes) = (count(batch.num_rows()), count(batch_bytes(&batch)));
-        self.tracker.rows_read.fetch_add(rows, Ordering::Relaxed);
-        self.tracker.bytes_read.fetch_add(bytes, Ordering::Relaxed);
-        self.tracker.batches.fetch_add(1, Ordering::Relaxed);
+        self.tracker.read(rows, bytes);
         self.governor.pace(rows, bytes).await;
         if let Some(folds) = &mut folds {
             folds.read(&batch)?;
@@ -161,7 +163,8 @@ impl Pipeline {
                     && let Some(folds) = folds.take()
                 {
                     // The destination has the known rows too.
-                    folds.written(&self.caster.cast(&batch).operation("cast")?.0)?;
+                    let there = boundary.at_destination(batch)?;
+                    folds.written(&self.caster.cast(&there).operation("cast")?.0)?;
                 }
                 fresh
             }
@@ -185,6 +188,8 @@ impl Pipeline {
             self.writer.write(cast).await.operation("write")?;
             self.tracker.rows_written.fetch_add(rows, Ordering::Relaxed);
             self.tracker.tick();
+            // A source that is faster than we are would never wait, and a cancel would not be heard.
+            tokio::task::yield_now().await;
         }
         Ok(())
     }

@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use super::eta::Eta;
 use super::report::{PhaseTimes, RunStatus};
+use super::telemetry::{self, Meters, Present};
 use super::window::Range;
 
 /// What a run is doing.
@@ -38,6 +40,10 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Those that take time.
+    pub(super) const TIMED: [Self; 7] =
+        [Self::Wait, Self::Connect, Self::Describe, Self::Map, Self::Prepare, Self::Load, Self::Commit];
+
     /// The stable name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -95,6 +101,25 @@ pub struct SplitStates {
 }
 
 impl Progress {
+    /// In the middle of a load.
+    #[cfg(test)]
+    pub(super) fn example() -> Self {
+        Self {
+            job: "orders".to_owned(),
+            phase: Phase::Load,
+            status: None,
+            rows_read: 1_234_567,
+            rows_written: 1_200_000,
+            bytes_read: 7,
+            rows_per_second: 84_321.0,
+            splits: SplitStates { total: 4, active: 2, done: 1 },
+            seconds: 12.3,
+            range: 1,
+            ranges: 1,
+            eta_seconds: None,
+        }
+    }
+
     /// The JSON form, as the bindings and [`JsonLines`](super::JsonLines) give it.
     #[must_use]
     pub fn to_json(&self) -> Value {
@@ -151,6 +176,8 @@ pub(super) struct Tracker {
     pub(super) rows_known: AtomicU64,
     pub(super) bytes_read: AtomicU64,
     pub(super) batches: AtomicU64,
+    meters: Meters,
+    run: Span,
     splits_total: AtomicUsize,
     splits_active: AtomicUsize,
     splits_done: AtomicUsize,
@@ -164,6 +191,7 @@ struct State {
     last_call: Instant,
     times: PhaseTimes,
     eta: Eta,
+    span: Span,
     /// Rows read at earlier calls, for the rate.
     read: VecDeque<(Instant, u64)>,
 }
@@ -175,7 +203,8 @@ const RATE_OVER: Duration = Duration::from_secs(3);
 const INTERVAL: Duration = Duration::from_millis(100);
 
 impl Tracker {
-    pub(super) fn new(job: &str, callback: Option<ProgressCallback>) -> Self {
+    /// `run` is the span of the run.
+    pub(super) fn new(job: &str, run: &Span, callback: Option<ProgressCallback>) -> Self {
         let now = Instant::now();
         let tracker = Self {
             job: job.to_owned(),
@@ -186,6 +215,8 @@ impl Tracker {
             rows_known: AtomicU64::new(0),
             bytes_read: AtomicU64::new(0),
             batches: AtomicU64::new(0),
+            meters: Meters::of(job),
+            run: run.clone(),
             splits_total: AtomicUsize::new(0),
             splits_active: AtomicUsize::new(0),
             splits_done: AtomicUsize::new(0),
@@ -195,6 +226,7 @@ impl Tracker {
                 last_call: now,
                 times: PhaseTimes::default(),
                 eta: Eta::default(),
+                span: telemetry::phase_span(run, Phase::Connect),
                 read: VecDeque::new(),
             }),
         };
@@ -219,6 +251,20 @@ impl Tracker {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A batch has come.
+    pub(super) fn read(&self, rows: u64, bytes: u64) {
+        self.rows_read.fetch_add(rows, Ordering::Relaxed);
+        self.bytes_read.fetch_add(bytes, Ordering::Relaxed);
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        self.meters.rows_read.increment(rows);
+        self.meters.bytes_read.increment(bytes);
+    }
+
+    /// The span of the phase that the run is in.
+    pub(super) fn span(&self) -> Span {
+        self.lock().span.clone()
+    }
+
     /// So many splits are to be read.
     pub(super) fn planned(&self, splits: usize) {
         self.splits_total.store(splits, Ordering::Relaxed);
@@ -228,7 +274,7 @@ impl Tracker {
     /// A split is being read until what this gives is dropped.
     pub(super) fn split(&self) -> ActiveSplit<'_> {
         self.splits_active.fetch_add(1, Ordering::Relaxed);
-        ActiveSplit(self)
+        ActiveSplit(self, Present::split())
     }
 
     /// A split has been read to its end.
@@ -250,6 +296,10 @@ impl Tracker {
         state.times.add(previous, spent);
         state.phase = phase;
         state.phase_began = now;
+        state.span = match phase {
+            Phase::Done => Span::none(),
+            _ => telemetry::phase_span(&self.run, phase),
+        };
     }
 
     fn with_eta<T>(&self, f: impl FnOnce(&mut Eta) -> T) -> T {
@@ -341,7 +391,10 @@ impl State {
 }
 
 /// A split that is being read.
-pub(super) struct ActiveSplit<'a>(&'a Tracker);
+pub(super) struct ActiveSplit<'a>(
+    &'a Tracker,
+    #[expect(dead_code, reason = "counts until it is dropped")] Present,
+);
 
 impl Drop for ActiveSplit<'_> {
     fn drop(&mut self) {
@@ -361,7 +414,9 @@ mod tests {
             phase_began: began,
             last_call: began,
             times: PhaseTimes::default(),
+            span: Span::none(),
             read: VecDeque::new(),
+            eta: Eta::default(),
         };
         assert_eq!(state.rate(began, 0), 0.0);
         let mut at = |millis, rows| state.rate(began + Duration::from_millis(millis), rows);

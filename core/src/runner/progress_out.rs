@@ -69,6 +69,9 @@ mod terminal {
 
         /// Shows one event.
         pub fn show(&self, progress: &Progress) {
+            if self.lines.is_hidden() {
+                return;
+            }
             let mut of_job = self.of_job.lock().unwrap_or_else(PoisonError::into_inner);
             let text = text(progress);
             if progress.phase == Phase::Done {
@@ -95,7 +98,18 @@ mod terminal {
 
     fn text(progress: &Progress) -> String {
         let Progress {
-            job, phase, status, rows_read, rows_written, rows_per_second, splits, seconds, ..
+            job,
+            phase,
+            status,
+            rows_read,
+            rows_written,
+            rows_per_second,
+            splits,
+            seconds,
+            range,
+            ranges,
+            eta_seconds,
+            ..
         } = progress;
         let took = HumanDuration(Duration::from_secs_f64(seconds.max(0.0)));
         if let Some(status) = status {
@@ -105,31 +119,34 @@ mod terminal {
         if *rows_read > 0 {
             text += &format!(" · {} rows · {rows_per_second:.0} rows/s", HumanCount(*rows_read));
         }
+        if *ranges > 1 {
+            text += &format!(" · range {range} of {ranges}");
+        }
         if splits.total > 1 {
             text += &format!(" · {} of {} parts", splits.done, splits.total);
         }
-        text + &format!(" · {took:#}")
+        text += &format!(" · {took:#}");
+        match eta_seconds {
+            Some(left) => {
+                text + &format!(" · {:#} left", HumanDuration(Duration::from_secs_f64(left.clamp(0.0, 1e9))))
+            }
+            None => text,
+        }
     }
 
     #[cfg(test)]
     mod tests {
         use super::*;
-        use crate::runner::{RunStatus, SplitStates};
+        use crate::runner::RunStatus;
 
         #[test]
         fn a_line_says_what_counts() {
-            let mut progress = Progress {
-                job: "orders".to_owned(),
-                phase: Phase::Load,
-                status: None,
-                rows_read: 1_234_567,
-                rows_written: 1_200_000,
-                bytes_read: 7,
-                rows_per_second: 84_321.0,
-                splits: SplitStates { total: 4, active: 2, done: 1 },
-                seconds: 12.3,
-            };
+            let mut progress = Progress::example();
             assert_eq!(text(&progress), "orders: load · 1,234,567 rows · 84321 rows/s · 1 of 4 parts · 12s");
+            (progress.range, progress.ranges, progress.eta_seconds) = (3, 12, Some(95.0));
+            let all =
+                "orders: load · 1,234,567 rows · 84321 rows/s · range 3 of 12 · 1 of 4 parts · 12s · 2m left";
+            assert_eq!(text(&progress), all);
             (progress.phase, progress.status) = (Phase::Done, Some(RunStatus::Succeeded));
             assert_eq!(text(&progress), "orders: succeeded · 1,200,000 rows · 12s");
             let line = ProgressLine::new();
@@ -141,22 +158,12 @@ mod terminal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runner::{Phase, SplitStates};
+    use crate::runner::Phase;
 
     #[test]
     fn each_event_is_one_line_of_json() {
         let lines = JsonLines::new(Vec::new());
-        let mut progress = Progress {
-            job: "two\nlines".to_owned(),
-            phase: Phase::Load,
-            status: None,
-            rows_read: 3,
-            rows_written: 2,
-            bytes_read: 24,
-            rows_per_second: 1.0,
-            splits: SplitStates { total: 2, active: 1, done: 1 },
-            seconds: 0.5,
-        };
+        let mut progress = Progress { job: "two\nlines".to_owned(), ..Progress::example() };
         lines.write(&progress);
         progress.phase = Phase::Commit;
         lines.write(&progress);
@@ -165,6 +172,6 @@ mod tests {
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(events.len(), 2);
         assert_eq!((&events[0]["job"], &events[1]["phase"]), (&"two\nlines".into(), &"commit".into()));
-        assert_eq!(events[0]["splits"], serde_json::json!({"total": 2, "active": 1, "done": 1}));
+        assert_eq!(events[0]["splits"], serde_json::json!({"total": 4, "active": 2, "done": 1}));
     }
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::progress::{Phase, Tracker};
 use super::quarantine::Kept;
 use super::report_document::RunReportDocument;
+use super::telemetry;
 use super::window::{Range, Window};
 use crate::connector::{LoadOutcome, LoadRecord};
 use crate::error::{Error, ErrorKind};
@@ -148,6 +149,19 @@ pub struct PhaseTimes {
 }
 
 impl PhaseTimes {
+    pub(super) fn of(&self, phase: Phase) -> f64 {
+        match phase {
+            Phase::Wait => self.wait,
+            Phase::Connect => self.connect,
+            Phase::Describe => self.describe,
+            Phase::Map => self.map,
+            Phase::Prepare => self.prepare,
+            Phase::Load => self.load,
+            Phase::Commit => self.commit,
+            Phase::Done => 0.0,
+        }
+    }
+
     pub(super) fn add(&mut self, phase: Phase, seconds: f64) {
         match phase {
             Phase::Wait => self.wait += seconds,
@@ -431,6 +445,7 @@ impl RunReport {
                 self.error = Some(error);
             }
         }
+        telemetry::ended(self);
     }
 
     /// What was read by this attempt and by what earlier ones committed.

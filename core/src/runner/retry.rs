@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::governor::Governor;
 use super::progress::CancelHandle;
+use super::telemetry;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How often something is tried again by itself before the run is over, or begins again.
@@ -95,6 +96,7 @@ pub(super) async fn patiently<T, F: Future<Output = Result<T>>>(
                 attempt += 1;
                 governor.overloaded(began);
                 let pause = pause_of_read(attempt);
+                telemetry::read_again();
                 tracing::warn!(attempt, ?pause, %error, "the source is overloaded and asked again");
                 tokio::time::sleep(pause).await;
             }

@@ -49,7 +49,8 @@ pub(super) async fn run(
             stop.or(plan(runner, job, &mut course, memory.bytes, tracker, report, demotions)).await?;
         let Some(planned) = planned else { break };
         tracker.phase(Phase::Load);
-        let Moved { ready, proven } = load(job, planned, &mut course, stop, tracker, report).await?;
+        let moved = Box::pin(load(job, planned, &mut course, stop, tracker, report)).await?;
+        let Moved { ready, proven } = moved;
         if let Some(ready) = ready {
             // From here on a cancel or the deadline comes too late: the commit decides, and the report tells its outcome.
             tracker.phase(Phase::Commit);
@@ -200,7 +201,7 @@ async fn plan(
     let caster = caster.for_load(&load_id, report.started_at);
     let profile = course.profile.take().filter(|profile| profile.fits(&target.arrow_schema()));
     let profile = profile.unwrap_or_else(|| SharedProfile::new(target.arrow_schema(), job.profile()));
-    let proving = Proving::plan(job, &read_plan, &mapping, &target, &destination);
+    let proving = Proving::plan(job, &read_plan, &mapping, &target, &destination, range.as_ref());
     let shared = proving.as_ref().map(Proving::target_schema);
     let proof =
         SharedProof::new(job.proof(), table.arrow_schema(), shared.unwrap_or_else(|| target.arrow_schema()));

@@ -142,3 +142,18 @@ async fn null_tokens_are_counted_in_the_ledger() {
     assert_eq!(report.ledger[0].counts.blank, 8, "{:?}", report.ledger);
     assert_eq!(memory.get("lake", "raw", "orders").unwrap().column(0).null_count(), 8);
 }
+
+#[tokio::test]
+async fn options_that_a_destination_does_not_take_end_the_run_before_it_begins() {
+    let memory = Memory::default();
+    put(&memory, 3, &[]);
+    let runner = runner(&memory);
+    let job = job().destination_option("load_method", "file").build().unwrap();
+    let report = runner.run(&job).await;
+    let error = report.error.unwrap();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    assert!(error.to_string().contains("load_method"), "{error}");
+    let lake = runner.registry().destination(runner.connection_named("lake").unwrap()).await.unwrap();
+    assert!(lake.table(&TargetRef::new("raw", "orders")).await.unwrap().is_none());
+    assert_eq!(EtlJob::from_json(job.to_json().unwrap()).unwrap(), job);
+}

@@ -60,6 +60,8 @@ pub(super) struct Range {
     pub(super) hi: Option<CursorValue>,
     /// Rows equal to `hi` belong to it.
     pub(super) hi_inclusive: bool,
+    /// Rows equal to `hi` do not belong to it because they are loaded already.
+    pub(super) hi_loaded: bool,
     /// Rows without a cursor value belong to it.
     pub(super) nulls: bool,
 }
@@ -80,7 +82,9 @@ impl Range {
     pub(super) fn interval(&self) -> Option<CursorInterval> {
         match (self.place, &self.hi) {
             (Place::Nulls, _) | (_, None) => None,
-            (_, Some(hi)) => Some(CursorInterval { lo: self.lo.clone(), hi: hi.clone() }),
+            (_, Some(hi)) => {
+                Some(CursorInterval { lo: self.lo.clone(), hi: hi.clone(), hi_open: !self.hi_inclusive })
+            }
         }
     }
 }
@@ -203,6 +207,7 @@ fn only_nulls(summary: &CursorSummary) -> Range {
         lo_inclusive: false,
         hi: summary.max.clone(),
         hi_inclusive: true,
+        hi_loaded: false,
         nulls: true,
     }
 }
@@ -268,6 +273,7 @@ fn top(lo: Option<CursorValue>, end: &End, cursor: &str) -> Result<Option<Range>
         lo_inclusive: true,
         hi: Some(end.0.clone()),
         hi_inclusive: end.1,
+        hi_loaded: false,
         nulls: false,
     }))
 }
@@ -283,7 +289,8 @@ fn fill(gap: Gap, end: &End) -> Result<Option<Range>> {
         }
     }
     let Gap { lo, lo_inclusive, .. } = gap;
-    Ok(Some(Range { place: Place::Gap, lo, lo_inclusive, hi: Some(hi), hi_inclusive, nulls: false }))
+    let (place, hi, hi_loaded) = (Place::Gap, Some(hi), !reach);
+    Ok(Some(Range { place, lo, lo_inclusive, hi, hi_inclusive, hi_loaded, nulls: false }))
 }
 
 fn gap_filled(cursor: &str, range: &Range) -> Warning {
@@ -353,7 +360,7 @@ impl Cutter<'_> {
             // of them are loaded: at the watermark.
             let lo_inclusive = rest.place == Place::Top;
             let after = Range { lo: Some(next.clone()), lo_inclusive, ..rest.clone() };
-            ranges.push_back(Range { hi: Some(next.clone()), hi_inclusive: true, ..rest });
+            ranges.push_back(Range { hi: Some(next.clone()), hi_inclusive: true, hi_loaded: false, ..rest });
             (rest, at) = (after, next);
         }
     }
@@ -469,7 +476,11 @@ mod tests {
     fn covers(ends: &[(Option<i64>, i64)]) -> LoadRecord {
         let covered: Vec<_> = ends
             .iter()
-            .map(|(lo, hi)| CursorInterval { lo: lo.map(CursorValue::Int), hi: CursorValue::Int(*hi) })
+            .map(|(lo, hi)| CursorInterval {
+                lo: lo.map(CursorValue::Int),
+                hi: CursorValue::Int(*hi),
+                hi_open: false,
+            })
             .collect();
         LoadRecord { watermark: covered.last().map(|top| top.hi.clone()), covered, ..LoadRecord::default() }
     }

@@ -33,7 +33,7 @@ pub use advice::{
 pub use bigquery::{BigQueryType, Mode, RecordField};
 pub use cast::{
     BatchLedger, Caster, Change, ColumnLedger, Counts, Ledger, LedgerExample, RejectPolicy, RoundPolicy,
-    possible_types, quarantine_table, recipe_for,
+    canonical_texts, possible_types, quarantine_table, recipe_for,
 };
 pub use check::{ColumnCheck, Fit, OptionCheck, TableCheck};
 pub use cursor::{CursorStep, CursorValue, Nanos};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use transload_core::connector::{LoadOutcome, WriteMode};
+use transload_core::connector::{LoadOutcome, LoadRecord, WriteMode};
 use transload_core::schema::{BigQueryType, Mode};
 use transload_core::{ErrorKind, connector::LoadWriter};
 
@@ -28,6 +28,7 @@ pub(super) fn add(cases: &mut Cases) {
     cases.add("destination::append", append);
     cases.add("destination::empty_load", empty_load);
     cases.add("destination::commit_is_idempotent", commit_is_idempotent);
+    cases.add("destination::overtaken_by_another_run", overtaken);
     cases.add("destination::dropped_writer", dropped_writer);
     cases.add("destination::abort", abort);
     cases.add("destination::invisible_before_commit", invisible_before_commit);
@@ -111,6 +112,24 @@ async fn commit_is_idempotent(ctx: Arc<Ctx>) -> Done {
     let more = rows(&[(3, "c", 3)]);
     other.load(WriteMode::Append, &more, record("a", 2, 1)).await?;
     other.holds("the next load", &[some, more].concat()).await
+}
+
+/// Two runs that looked for the last load at the same time: the one that commits later must not add what the other
+/// one has added.
+async fn overtaken(ctx: Arc<Ctx>) -> Done {
+    let loading = Loading::prepared(&ctx).await?;
+    let first = rows(&[(1, "a", 1)]);
+    loading.load(WriteMode::Append, &first, record("a", 1, 1)).await?;
+    let late = LoadRecord { load_id: "000001-late".to_owned(), ..record("a", 1, 1) };
+    let writer = loading.begin(WriteMode::Append, &late.load_id).await?;
+    loading.write(writer.as_ref(), &first).await?;
+    let error = error_of("a load that was overtaken", writer.commit(late).await, &[ErrorKind::Conflict])?;
+    ensure(error.is_retryable(), || format!("the next run is right: {error}"))?;
+    loading.holds("after the refusal", &first).await?;
+    // Loads of other jobs count for themselves.
+    loading.load(WriteMode::Append, &first, record("b", 1, 1)).await?;
+    let last = loading.destination.last_load(&loading.table.target, "a").await?;
+    equal("last load", &last.map(|last| last.load_id), &Some("000001-a".to_owned()))
 }
 
 /// Begins a load, ends it without commit by `end`, and sees that nothing came of it.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use transload_core::connector::{BoundaryRows, LoadRecord, WriteMode};
+use transload_core::connector::{BoundaryRows, CursorInterval, LoadRecord, WriteMode};
 use transload_core::schema::{ColumnOverride, CursorValue, Nanos};
 
 use super::{Loading, record, rows};
@@ -38,12 +38,18 @@ fn full(sequence: u64, watermark: CursorValue) -> LoadRecord {
         job_name: "täglich; \"orders\" 'x' \\ \n表".to_owned(),
         cursor: Some("updated at".to_owned()),
         window_lo: Some(CursorValue::Text(String::new())),
+        covered: vec![
+            CursorInterval { lo: None, hi: watermark.clone(), hi_open: true },
+            CursorInterval { lo: Some(watermark.clone()), hi: watermark.clone(), hi_open: false },
+        ],
         watermark: Some(watermark),
         boundary: BoundaryRows {
             columns: vec!["id".to_owned(), "a, b".to_owned()],
-            nulls: hashes.clone(),
+            nulls: hashes.iter().take(3).map(|(hash, count)| (hash.clone(), *count)).collect(),
             hashes,
         },
+        key: vec!["id".to_owned(), "a 'quoted' one".to_owned()],
+        source: "shop: public.orders".to_owned(),
         mapping_hash: "0123456789abcdef".to_owned(),
         pinned,
         ..record("full", sequence, 1)

@@ -4,6 +4,7 @@ mod faults;
 mod policy;
 mod quarantine;
 mod strategy;
+mod windows;
 
 use transload_core::connector::Capability;
 use transload_core::job::{EtlJobBuilder, LoadStrategy};
@@ -24,6 +25,7 @@ pub(crate) fn add(cases: &mut Cases, prefix: &str, from: &Subject, into: &Subjec
     policy::add(&mut set, capability, cursor);
     quarantine::add(&mut set, capability, cursor);
     strategy::add(&mut set, capability, cursor);
+    windows::add(&mut set, capability, cursor);
     faults::add(&mut set, capability, cursor);
 }
 

@@ -35,7 +35,7 @@ pub(super) fn add(set: &mut Set<'_>, capability: Capability, cursor: bool) {
     }
 }
 
-fn warned(report: &RunReport, code: &str) -> Done {
+pub(super) fn warned(report: &RunReport, code: &str) -> Done {
     ensure(report.warnings.iter().any(|(_, warning)| warning.code == code), || {
         format!("no warning {code}: {:?}", report.warnings)
     })

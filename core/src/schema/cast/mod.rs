@@ -443,6 +443,15 @@ fn plan_column(source: &ColumnSchema, column: &ColumnMapping) -> Result<Kernel> 
     Kernel::plan(&source.data_type, source.extension, &column.bigquery_type, column.mode, &column.recipe)
 }
 
+/// The texts that values have where they are loaded as STRING: numbers plain, dates and times and intervals as ISO
+/// 8601, bytes in base64, lists and records as JSON. For destinations that have no type for them.
+///
+/// # Errors
+/// `unsupported` for types without a text form.
+pub fn canonical_texts(array: &ArrayRef) -> Result<StringArray> {
+    to_text::column(array, None)
+}
+
 /// Whether there are values of the source's type that do not fit the mapped one.
 pub(super) fn may_reject(source: &ColumnSchema, column: &ColumnMapping) -> bool {
     plan_column(source, column).is_ok_and(|kernel| kernel.may_reject())
