@@ -75,13 +75,15 @@ impl Run {
     }
 
     /// Delivers the report. If the future is dropped before it is done, the report stays in the spool folder.
-    pub async fn finish(self, report: &RunReport) -> Delivery {
-        self.end(Some(report.to_json()), None).await
+    pub fn finish(self, report: &RunReport) -> impl Future<Output = Delivery> + Send + use<> {
+        let report = report.to_json();
+        async move { self.end(Some(report), None).await }
     }
 
     /// Says why the run could not begin.
-    pub async fn fail(self, error: &Error) -> Delivery {
-        self.end(None, Some(error.to_json())).await
+    pub fn fail(self, error: &Error) -> impl Future<Output = Delivery> + Send + use<> {
+        let error = error.to_json();
+        async move { self.end(None, Some(error)).await }
     }
 
     async fn end(self, report: Option<Value>, error: Option<Value>) -> Delivery {

@@ -183,6 +183,23 @@ impl Runner {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub async fn run_all(&self, jobs: &[EtlJob], options: RunAllOptions) -> BatchReport {
+        self.run_each(jobs, options, |_, runner| runner, |_, _| {}).await
+    }
+
+    /// [`Self::run_all`] for hosts that have something to do for each job, by its place in the list: `begin` may
+    /// give the job's runner a progress callback and a cancel handle of its own when its turn has come, and `ended`
+    /// gets its report at once rather than with those of all. Neither must block. Jobs whose turn does not come
+    /// begin and end nowhere but in the batch's report.
+    ///
+    /// Cancelling this runner then keeps further jobs from beginning; those with a handle of their own go on until
+    /// that is cancelled.
+    pub async fn run_each(
+        &self,
+        jobs: &[EtlJob],
+        options: RunAllOptions,
+        begin: impl Fn(usize, Self) -> Self + Send + Sync,
+        ended: impl Fn(usize, &RunReport) + Send + Sync,
+    ) -> BatchReport {
         let started_at = Timestamp::now();
         let needs = jobs.iter().map(|job| job.is_enabled().then(|| self.needs(job))).collect();
         let most_of = |name: &str| {
@@ -201,23 +218,26 @@ impl Runner {
             }
             while let Some(index) = turns.next() {
                 let Some(job) = jobs.get(index).cloned() else { continue };
-                let runner = runner.clone();
+                let runner = begin(index, runner.clone());
                 let run = async move { Box::new(runner.run(&job).await) };
                 let task = tasks.spawn(run.in_current_span());
                 running.insert(task.id(), index);
             }
             // Cancelled runs end by themselves, and each tells what it had committed.
-            let Some(ended) = tasks.join_next_with_id().await else { break };
-            let id = match &ended {
+            let Some(outcome) = tasks.join_next_with_id().await else { break };
+            let id = match &outcome {
                 Ok((id, _)) => *id,
                 Err(error) => error.id(),
             };
             let Some(index) = running.remove(&id) else { continue };
             turns.done(index);
-            let report = match ended {
+            let report = match outcome {
                 Ok((_, report)) => Some(*report),
                 Err(died) => jobs.get(index).map(|job| self.not_run(job, panicked(died))),
             };
+            if let Some(report) = &report {
+                ended(index, report);
+            }
             reports.extend(report.map(|report| (index, report)));
         }
         let in_order = jobs.iter().enumerate();

@@ -231,6 +231,42 @@ async fn one_job_that_fails_or_panics_stops_no_other() {
     }
 }
 
+/// A host's runner for each job: the one that it cancels is not loaded, and every report comes when its job ends.
+#[tokio::test]
+async fn hosts_look_after_each_job() {
+    let tables = [("a", "one"), ("a", "two"), ("b", "refused"), ("b", "three")];
+    let scene = scene(&tables);
+    let jobs: Vec<_> = tables.iter().map(|(store, table)| job(store, table)).collect();
+    let begun = Mutex::new(Vec::new());
+    let ended = Mutex::new(Vec::new());
+    let begin = |index: usize, runner: Runner| {
+        begun.lock().unwrap().push(index);
+        let own = CancelHandle::new();
+        if index == 1 {
+            own.cancel();
+        }
+        runner.cancel_with(&own)
+    };
+    let end = |index: usize, report: &RunReport| {
+        assert!(begun.lock().unwrap().contains(&index));
+        ended.lock().unwrap().push((index, report.job.clone(), report.status));
+    };
+    let batch = scene.runner.run_each(&jobs, RunAllOptions::default(), begin, end).await;
+    let mut ended = ended.into_inner().unwrap();
+    ended.sort_by_key(|(index, ..)| *index);
+    let expected: Vec<_> = batch
+        .reports
+        .iter()
+        .enumerate()
+        .map(|(index, report)| (index, report.job.clone(), report.status))
+        .collect();
+    assert_eq!(ended, expected);
+    use RunStatus::{Cancelled, Failed, Succeeded};
+    assert_eq!(statuses(&batch), [Succeeded, Cancelled, Failed, Succeeded]);
+    assert_eq!(scene.memory.rows("lake", "a", "two"), None);
+    assert_eq!(begun.into_inner().unwrap().len(), 4);
+}
+
 #[tokio::test]
 async fn concurrency_is_limited_and_sources_take_turns() {
     let tables: Vec<(&str, String)> =

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use transload::control_plane::TaskDocument;
+use transload::runner::RunAllOptions;
 use transload::{Error, Result, RunnerOptions, SecretRef, document};
 
 /// Every variable of this program, for slips in the others.
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 13] = [
     "TRANSLOAD_CONTROL_PLANE_URL",
     "TRANSLOAD_CONTROL_PLANE_TOKEN",
     "TRANSLOAD_CONTROL_PLANE_TOKEN_FILE",
@@ -14,6 +15,7 @@ const KNOWN: [&str; 12] = [
     "TRANSLOAD_JOBS",
     "TRANSLOAD_JOBS_FILE",
     "TRANSLOAD_SPOOL",
+    "TRANSLOAD_CONCURRENCY",
     "TRANSLOAD_MEMORY_MIB",
     "TRANSLOAD_PARALLELISM",
     "TRANSLOAD_RETRIES",
@@ -28,6 +30,10 @@ pub(crate) struct Config {
     pub(crate) choice: Choice,
     pub(crate) task: TaskDocument,
     pub(crate) options: RunnerOptions,
+    /// How many jobs at once.
+    pub(crate) at_once: RunAllOptions,
+    /// For the rows in flight of all jobs; `None` for the engine's default.
+    pub(crate) memory_bytes: Option<usize>,
 }
 
 /// Where jobs come from.
@@ -69,8 +75,16 @@ impl Config {
             }),
         };
         let mut options = RunnerOptions::default();
-        if let Ok(mib @ 1..) = usize::try_from(number("TRANSLOAD_MEMORY_MIB", 0, 1 << 20)?) {
-            options = options.memory_bytes(mib << 20);
+        let memory_bytes = match usize::try_from(number("TRANSLOAD_MEMORY_MIB", 0, 1 << 20)?) {
+            Ok(mib @ 1..) => Some(mib << 20),
+            _ => None,
+        };
+        if let Some(bytes) = memory_bytes {
+            options = options.memory_bytes(bytes);
+        }
+        let mut at_once = RunAllOptions::default();
+        if let Ok(jobs @ 1..) = usize::try_from(number("TRANSLOAD_CONCURRENCY", 0, 1024)?) {
+            at_once = at_once.concurrency(jobs);
         }
         if let Ok(splits @ 1..) = usize::try_from(number("TRANSLOAD_PARALLELISM", 0, 1024)?) {
             options = options.parallelism(splits);
@@ -93,12 +107,8 @@ impl Config {
             None | Some("all") => Choice::All,
             Some(ids) => Choice::Ids(list(ids)),
         };
-        Ok(Self {
-            from: from(variable, number("TRANSLOAD_DEADLINE_SECONDS", 60, 86_400)?)?,
-            choice,
-            task,
-            options,
-        })
+        let from = from(variable, number("TRANSLOAD_DEADLINE_SECONDS", 60, 86_400)?)?;
+        Ok(Self { from, choice, task, options, at_once, memory_bytes })
     }
 }
 

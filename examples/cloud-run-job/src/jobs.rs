@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::Value;
-use transload::control_plane::{ControlPlane, JobSet, TaskDocument};
+use transload::control_plane::{AssignedJob, ControlPlane, JobSet, TaskDocument};
 use transload::{Connection, Error, EtlJob, Registry, Result, Runner};
 
 use crate::config::Choice;
@@ -33,7 +33,22 @@ pub(crate) async fn of_control_plane(
         tracing::warn!(error = %error.to_json(), "a connection cannot be used: {error}");
     }
     let runner = set.runner(registry);
-    Ok((runner, set.jobs.into_iter().map(|job| Work { id: job.id, job: job.job }).collect()))
+    let named = matches!(choice, Choice::Ids(_));
+    let work = set.jobs.into_iter().map(|AssignedJob { id, job, .. }| {
+        let job = if named { job.and_then(enabled) } else { job };
+        Work { id, job }
+    });
+    Ok((runner, work.collect()))
+}
+
+/// Who names a job wants it to run.
+fn enabled(job: EtlJob) -> Result<EtlJob> {
+    if job.is_enabled() {
+        return Ok(job);
+    }
+    let mut document = job.to_json()?;
+    document["enabled"] = true.into();
+    EtlJob::from_json(document)
 }
 
 /// The jobs of a file, which are known by their names. All of it is checked before anything runs.
@@ -65,15 +80,19 @@ pub(crate) fn of_file(path: &Path, choice: &Choice, registry: Registry) -> Resul
         }
         work.push(Work { id: job.name().to_owned(), job: Ok(job) });
     }
-    match choice {
-        Choice::All => work.retain(|work| work.job.as_ref().is_ok_and(EtlJob::is_enabled)),
+    let jobs = work.into_iter();
+    let work = match choice {
+        Choice::All => jobs.filter(|work| work.job.as_ref().is_ok_and(EtlJob::is_enabled)).collect(),
         Choice::Ids(ids) => {
-            if let Some(missing) = ids.iter().find(|id| !work.iter().any(|work| work.id == **id)) {
+            let chosen = jobs.filter(|work| ids.contains(&work.id));
+            let chosen: Vec<_> =
+                chosen.map(|Work { id, job }| Work { id, job: job.and_then(enabled) }).collect();
+            if let Some(missing) = ids.iter().find(|id| !chosen.iter().any(|work| work.id == **id)) {
                 return Err(Error::config(format!("{at}: no job has the name `{missing}`")));
             }
-            work.retain(|work| ids.contains(&work.id));
+            chosen
         }
-    }
+    };
     Ok((runner, work))
 }
 

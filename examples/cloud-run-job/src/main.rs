@@ -1,6 +1,7 @@
 //! The ETL container: fetches its jobs, runs them, reports, and says with its exit code how it went. Configured by
 //! environment variables alone; README.md lists them, the exit codes, and what it logs.
 
+mod batch;
 mod config;
 mod jobs;
 mod log;

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use transload::control_plane::{ControlPlane, ControlPlaneOptions, Delivery, Run};
-use transload::{CancelHandle, Error, EtlJob, RunReport, RunStatus, Runner, SecretStores, default_registry};
+use transload::control_plane::{ControlPlane, ControlPlaneOptions};
+use transload::runner::{MemoryBudget, RunAllOptions};
+use transload::{CancelHandle, Error, RunReport, Runner, SecretStores, default_registry};
 
+use crate::batch::Batch;
 use crate::config::{Config, From};
 use crate::jobs::{self, Work};
 use crate::outcome::Exit;
 use crate::stop::Stop;
 
-/// Cloud Run kills ten seconds after SIGTERM. A run that is cancelled gets so long to clean up behind itself,
+/// Cloud Run kills ten seconds after SIGTERM. Runs that are cancelled get so long to clean up behind themselves.
 const CLEAN_UP: Duration = Duration::from_secs(6);
-/// and its report so long to be delivered.
-const LAST_REPORT: Duration = Duration::from_secs(3);
 
 pub(crate) async fn run(config: Config) -> Exit {
     let stop = match Stop::on_signals() {
@@ -60,7 +60,11 @@ async fn prepare(config: &Config) -> Result<Prepared, Error> {
             (Some(control), jobs)
         }
     };
-    Ok(Prepared { control, runner: runner.options(config.options.clone()), work })
+    let mut runner = runner.options(config.options.clone());
+    if let Some(bytes) = config.memory_bytes {
+        runner = runner.memory_budget(&MemoryBudget::new(bytes));
+    }
+    Ok(Prepared { control, runner, work })
 }
 
 async fn run_prepared(config: &Config, prepared: Prepared, stop: &Stop) -> Exit {
@@ -78,13 +82,13 @@ async fn run_prepared(config: &Config, prepared: Prepared, stop: &Stop) -> Exit 
     );
     // What earlier processes could not report goes out while the first jobs run.
     let (old_reports, exit) = tokio::join!(
-        send_old_reports(control.as_ref(), stop),
-        run_jobs(control.as_ref(), &runner, work, stop)
+        send_old_reports(control.clone(), stop),
+        run_jobs(control, &runner, work, config.at_once.clone(), stop)
     );
     if stop.is_requested() { Exit::Stopped } else { exit.max(old_reports) }
 }
 
-async fn send_old_reports(control: Option<&ControlPlane>, stop: &Stop) -> Exit {
+async fn send_old_reports(control: Option<ControlPlane>, stop: &Stop) -> Exit {
     let Some(control) = control else { return Exit::Succeeded };
     let outcome = tokio::select! {
         outcome = control.send_spooled() => outcome,
@@ -107,99 +111,29 @@ async fn send_old_reports(control: Option<&ControlPlane>, stop: &Stop) -> Exit {
     }
 }
 
-/// One job after another. The place for the engine's own way to run many at once.
-async fn run_jobs(control: Option<&ControlPlane>, runner: &Runner, work: Vec<Work>, stop: &Stop) -> Exit {
-    let mut exit = Exit::Succeeded;
-    for Work { id, job } in work {
-        if stop.is_requested() {
-            tracing::warn!(job_id = id, "not run: the process was told to stop");
-            continue;
-        }
-        let run = control.map(|control| control.begin(&id));
-        exit = exit.max(match job {
-            Ok(job) => run_job(runner, &id, &job, run, stop).await,
-            Err(error) => {
-                tracing::error!(job_id = id, error = %error.to_json(), "the job cannot run: {error}");
-                if let Some(run) = run {
-                    let run_id = run.id().to_owned();
-                    deliver(&run_id, run.fail(&error), stop).await;
-                }
-                Exit::Failed
-            }
-        });
-    }
-    exit
-}
-
-async fn run_job(runner: &Runner, id: &str, job: &EtlJob, run: Option<Run>, stop: &Stop) -> Exit {
-    let cancel = run.as_ref().map_or_else(CancelHandle::new, |run| run.cancel_handle().clone());
-    let mut runner = runner.clone().cancel_with(&cancel);
-    if let Some(run) = &run {
-        runner = runner.on_progress(run.observer());
-    }
-    let mut running = Box::pin(runner.run(job));
-    let report = tokio::select! {
-        report = &mut running => Some(report),
+/// Runs the jobs, as many at once as the options say, and delivers each report as soon as it is there.
+async fn run_jobs(
+    control: Option<ControlPlane>,
+    runner: &Runner,
+    work: Vec<Work>,
+    options: RunAllOptions,
+    stop: &Stop,
+) -> Exit {
+    let (batch, jobs) = Batch::new(control, work, stop);
+    let no_more = CancelHandle::new();
+    let runner = runner.clone().cancel_with(&no_more);
+    let begin = |index: usize, runner: Runner| batch.begin(index, runner);
+    let ended = |index: usize, report: &RunReport| batch.ended(index, report);
+    let mut running = Box::pin(runner.run_each(&jobs, options, begin, ended));
+    let outcome = tokio::select! {
+        outcome = &mut running => Some(outcome),
         () = stop.requested() => {
-            tracing::warn!(job_id = id, "told to stop: the run is cancelled");
-            cancel.cancel();
+            tracing::warn!("told to stop: what runs is cancelled, and nothing more begins");
+            no_more.cancel();
+            batch.cancel();
             tokio::time::timeout(CLEAN_UP, &mut running).await.ok()
         }
     };
-    let Some(report) = report else {
-        // Dropping the future leaves nothing half loaded visible; the next run cleans what it staged.
-        tracing::error!(job_id = id, "the run did not stop in time; its report is lost");
-        return Exit::Failed;
-    };
-    let run_id = run.as_ref().map(|run| run.id().to_owned()).unwrap_or_default();
-    say(&report, id, &run_id);
-    let failed = report.status != RunStatus::Succeeded;
-    let delivered = match run {
-        Some(run) => deliver(&run_id, run.finish(&report), stop).await,
-        None => true,
-    };
-    match (failed, delivered) {
-        (true, _) => Exit::Failed,
-        (false, true) => Exit::Succeeded,
-        (false, false) => Exit::NotReported,
-    }
-}
-
-/// Logs how the run ended, with the whole report.
-fn say(report: &RunReport, job_id: &str, run_id: &str) {
-    let (json, status) = (report.to_json(), report.status.as_str());
-    let (job, rows, seconds) = (report.job.as_str(), report.rows.written, report.seconds.total);
-    match &report.error {
-        None => {
-            tracing::info!(job, job_id, run_id, status, rows, seconds, report = %json, "{job}: {rows} rows in {seconds:.1} s");
-        }
-        Some(error) => {
-            tracing::error!(job, job_id, run_id, status, rows, seconds, report = %json, "{job}: {error}");
-        }
-    }
-}
-
-/// Whether the control plane has the report.
-async fn deliver(run_id: &str, delivery: impl Future<Output = Delivery>, stop: &Stop) -> bool {
-    let too_late = async {
-        stop.requested().await;
-        tokio::time::sleep(LAST_REPORT).await;
-    };
-    let delivery = tokio::select! {
-        delivery = delivery => delivery,
-        () = too_late => {
-            tracing::error!(run_id, "no time is left to deliver the report; it is in the spool folder, if there is one");
-            return false;
-        }
-    };
-    match (&delivery.error, &delivery.kept_at) {
-        (None, _) => return true,
-        (Some(error), Some(path)) => {
-            tracing::error!(run_id, error = %error.to_json(), "the report is kept in {}: {error}", path.display());
-        }
-        (Some(error), None) => {
-            tracing::error!(run_id, error = %error.to_json(), "the report is in this log only: {error}");
-        }
-    }
-    false
+    drop(running);
+    batch.end(outcome, &jobs).await
 }

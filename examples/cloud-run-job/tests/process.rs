@@ -149,6 +149,8 @@ struct State {
     /// The answer to everything, if there is one.
     answer: Option<Answer>,
     progress: usize,
+    /// The name of a job whose runs shall stop.
+    cancel: Option<String>,
 }
 
 impl Host {
@@ -210,7 +212,9 @@ impl State {
             },
             ["v1", "runs", _, "progress"] => {
                 self.progress += 1;
-                Reply::empty(204)
+                let cancel =
+                    self.cancel.as_deref().is_some_and(|job| request.json()["progress"]["job"] == job);
+                Reply::json(200, &json!({"cancel": cancel}))
             }
             ["v1", "runs", _, "report"] if self.report_status > 0 => Reply::empty(self.report_status),
             ["v1", "runs", id, "report"] => {
@@ -506,17 +510,7 @@ async fn exit_143_sigterm_during_a_run() {
     let table = Table::new(300_000).await;
     let place = Place::new(&[]);
     // The server's answers stop after a few megabytes, so that the run is surely in the middle.
-    let proxy = Proxy::new(table.address()).await.unwrap();
-    let passed = Arc::new(Mutex::new(0_usize));
-    let seen = Arc::clone(&passed);
-    proxy.script(move || {
-        let seen = Arc::clone(&seen);
-        Box::new(move |piece: &[u8]| {
-            let mut seen = seen.lock().unwrap();
-            *seen += piece.len();
-            (*seen > 4 << 20).then_some((0, transload_testkit::proxy::Break::Stall))
-        })
-    });
+    let (proxy, passed) = stalled(&table).await;
     let host = Host::new(&place, &[]);
     host.set(|state| {
         state.connections[0] = table.connection(proxy.port());
@@ -526,14 +520,18 @@ async fn exit_143_sigterm_during_a_run() {
     let server = host.start().await;
     let (url, password) = (server.url(), table.password());
     let spool = place.path("spool");
-    let more = [("SHOP_PASSWORD", password.as_str()), ("TRANSLOAD_SPOOL", text(&spool))];
+    let more = [
+        ("SHOP_PASSWORD", password.as_str()),
+        ("TRANSLOAD_SPOOL", text(&spool)),
+        ("TRANSLOAD_CONCURRENCY", "1"),
+    ];
     let child = program(&variables(&url, &more)).spawn().unwrap();
     let (done, took) = terminate(child, || *passed.lock().unwrap() > 4 << 20).await;
     assert_eq!(done.code, Some(143), "{}", done.text);
     assert!(took < Duration::from_secs(9), "Cloud Run gives ten seconds, it took {took:?}");
     println!("SIGTERM to exit: {took:?}");
     assert_eq!(place.rows("orders"), 0, "nothing half loaded");
-    assert!(done.says("WARNING", "not run: the process was told to stop"), "{}", done.text);
+    assert!(done.says("WARNING", "2 of 2 jobs were cancelled or not begun"), "{}", done.text);
     let statuses: Vec<_> =
         host.set(|state| state.reports.values().map(|end| end["report"]["status"].clone()).collect());
     assert_eq!(statuses, [json!("cancelled")], "{}", done.text);
@@ -597,6 +595,82 @@ async fn a_process_killed_while_it_reports_loses_no_report() {
         state.reports.values().map(|end| end["report"]["rows"]["written"].as_u64().unwrap()).collect()
     });
     assert_eq!(written, [100, 0], "that of the killed process, and that of the next one");
+}
+
+/// A table that is read until its rows stop coming, and how many bytes have come.
+async fn stalled(table: &Table) -> (Proxy, Arc<Mutex<usize>>) {
+    let proxy = Proxy::new(table.address()).await.unwrap();
+    let passed = Arc::new(Mutex::new(0_usize));
+    let seen = Arc::clone(&passed);
+    proxy.script(move || {
+        let seen = Arc::clone(&seen);
+        Box::new(move |piece: &[u8]| {
+            let mut seen = seen.lock().unwrap();
+            *seen += piece.len();
+            (*seen > 4 << 20).then_some((0, transload_testkit::proxy::Break::Stall))
+        })
+    });
+    (proxy, passed)
+}
+
+/// One job hangs; the other one's report does not wait for it, and a process that is killed then loses neither
+/// that report nor a row.
+#[tokio::test]
+async fn reports_do_not_wait_for_other_jobs() {
+    let table = Table::new(300_000).await;
+    let place = Place::new(&["customers"]);
+    let (proxy, _) = stalled(&table).await;
+    let host = Host::new(&place, &[]);
+    host.set(|state| {
+        let mut slow = table.connection(proxy.port());
+        slow["name"] = "slow".into();
+        state.connections.push(slow);
+        let mut hangs = table.job("hangs");
+        hangs["source"]["connection"] = "slow".into();
+        state.jobs = [("1".to_owned(), hangs), ("2".to_owned(), job("customers"))].into();
+    });
+    let server = host.start().await;
+    let (url, password) = (server.url(), table.password());
+    let more = [("SHOP_PASSWORD", password.as_str()), ("TRANSLOAD_CONCURRENCY", "2")];
+    let mut child = program(&variables(&url, &more)).spawn().unwrap();
+    let begin = Instant::now();
+    while host.succeeded().is_empty() {
+        assert!(begin.elapsed() < Duration::from_secs(30), "no report while another job hangs");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    child.kill().await.unwrap();
+    assert_eq!(host.succeeded(), ["customers"]);
+    assert_eq!((place.rows("customers"), place.rows("orders")), (100, 0));
+    proxy.pass();
+    let done = run(&variables(&url, &more)).await;
+    assert_eq!(done.code, Some(0), "{}", done.text);
+    assert_eq!((place.rows("customers"), place.rows("orders")), (100, 300_000));
+    table.drop().await;
+}
+
+/// The control plane cancels one job and no other.
+#[tokio::test]
+async fn one_job_is_cancelled() {
+    let table = Table::new(300_000).await;
+    let place = Place::new(&["customers"]);
+    let (proxy, _) = stalled(&table).await;
+    let host = Host::new(&place, &["customers"]);
+    host.set(|state| {
+        let mut slow = table.connection(proxy.port());
+        slow["name"] = "slow".into();
+        state.connections.push(slow);
+        let mut hangs = table.job("hangs");
+        hangs["source"]["connection"] = "slow".into();
+        state.jobs.insert("2".to_owned(), hangs);
+        state.cancel = Some("hangs".to_owned());
+    });
+    let server = host.start().await;
+    let (url, password) = (server.url(), table.password());
+    let done = run(&variables(&url, &[("SHOP_PASSWORD", password.as_str())])).await;
+    assert_eq!(done.code, Some(1), "{}", done.text);
+    assert_eq!(host.succeeded(), ["customers"]);
+    assert!(host.set(|state| state.reports.values().any(|end| end["report"]["status"] == "cancelled")));
+    table.drop().await;
 }
 
 /// From the start of the process to the first query that reaches PostgreSQL. The figure is printed; the limit here
