@@ -163,11 +163,19 @@ fn apply(body: &mut String, commit: &Commit<'_>) {
         );
         return;
     }
+    // A count that is not there is not the right one. A replaced table is looked at as well.
+    let whole = match (commit.apply, commit.every_partition) {
+        (Apply::Replace, None) => format!(" OR (SELECT COUNT(*) FROM {target}) != {rows}"),
+        (Apply::Replace, Some(every)) => {
+            format!(" OR (SELECT COUNT(*) FROM {target} AS t WHERE {every}) != {rows}")
+        }
+        _ => String::new(),
+    };
     let _ = writeln!(
         body,
         "INSERT INTO {target} ({names}) SELECT {values} FROM {staging} AS s;\n\
          SET inserted_rows = @@row_count;\n\
-         IF inserted_rows != {rows} THEN\nSET state = 3;\nEND IF;",
+         IF IFNULL(inserted_rows, -1) != {rows}{whole} THEN\nSET state = 3;\nEND IF;",
         names = names(commit.columns),
         values = values(commit.columns),
     );
@@ -293,7 +301,7 @@ mod tests {
     #[test]
     fn what_was_read_is_compared_with_what_was_written() {
         let append = script(Some(("`s`", 7)), Apply::Append);
-        assert!(append.contains("IF inserted_rows != 7 THEN\nSET state = 3;"), "{append}");
+        assert!(append.contains("IF IFNULL(inserted_rows, -1) != 7 THEN\nSET state = 3;"), "{append}");
         let merge = script(Some(("`s`", 7)), Apply::Merge { key: &[0], order_by: Some(1), within: &[] });
         let copies = "COUNT(*) OVER (PARTITION BY c0) AS copies FROM `s`";
         let compared = "IF (SELECT IFNULL(SUM(copies), 0) FROM _tl_fresh) != 7 THEN\nSET state = 3;";

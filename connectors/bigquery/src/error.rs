@@ -397,7 +397,7 @@ mod tests {
             ("invalidQuery", "Syntax error: Unexpected end of script at [1:7]", K::Data, false),
         ] {
             let result = ErrorProto::new().set_reason(reason).set_location("query").set_message(message);
-            let error = of_job("commit", &result, &[result.clone()]);
+            let error = of_job("commit", &result, std::slice::from_ref(&result));
             assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "{message}");
             assert_eq!(error.causes(), [message]);
         }

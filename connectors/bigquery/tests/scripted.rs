@@ -413,7 +413,7 @@ async fn no_request_names_a_partition_by_a_decorator() -> Done {
     });
     let mut job = shop.job(replace())?.to_json()?;
     job["destination"]["partition_by"] = json!({"column": "day", "granularity": "DAY"});
-    for load in [replace(), json!({"strategy": "merge", "key": ["id", "day"]})] {
+    for load in [replace(), json!({"strategy": "merge", "key": ["id", "day"], "restart": true})] {
         job["load"] = load;
         shop.run_job(through(&proxy)?, &job).await?.into_result()?;
         shop.same().await?;

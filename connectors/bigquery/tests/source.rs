@@ -584,7 +584,9 @@ async fn every_type_becomes_a_parquet_dataset() {
     let (from, into) = (unique("from"), unique("into"));
     let (_, written) = loaded(&from).await;
     let folder = tempfile::tempdir().unwrap();
-    for strategy in [json!({"strategy": "replace"}), json!({"strategy": "merge", "key": ["id"]})] {
+    for strategy in
+        [json!({"strategy": "replace"}), json!({"strategy": "merge", "key": ["id"], "restart": true})]
+    {
         let report = runner(folder.path()).run(&job(&from, &into, "lake", &strategy)).await;
         assert!(report.error.is_none(), "{:?}", report.error);
         let warned = report.warnings.iter().find(|(_, warning)| warning.code == "W_INTERVAL_TEXT");

@@ -75,7 +75,7 @@ async fn rows_go_through_the_storage_write_api() -> Done {
     let lengths = AtomicUsize::new(60);
     proxy.script(move || after_bytes(lengths.fetch_add(90, Ordering::Relaxed), Break::Reset));
     shop.run("UPDATE orders SET what = 'again' WHERE id % 7 = 0")?;
-    let load = json!({"strategy": "merge", "key": ["id"]});
+    let load = json!({"strategy": "merge", "key": ["id"], "restart": true});
     let report = shop.load(warehouse, load).await?.into_result()?;
     assert!(proxy.broken() > 0, "no connection was broken");
     assert_eq!((report.rows.inserted, report.rows.updated), (0, 3_000));
