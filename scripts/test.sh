@@ -81,6 +81,15 @@ python_install() {
 
 python_tests() { "$TRANSLOAD_CACHE/venv-py/bin/python" -m pytest bindings-python/tests -q -rsx --color=no; }
 
+# The control planes under examples/, against the real program.
+python_examples() {
+  local venv=$TRANSLOAD_CACHE/venv-py folder=examples/django-control-plane
+  cargo build -p transload-job --no-default-features --features dataset,sqlite &&
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$folder/requirements.txt" &&
+    TRANSLOAD_JOB=$CARGO_TARGET_DIR/debug/transload-job \
+      "$venv/bin/python" -m pytest "$folder" -q -rsx --color=no
+}
+
 node_install() {
   # The package's own install step builds too; the dev profile, for the same reason as above.
   export TRANSLOAD_NODE_PROFILE=dev
@@ -138,7 +147,7 @@ timed services start_services
 source "$run/env"
 
 run_language rust count_rust - rust_tests rust_doc_tests
-run_language python count_python python_install python_tests
+run_language python count_python python_install python_tests python_examples
 run_language node count_node node_install node_tests
 
 strict_note=

@@ -1,11 +1,12 @@
-"""Starts a control plane and runs the real program against it: `test_control_plane.py PATH_OF_TRANSLOAD_JOB`.
+"""Starts a control plane and runs the real program against it: `TRANSLOAD_JOB=PATH pytest test_control_plane.py`.
 
-The control plane is this folder's, or with `--serve COMMAND...` any other that reads `example.json` and takes its
-port and token from PORT and TRANSLOAD_CONTROL_PLANE_TOKEN and prints the runs at `GET /runs` (for the token).
+Once with the control plane of this folder, and once with the one in Node beside it.
 """
 
 import json
 import os
+import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -21,10 +22,16 @@ HERE = Path(__file__).resolve().parent
 TOKEN = "t0ken-of-the-test"
 
 
-class ContractTest(unittest.TestCase):
-    job = ""
+class DjangoTest(unittest.TestCase):
+    # Any other control plane that reads the file EXAMPLE and takes PORT and TRANSLOAD_CONTROL_PLANE_TOKEN.
     serve: list[str] = []
-    port = "8719"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.job = os.environ["TRANSLOAD_JOB"]
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            cls.port = str(free.getsockname()[1])
 
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
@@ -111,11 +118,9 @@ class ContractTest(unittest.TestCase):
         self.assertEqual(self.ask("PUT", f"{run}/report", {"nothing": 1})[0], 400)
 
 
+class NodeTest(DjangoTest):
+    serve = [shutil.which("node") or "node", str(HERE.parent / "node-control-plane" / "server.mjs")]
+
+
 if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    if not arguments:
-        sys.exit(__doc__)
-    ContractTest.job = str(Path(arguments[0]).resolve())
-    if "--serve" in arguments:
-        ContractTest.serve = arguments[arguments.index("--serve") + 1 :]
-    unittest.main(argv=sys.argv[:1], verbosity=2)
+    unittest.main(verbosity=2)
