@@ -259,6 +259,18 @@ impl Writer {
         if let (true, Some(State::Committed), Some(distinct), Some(inserted)) =
             (mine, state, number(1), number(2))
         {
+            // The script compares these as well. Seed 77 of the fault runs has seen a commit that says it inserted
+            // nothing, though: that must never pass for a success.
+            if !self.mode.is_merge() && inserted != totals.rows {
+                return Err(Error::data("a commit reports another number of rows than were staged")
+                    .with("target", &self.load.target)
+                    .with("job_id", id)
+                    .with("staged", totals.rows)
+                    .with("inserted", inserted)
+                    .hint(
+                        "compare the table with its source; load it again with `replace`, and report this",
+                    ));
+            }
             let mut outcome = LoadOutcome { inserted, bytes: totals.bytes, ..LoadOutcome::default() };
             if self.mode.is_merge() {
                 outcome.updated = distinct.saturating_sub(inserted);
