@@ -13,7 +13,6 @@ use tokio_postgres::{Client, NoTls};
 use transload::{CancelHandle, Connection, EtlJob, Phase, RunStatus, Runner, default_registry};
 
 const MOST: Duration = Duration::from_secs(1);
-const ROWS: u64 = 1_000_000;
 
 type AnyResult<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -54,6 +53,7 @@ struct Bench {
     runner: Runner,
     job: EtlJob,
     phase: Arc<Mutex<Phase>>,
+    rows: u64,
 }
 
 /// How one stop went.
@@ -66,14 +66,15 @@ struct Stop {
 async fn measure() -> AnyResult<bool> {
     let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
     let (rounds, seed) = (number("BENCH_ROUNDS", 60)?, number("BENCH_SEED", clock)?);
-    let bench = prepare().await?;
+    let rows = number("BENCH_ROWS", 1_000_000)?;
+    let bench = prepare(rows).await?;
     let began = Instant::now();
     let whole = bench.runner.run(&bench.job).await;
     if whole.status != RunStatus::Succeeded {
         return Err(whole.to_json().to_string().into());
     }
     let length = began.elapsed();
-    println!("{ROWS} rows take {:.1} s; {rounds} runs are stopped, seed {seed}", length.as_secs_f64());
+    println!("{rows} rows take {:.1} s; {rounds} runs are stopped, seed {seed}", length.as_secs_f64());
     let (mut state, mut slowest, mut good) = (seed, BTreeMap::<String, Stop>::new(), true);
     for round in 0..rounds {
         let after = length.mul_f64(random(&mut state) * 1.05);
@@ -110,7 +111,7 @@ async fn measure() -> AnyResult<bool> {
     Ok(good)
 }
 
-async fn prepare() -> AnyResult<Bench> {
+async fn prepare(rows: u64) -> AnyResult<Bench> {
     let url = std::env::var("TRANSLOAD_TEST_POSTGRES_URL")?;
     let (admin, connection) = tokio_postgres::connect(&url, NoTls).await?;
     tokio::spawn(connection);
@@ -118,8 +119,8 @@ async fn prepare() -> AnyResult<Bench> {
         (0..5).map(|i| format!(", g * {i} AS i{i}, g / 7.0 AS n{i}, md5((g * {i})::text) AS t{i}")).collect();
     admin
         .batch_execute(&format!(
-            "CREATE TABLE IF NOT EXISTS bench_narrow AS
-               SELECT g::bigint AS id{columns} FROM generate_series(1, {ROWS}) g; ANALYZE bench_narrow"
+            "CREATE TABLE IF NOT EXISTS bench_narrow_{rows} AS
+               SELECT g::bigint AS id{columns} FROM generate_series(1, {rows}) g; ANALYZE bench_narrow_{rows}"
         ))
         .await?;
     let lake = Path::new(&std::env::var("BENCH_WORK")?).join("lake");
@@ -135,9 +136,11 @@ async fn prepare() -> AnyResult<Bench> {
                 *seen.lock().unwrap_or_else(PoisonError::into_inner) = progress.phase;
             }
         });
-    let job =
-        EtlJob::builder("cancelled").from("shop", "public.bench_narrow").into("lake", "raw", "t").replace();
-    Ok(Bench { admin, lake, runner, job: job.build()?, phase })
+    let job = EtlJob::builder("cancelled")
+        .from("shop", &format!("public.bench_narrow_{rows}"))
+        .into("lake", "raw", "t")
+        .replace();
+    Ok(Bench { admin, lake, runner, job: job.build()?, phase, rows })
 }
 
 impl Bench {
@@ -214,7 +217,7 @@ impl Bench {
                 rows += parquet::file::reader::FileReader::metadata(&reader).file_metadata().num_rows();
             }
         }
-        if u64::try_from(rows)? != ROWS {
+        if u64::try_from(rows)? != self.rows {
             left.push(format!("{rows} rows in the table"));
         }
         Ok(left)

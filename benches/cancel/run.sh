@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Cancels runs at random moments: `make bench-cancel`. Fails if one takes more than a second to stop.
 #   BENCH_ROUNDS        cancelled runs (default 60)
+#   BENCH_ROWS          of the table (default 1000000)
 #   BENCH_SEED          of the moments (default: the time)
 #   TRANSLOAD_RUN_DIR   services that run already; without it, services of our own are started
 #   BENCH_PROFILE       cargo profile (default: release)

@@ -118,25 +118,21 @@ impl DatasetWriter {
     }
 
     fn start_encoder(&self, number: usize) -> Result<Encoder> {
-        let (queue, mut batches) = mpsc::channel::<RecordBatch>(QUEUE);
+        let (queue, batches) = mpsc::channel::<RecordBatch>(QUEUE);
         let conform = self.conform.clone();
         let schema = conform.schema().clone();
-        let mut parts =
+        let parts =
             PartWriter::new(self.encode.clone(), schema, &self.staged.folder, format!("part-{number}"));
-        let abandoned = Arc::clone(&self.abandon.0);
-        let wanted = move || match abandoned.load(Ordering::Acquire) {
-            true => Err(Error::cancelled()),
-            false => Ok(()),
-        };
+        let (abandoned, folder) = (Arc::clone(&self.abandon.0), self.staged.folder.clone());
         let thread = std::thread::Builder::new()
             .name("transload-encode".to_owned())
             .spawn(move || {
-                while let Some(batch) = batches.blocking_recv() {
-                    wanted()?;
-                    parts.write(&conform.apply(&batch)?)?;
+                let encoded = encode(batches, &conform, parts, &abandoned);
+                if encoded.is_err() && abandoned.load(Ordering::Acquire) {
+                    // Whoever dropped the load may have removed the folder before our last file.
+                    remove_folder(&folder);
                 }
-                wanted()?;
-                parts.finish(false)
+                encoded
             })
             .map_err(|error| Error::internal("no thread for encoding").source_error(error))?;
         Ok(Encoder { queue, thread })
@@ -167,6 +163,25 @@ impl DatasetWriter {
     fn take_encoders(&self) -> Vec<Encoder> {
         std::mem::take(&mut *self.encoders.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Writes what comes through the queue, until it ends or nobody wants it any more.
+fn encode(
+    mut batches: mpsc::Receiver<RecordBatch>,
+    conform: &Conform,
+    mut parts: PartWriter,
+    abandoned: &AtomicBool,
+) -> Result<Vec<Part>> {
+    let wanted = || match abandoned.load(Ordering::Acquire) {
+        true => Err(Error::cancelled()),
+        false => Ok(()),
+    };
+    while let Some(batch) = batches.blocking_recv() {
+        wanted()?;
+        parts.write(&conform.apply(&batch)?)?;
+    }
+    wanted()?;
+    parts.finish(false)
 }
 
 fn failed_before() -> Error {
