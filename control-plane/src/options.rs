@@ -13,7 +13,8 @@ pub struct ControlPlaneOptions {
     pub request_timeout: Duration,
     /// How long a call may take with all its tries. Default: 60 s.
     pub deadline: Duration,
-    /// Least time between two progress requests of a run. Default: 5 s.
+    /// Least time between two progress requests of a run; one that does not change is repeated after six times
+    /// as long. Default: 5 s.
     pub progress_interval: Duration,
     /// A folder of this control plane for reports that could not be delivered; created readable by its owner
     /// only. Default: none, and then such a report is only returned.

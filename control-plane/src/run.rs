@@ -25,6 +25,9 @@ pub struct Run {
     posting: JoinHandle<()>,
 }
 
+/// Progress that does not change is sent again after so many intervals.
+const SIGN_OF_LIFE: u32 = 6;
+
 /// What became of the end of a run.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -165,7 +168,12 @@ async fn post(
     cancel: CancelHandle,
 ) {
     let mut warned = false;
-    while latest.changed().await.is_ok() {
+    let interval = control.0.options.progress_interval;
+    loop {
+        // Also a run from which nothing is heard gives a sign of life, and hears that it shall stop.
+        if let Ok(Err(_)) = tokio::time::timeout(interval * SIGN_OF_LIFE, latest.changed()).await {
+            return;
+        }
         let Some(progress) = latest.borrow_and_update().clone() else { continue };
         match put_progress(&control, &run_id, &job_id, &progress).await {
             Ok(answer) if answer.cancel => {
@@ -179,7 +187,7 @@ async fn post(
                 tracing::warn!(run = run_id, %error, "progress was not taken; the run goes on");
             }
         }
-        tokio::time::sleep(control.0.options.progress_interval).await;
+        tokio::time::sleep(interval).await;
     }
 }
 

@@ -578,6 +578,12 @@ async fn progress_is_throttled_and_never_waits() {
         "the latest one is sent: {seen:?} of {rows}"
     );
     assert!(slowest < Duration::from_millis(50), "{slowest:?}");
+    // A run that is silent gives a sign of life now and then.
+    host.set(|state| state.progress.clear());
+    tokio::time::sleep(Duration::from_millis(4000)).await;
+    let signs = host.get(|state| state.progress.clone());
+    assert!((1..=4).contains(&signs.len()), "{}", signs.len());
+    assert_eq!(signs.last().unwrap()["progress"]["rows_read"], rows);
     drop(run);
     observe(&progress);
 }
