@@ -66,6 +66,10 @@ impl Destination for Slow<Arc<dyn Destination>> {
         self.inner.last_load(target, job).await
     }
 
+    async fn last_loads(&self, target: &TargetRef, job_name: &str) -> Result<Vec<LoadRecord>> {
+        self.inner.last_loads(target, job_name).await
+    }
+
     async fn begin_load(&self, request: LoadRequest) -> Result<Box<dyn LoadWriter>> {
         Ok(Box::new(Slow::new(self.inner.begin_load(request).await?, self.pause)))
     }
