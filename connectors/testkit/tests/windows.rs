@@ -6,8 +6,7 @@
 //! ends. The model says which rows must be in the target; it knows nothing of ledgers, ranges and hashes.
 //!
 //! `TRANSLOAD_SEED` repeats one case; a failure prints it. `TRANSLOAD_CASES` sets how many there are (default 2,000).
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is a failed test")]
-#![expect(clippy::print_stdout, reason = "says what was tried")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a panic is a failed test")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
