@@ -13,7 +13,7 @@ use crate::sql;
 
 const FIGURES: FigureDialect = FigureDialect {
     text: |aggregate| format!("CAST({aggregate} AS STRING)"),
-    modulus: |code, modulus| format!("MOD({code}, {modulus})"),
+    modulus: |code, modulus| format!("CAST(MOD({code}, {modulus}) AS INT64)"),
     left: |text, characters| format!("LEFT({text}, {characters})"),
 };
 
@@ -43,11 +43,13 @@ pub(crate) fn measured(
         BigQueryType::Timestamp => code(format!("UNIX_MICROS({c})")),
         BigQueryType::DateTime => code(format!("DATETIME_DIFF({c}, DATETIME '1970-01-01', MICROSECOND)")),
         BigQueryType::Time => code(format!("TIME_DIFF({c}, TIME '00:00:00', MICROSECOND)")),
-        // 38 digits before the point are all that BIGNUMERIC has, so wider decimals cannot be scaled.
+        // Times a power of ten, wide ones pass even BIGNUMERIC, so both sides of the point are taken apart.
         BigQueryType::Numeric(_) => match arrow {
-            DataType::Decimal128(_, scale @ 0..) => {
-                let power = format!("1{}", "0".repeat(usize::from(scale.unsigned_abs())));
-                code(format!("(CAST({c} AS BIGNUMERIC) * BIGNUMERIC '{power}')"))
+            DataType::Decimal128(_, scale @ 0..=9) => {
+                let digits = scale.unsigned_abs();
+                let power = 10_i64.pow(u32::from(digits));
+                measured.fraction = Some((format!("CAST(({c} - TRUNC({c})) * {power} AS INT64)"), digits));
+                (Some(format!("TRUNC({c})")), Some(Order::Decimal(c, digits)))
             }
             _ => (None, None),
         },
