@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 pub use source::{Changes, Source};
 pub use target::Target;
+pub use transload_google::install_crypto_provider;
 
 /// Rows `(id, at, what)` with how often they occur.
 pub type Rows = BTreeMap<(i64, i64, String), i64>;

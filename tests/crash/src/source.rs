@@ -77,7 +77,7 @@ impl Writer {
 }
 
 impl Source {
-    /// The connection document, named `shop`.
+    /// The connection named `shop`: a document, or a name and a URL.
     ///
     /// # Errors
     /// A missing server.

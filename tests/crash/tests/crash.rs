@@ -20,7 +20,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 use transload::{Connection, EtlJob, RunStatus, Runner, RunnerOptions, default_registry};
-use transload_crash::{Changes, Rows, Source, Target, missing};
+use transload_crash::{Changes, Rows, Source, Target, install_crypto_provider, missing};
 use transload_testkit::{Done, Failure};
 
 /// A runner process gets its work here, as JSON.
@@ -225,7 +225,11 @@ async fn child(work: &str) -> Done<RunStatus> {
     let options = RunnerOptions::default().parallelism(2);
     let mut runner = Runner::new(default_registry()).options(options);
     for document in work["connections"].as_array().into_iter().flatten() {
-        runner = runner.connection(Connection::from_json(document.clone())?);
+        let connection = match document["url"].as_str() {
+            Some(url) => Connection::from_url(url)?.named(document["name"].as_str().unwrap_or_default()),
+            None => Connection::from_json(document.clone())?,
+        };
+        runner = runner.connection(connection);
     }
     let report = runner.run(&EtlJob::from_json(work["job"].clone())?).await;
     println!("{}", report.to_json());
@@ -233,6 +237,7 @@ async fn child(work: &str) -> Done<RunStatus> {
 }
 
 fn main() -> ExitCode {
+    install_crypto_provider();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     if let Ok(work) = std::env::var(CHILD) {
         return match runtime.block_on(child(&work)) {
