@@ -29,7 +29,7 @@ impl Target {
     pub fn connection(&self) -> Done<Value> {
         Ok(match self {
             Self::Dataset(path) => {
-                json!({"name": "warehouse", "type": "dataset", "path": path, "file_mib": 1})
+                json!({"name": "warehouse", "type": "dataset", "path": path, "file_bytes": 262_144})
             }
             Self::BigQuery(_) => json!({
                 "name": "warehouse", "type": "bigquery",
