@@ -83,10 +83,12 @@ impl Seed {
     }
 
     fn work(&self) -> Done<Value> {
+        // Every range costs the emulator seconds.
+        let step = if matches!(self.target, Target::BigQuery(_)) { 4000 } else { 60 };
         let load = match self.strategy {
             "append" => json!({"strategy": "append", "cursor": "at"}),
             "merge" => json!({"strategy": "merge", "key": ["id"], "cursor": "at"}),
-            "backfill" => json!({"strategy": "append", "cursor": "at", "backfill_step": 60}),
+            "backfill" => json!({"strategy": "append", "cursor": "at", "backfill_step": step}),
             _ => json!({"strategy": "replace", "min_ratio": 0}),
         };
         Ok(json!({
