@@ -109,7 +109,7 @@ test("BigQuery is tested, browsed and described", async () => {
       ["total", "NUMERIC(12,2)", true],
       ["note", "STRING", true],
       ["info", "JSON", true],
-      ["tags", "ARRAY<STRING>", true],
+      ["tags", "ARRAY<STRING>", false],
       ["shipped", "STRUCT<day DATE, days INT64>", true],
     ],
   );

@@ -151,7 +151,7 @@ def test_bigquery_is_browsed(source, sales):
         ("total", "NUMERIC(12,2)", True),
         ("note", "STRING", True),
         ("info", "JSON", True),
-        ("tags", "ARRAY<STRING>", True),
+        ("tags", "ARRAY<STRING>", False),
         ("shipped", "STRUCT<day DATE, days INT64>", True),
     ]
     assert source.sample("orders", schema=sales, rows=7).num_rows == 7
