@@ -166,7 +166,7 @@ def test_schedules():
     with pytest.raises(transload.ConfigError, match="did you mean `Europe/Berlin`") as error:
         Schedule({"every": "daily", "timezone": "Europe/Berlim"})
     assert error.value.context["field"] == "schedule.timezone"
-    with pytest.raises(ValueError):
+    with pytest.raises(TypeError, match="tzinfo"):
         daily.next_runs(after=datetime(2026, 3, 28, 12))
 
 
