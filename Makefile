@@ -24,10 +24,10 @@ test: ## Run every test (Rust, Python, Node) against real servers
 	@scripts/test.sh
 
 test-faults: ## Run 200 seeded fault runs against the BigQuery emulator (takes long)
-	@scripts/faults.sh 200
+	@scripts/seeds.sh faults 200
 
 test-crash: ## Kill runners at 300 random moments while the source changes (takes long)
-	@scripts/crash.sh 300
+	@scripts/seeds.sh crash 300
 
 test-bigquery-live: ## Run the BigQuery tests against a real project (needs credentials)
 	@scripts/bigquery_live.sh
@@ -35,6 +35,7 @@ test-bigquery-live: ## Run the BigQuery tests against a real project (needs cred
 check: lint docs ## Run lint and docs
 
 lint: ## Check formatting and lints
+	@for script in $$(git ls-files '*.sh') .ci/run; do bash -n "$$script" || exit 1; done
 	bash scripts/counts_test.sh
 	cargo fmt --all --check
 	cargo clippy --workspace --lib --bins --examples --all-features -- -D warnings

@@ -653,8 +653,15 @@ export interface JobDocument {
     until?: string;
     /** Cut what is to be loaded into ranges of this length, each committed by itself. */
     backfill_step?: number | string;
+    /**
+     * `append`: cut the job at these cursor values, in ascending order, into shards that several processes load at the same
+     * time; see {@link EtlJob.shards}.
+     */
+    shard_at?: string[];
+    /** Which shard this document is, from 0. */
+    shard?: number;
     /** Rows without a cursor value. Default: `include` for `merge`, `warn` for `append`. */
-    on_null_cursor?: "include" | "warn" | "fail";
+    on_null_cursor?: "include" | "warn" | "skip" | "fail";
     /** The job was changed and shall begin afresh in the same table; what it loaded before stays there. */
     restart?: boolean;
     /** A number for integer and decimal cursors, a duration such as `15m` for dates and times. */
@@ -665,8 +672,17 @@ export interface JobDocument {
      */
     cursor_bound?: "max" | "oldest_transaction";
     lookback?: number | string;
-    /** `replace`: go on even if the source is empty and the target is not. */
+    /** `replace`, and `merge` with `detect_deletes`: go on even if the source is empty and the target is not. */
     allow_empty?: boolean;
+    /**
+     * `merge`: find the rows of the target that the source has no longer, and remove or mark them. Stops when more
+     * than `max_ratio` (0 to 1; default 0.5 for targets of 1,000 rows or more) of them would go.
+     */
+    detect_deletes?: { policy: "remove" | "mark"; max_ratio?: number };
+    /** `merge`: a column of the source says which rows are deleted. Default of `deleted_when`: `not_null`. */
+    soft_delete?: { column: string; deleted_when?: "not_null" | "true"; policy: "keep" | "remove" | "mark" };
+    /** The column that has the time at which a row was found deleted. Default: `_deleted_at`. */
+    mark_column?: string;
     /**
      * `replace`: stop when the new rows are fewer than this share (0 to 1) of those of the last load. Default: 0.5
      * after a load of 1,000 rows or more.
@@ -813,6 +829,11 @@ export class EtlJob {
   nextRuns(n?: number, options?: { after?: Date }): string[];
   /** The five fields of cron of the job's schedule, in the schedule's time zone; `null` without one. */
   cron(): string | null;
+  /**
+   * The parts of a job that `load.shard_at` cuts, which several processes may run at the same time; of any other job the job
+   * itself. A job that is cut cannot run itself.
+   */
+  shards(): EtlJob[];
   /** The document. */
   toJSON(): JobDocument;
 }
@@ -889,6 +910,8 @@ export interface RunReport {
   /** `skipped` only in the report of {@link Runner.runAll}: the job is disabled. */
   status: "succeeded" | "failed" | "cancelled" | "skipped";
   strategy: "replace" | "append" | "merge";
+  /** Which shard of the job, of those that are cut (`load.shard_at`); counted from 0. */
+  shard?: number;
   source: string;
   destination: string;
   /** The deterministic id of the load, once the window was decided. */
@@ -923,6 +946,16 @@ export interface RunReport {
     rewritten: number;
     /** Written rows of which a value did not fit and is NULL. */
     incomplete: number;
+    /** Keys of the source that were compared with the target (`load.detect_deletes`). */
+    keys: number;
+    /** Rows of the target that were removed because the source deleted them. */
+    deleted: number;
+    /** Rows of the target that were marked because the source has them no longer. */
+    marked: number;
+    /** Marked rows of the target whose key is back at the source and which no written row replaced. */
+    unmarked: number;
+    /** Written rows that say of themselves that they are deleted (`load.soft_delete`). */
+    tombstones: number;
   };
   /**
    * Whether the run succeeded and every value at the destination is the one at the source: nothing was rounded,
@@ -1153,6 +1186,8 @@ export interface Capability {
   replace: boolean;
   append: boolean;
   merge: boolean;
+  /** A merge can remove or mark rows that the source deleted. */
+  deletes: boolean;
   /** A destination keeps committed loads when the process ends. */
   durable: boolean;
 }

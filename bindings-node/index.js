@@ -288,6 +288,10 @@ class EtlJob {
     return call(() => this.#native.cron());
   }
 
+  shards() {
+    return call(() => this.#native.shards()).map((text) => new EtlJob(text));
+  }
+
   toJSON() {
     return JSON.parse(this.#native.toJson());
   }

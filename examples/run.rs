@@ -42,14 +42,20 @@ fn main() -> ExitCode {
 async fn run(runner: Runner, jobs: Vec<EtlJob>) -> ExitCode {
     let cancel = CancelHandle::new();
     let on_interrupt = cancel.clone();
-    tokio::spawn(async move {
+    let interrupted = async {
         if tokio::signal::ctrl_c().await.is_ok() {
             on_interrupt.cancel();
         }
-    });
+        std::future::pending().await
+    };
     let runner = runner.cancel_with(&cancel).on_progress(progress_line());
+    // In this order: what comes before somebody listens would end the process.
+    tokio::select! { biased; code = interrupted => code, code = run_each(&runner, &jobs) => code }
+}
+
+async fn run_each(runner: &Runner, jobs: &[EtlJob]) -> ExitCode {
     let mut failed = false;
-    for job in &jobs {
+    for job in jobs {
         let report = runner.run(job).await;
         if let Some(error) = &report.error {
             eprintln!("error: {error}");

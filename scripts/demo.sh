@@ -9,4 +9,4 @@ source connectors/testkit/services/lib.sh
 need_rust
 have cc || have gcc || have clang || die "no C compiler (SQLite is compiled from source): apt-get install gcc libc6-dev"
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$TRANSLOAD_CACHE/target}
-exec cargo run --release -p transload --no-default-features --features files,sqlite,dataset --example demo -- "$@"
+exec cargo run --release -p transload-demo -- "$@"

@@ -5,7 +5,7 @@
 #   TRANSLOAD_ONLY=rust|python|node   run one language only
 #   TRANSLOAD_RUN_DIR=DIR             use the services that run there (make services-up) and leave
 #                                     them running; without it, services of our own are started
-#   CI=true                           a skipped test is a failure (TRANSLOAD_STRICT=1 for the tests)
+#   CI=true                           a skipped test is a failure
 #   CARGO_TARGET_DIR, TRANSLOAD_CACHE where builds and installed things go; outside the clone
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
@@ -19,9 +19,6 @@ source "$root/scripts/counts.sh"
 only=${TRANSLOAD_ONLY:-}
 [[ $only =~ ^(rust|python|node|)$ ]] || die "TRANSLOAD_ONLY is rust, python or node, not '$only'"
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$TRANSLOAD_CACHE/target}
-if [[ ${CI:-} == true ]]; then
-  export TRANSLOAD_STRICT=1
-fi
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/transload-test.XXXXXX")
 own_run_dir=$work/services
@@ -68,15 +65,23 @@ rust_tests() {
 # Apart, because nextest does not run them.
 rust_doc_tests() { cargo test "${selection[@]}" --no-fail-fast --doc; }
 
+# The test server that stands in for SQL Server, as a program that Python and Node start.
+tds_server() {
+  export TRANSLOAD_TEST_TDS_SERVER=$CARGO_TARGET_DIR/debug/tds-server
+  cargo build -p transload-tds-server --bin tds-server
+}
+
 python_install() {
   local venv=$TRANSLOAD_CACHE/venv-py
   "$venv/bin/python" -m pip --version >/dev/null 2>&1 || {
     rm -rf "$venv" && python3 -m venv "$venv" || return
   }
+  tds_server || return
+  retry "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+    -r bindings-python/requirements-test.txt || return
   # The dev profile, so that what the Rust tests have compiled is used again.
   MATURIN_PEP517_ARGS='--profile dev' \
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-    -r bindings-python/requirements-test.txt ./bindings-python
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check ./bindings-python
 }
 
 python_tests() { "$TRANSLOAD_CACHE/venv-py/bin/python" -m pytest bindings-python/tests -q -rsx --color=no; }
@@ -85,17 +90,16 @@ python_tests() { "$TRANSLOAD_CACHE/venv-py/bin/python" -m pytest bindings-python
 python_examples() {
   local venv=$TRANSLOAD_CACHE/venv-py folder=examples/django-control-plane
   cargo build -p transload-job --no-default-features --features dataset,sqlite &&
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$folder/requirements.txt" &&
+    retry "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$folder/requirements.txt" &&
     TRANSLOAD_JOB=$CARGO_TARGET_DIR/debug/transload-job \
       "$venv/bin/python" -m pytest "$folder" -q -rsx --color=no
 }
 
 node_install() {
-  # The package's own install step builds too; the dev profile, for the same reason as above.
-  export TRANSLOAD_NODE_PROFILE=dev
   local how=install
   [[ ! -f bindings-node/package-lock.json ]] || how=ci
-  (cd bindings-node && npm "$how" --no-audit --no-fund && npm run build:debug)
+  tds_server || return
+  (cd bindings-node && retry npm "$how" --no-audit --no-fund && npm run build:debug)
 }
 
 node_tests() { (cd bindings-node && npm test); }
@@ -138,7 +142,7 @@ run_language() {
 }
 
 need_rust
-[[ -z $only || $only == python ]] && { have python3 || die "no python3: the Python tests need CPython >= 3.10 with venv"; }
+[[ -z $only || $only == python ]] && { have python3 || die "no python3: the Python tests need CPython >= 3.11 with venv"; }
 [[ -z $only || $only == node ]] && { have npm || die "no npm: the Node tests need Node.js >= 18 with npm"; }
 
 timed install "$services/install.sh"

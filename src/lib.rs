@@ -16,6 +16,10 @@ pub mod connectors {
     /// No connector: credentials and the secret store of Google Cloud.
     #[cfg(feature = "gcp-secrets")]
     pub use transload_google as google;
+    #[cfg(feature = "sqlserver")]
+    pub use transload_mssql as mssql;
+    #[cfg(feature = "mysql")]
+    pub use transload_mysql as mysql;
     #[cfg(feature = "postgres")]
     pub use transload_postgres as postgres;
     #[cfg(feature = "sqlite")]
@@ -33,10 +37,14 @@ pub fn default_registry() -> Registry {
     let registry = registry.with(connectors::dataset::Dataset);
     #[cfg(feature = "files")]
     let registry = registry.with(connectors::files::Files);
+    #[cfg(feature = "mysql")]
+    let registry = registry.with(connectors::mysql::Mysql);
     #[cfg(feature = "postgres")]
     let registry = registry.with(connectors::postgres::Postgres).with(connectors::postgres::Redshift);
     #[cfg(feature = "sqlite")]
     let registry = registry.with(connectors::sqlite::Sqlite);
+    #[cfg(feature = "sqlserver")]
+    let registry = registry.with(connectors::mssql::Mssql);
     #[cfg(feature = "gcp-secrets")]
     let registry = {
         let mut registry = registry;

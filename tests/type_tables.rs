@@ -1,5 +1,5 @@
 //! What connectors make of their systems' types, beside the reference of all types: the server itself creates the
-//! columns and names their types. Needs `TRANSLOAD_TEST_POSTGRES_URL`.
+//! columns and names their types. Needs `TRANSLOAD_TEST_POSTGRES_URL` and `TRANSLOAD_TEST_MARIADB_URL`.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use transload::schema::{ColumnMapping, TableRef};
@@ -179,4 +179,80 @@ async fn sqlite() {
         found.iter().map(|(text, own, said)| (text.as_str(), own.as_str(), said.as_str())).collect();
     // The declaration is taken at its word, and every value is checked; the reference waits for a profile.
     assert_eq!(found, [("DECIMAL(10,2)", "NUMERIC(10,2)", "STRING"), ("BOOLEAN", "BOOL", "STRING")]);
+}
+
+#[tokio::test]
+async fn mariadb() {
+    let url = std::env::var("TRANSLOAD_TEST_MARIADB_URL").expect(
+        "TRANSLOAD_TEST_MARIADB_URL is not set: start the servers with connectors/testkit/services/up.sh",
+    );
+    let connection = Connection::from_url(&url).unwrap();
+    let types = [
+        "TINYINT(1)",
+        "TINYINT",
+        "SMALLINT",
+        "MEDIUMINT",
+        "INT",
+        "BIGINT",
+        "TINYINT UNSIGNED",
+        "SMALLINT UNSIGNED",
+        "MEDIUMINT UNSIGNED",
+        "INT UNSIGNED",
+        "BIGINT UNSIGNED",
+        "DECIMAL(10,2)",
+        "DECIMAL(38,9)",
+        "DECIMAL(38,2)",
+        "DECIMAL(65,30)",
+        "DECIMAL(65,38)",
+        "DECIMAL(65,0)",
+        "FLOAT",
+        "FLOAT(7,3)",
+        "DOUBLE",
+        "BIT(1)",
+        "BIT(8)",
+        "BIT(64)",
+        "YEAR",
+        "DATE",
+        "DATETIME(6)",
+        "DATETIME",
+        "TIMESTAMP(3) NULL",
+        "TIME(6)",
+        "TIME",
+        "CHAR(3)",
+        "VARCHAR(9)",
+        "TINYTEXT",
+        "TEXT",
+        "MEDIUMTEXT",
+        "LONGTEXT",
+        "ENUM('a','b')",
+        "SET('a','b')",
+        "BINARY(16)",
+        "VARBINARY(9)",
+        "TINYBLOB",
+        "BLOB",
+        "MEDIUMBLOB",
+        "LONGBLOB",
+        "JSON",
+        "UUID",
+        "INET4",
+        "INET6",
+        "GEOMETRY",
+        "POINT",
+        "POLYGON",
+    ];
+    let client = transload_testkit::mariadb::Mariadb::of(&connection);
+    let schema = format!("type_tables_{}", std::process::id());
+    let columns: Vec<String> =
+        types.iter().enumerate().map(|(index, text)| format!("c{index} {text}")).collect();
+    client
+        .run(&format!("CREATE DATABASE {schema}; CREATE TABLE {schema}.types ({})", columns.join(", ")))
+        .unwrap();
+    let both = both(&connection, "mariadb", &TableRef::new(&schema, "types")).await;
+    client.run(&format!("DROP DATABASE {schema}")).unwrap();
+    assert_eq!(both.len(), types.len());
+    let found = differences(&both);
+    let found: Vec<(&str, &str, &str)> =
+        found.iter().map(|(text, own, said)| (text.as_str(), own.as_str(), said.as_str())).collect();
+    // The catalog calls JSON a longtext; only its check tells.
+    assert_eq!(found, [("longtext", "JSON", "STRING")]);
 }

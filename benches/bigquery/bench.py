@@ -15,13 +15,13 @@ MAKE = f"""create table {TABLE} as select
   (i / 4)::bigint l_orderkey, (i * 7919 % 200000)::bigint l_partkey, (i * 104729 % 10000)::bigint l_suppkey,
   (i % 4 + 1)::int l_linenumber, (i % 50 + 1)::numeric(15,2) l_quantity,
   ((i * 7919 % 9000000) / 100.0 + 900)::numeric(15,2) l_extendedprice, ((i % 11) / 100.0)::numeric(15,2) l_discount,
-  ((i % 9) / 100.0)::numeric(15,2) l_tax, (array['A','N','R'])[1 + i % 3]::char(1) l_returnflag,
-  (array['F','O'])[1 + i % 2]::char(1) l_linestatus, date '1992-01-02' + (i * 31 % 2520)::int l_shipdate,
+  ((i % 9) / 100.0)::numeric(15,2) l_tax, (array['A','N','R'])[(1 + i % 3)::int]::char(1) l_returnflag,
+  (array['F','O'])[(1 + i % 2)::int]::char(1) l_linestatus, date '1992-01-02' + (i * 31 % 2520)::int l_shipdate,
   date '1992-02-01' + (i * 17 % 2460)::int l_commitdate, date '1992-01-04' + (i * 13 % 2540)::int l_receiptdate,
-  (array['DELIVER IN PERSON','COLLECT COD','NONE','TAKE BACK RETURN'])[1 + i % 4]::char(25) l_shipinstruct,
-  (array['AIR','FOB','MAIL','RAIL','REG AIR','SHIP','TRUCK'])[1 + i % 7]::char(10) l_shipmode,
+  (array['DELIVER IN PERSON','COLLECT COD','NONE','TAKE BACK RETURN'])[(1 + i % 4)::int]::char(25) l_shipinstruct,
+  (array['AIR','FOB','MAIL','RAIL','REG AIR','SHIP','TRUCK'])[(1 + i % 7)::int]::char(10) l_shipmode,
   left(md5(i::text) || ' ' || md5((i * 3)::text), 10 + (i % 34)::int)::varchar(44) l_comment
-from generate_series(1, {ROWS}) as n(i)"""
+from generate_series(1::bigint, {ROWS}) as n(i)"""
 
 
 def psql(sql):

@@ -1,6 +1,6 @@
 """transload beside its peers, interleaved in one run. See README.md.
 
-usage: compare.py [--works pg-arrow,pg-parquet,wide-arrow,wide-parquet,small,text-parquet] [--peers substring,...] [--reps 3] [--json FILE]
+usage: compare.py [--works pg-arrow,pg-parquet,wide-arrow,wide-parquet,small,text-parquet,maria-arrow,maria-parquet] [--peers substring,...] [--reps 3] [--json FILE]
 Every measured run is a process of its own: wall time, CPU seconds and peak memory come from the kernel.
 """
 import argparse
@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 WORK = os.environ["BENCH_WORK"]
 BIN = os.environ["BENCH_BIN"]
 URL = os.environ["TRANSLOAD_TEST_POSTGRES_URL"]
+MARIA = os.environ.get("TRANSLOAD_TEST_MARIADB_URL", "")  # needed by the works of MariaDB only
 SF = float(os.environ.get("BENCH_SF", "1"))
 CSV = f"{WORK}/lineitem-{SF:g}.csv"
 OUT = f"{WORK}/out"
@@ -27,6 +28,15 @@ DDL = """create table lineitem (
   l_tax numeric(15,2) not null, l_returnflag char(1) not null, l_linestatus char(1) not null,
   l_shipdate date not null, l_commitdate date not null, l_receiptdate date not null,
   l_shipinstruct char(25) not null, l_shipmode char(10) not null, l_comment varchar(44) not null)"""
+
+
+MARIA_DDL = """create table lineitem (
+  l_orderkey bigint not null, l_partkey bigint not null, l_suppkey bigint not null, l_linenumber integer not null,
+  l_quantity decimal(15,2) not null, l_extendedprice decimal(15,2) not null, l_discount decimal(15,2) not null,
+  l_tax decimal(15,2) not null, l_returnflag char(1) not null, l_linestatus char(1) not null,
+  l_shipdate date not null, l_commitdate date not null, l_receiptdate date not null,
+  l_shipinstruct char(25) not null, l_shipmode char(10) not null, l_comment varchar(44) not null,
+  primary key (l_orderkey, l_linenumber)) default charset = utf8mb4"""
 
 
 # 40 columns: integers, decimals up to 38 digits, floats, booleans, dates, times, uuid, jsonb, text of 5 to 200
@@ -58,12 +68,19 @@ def psql(sql, **kw):
     return subprocess.run(["psql", "-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", URL, "-c", sql], check=True, text=True, **kw)
 
 
+def mariadb(sql):
+    at = urlsplit(MARIA)
+    client = ["mariadb", "--no-defaults", "--batch", "--skip-column-names", "--local-infile=1", f"--host={at.hostname}",
+              f"--port={at.port}", f"--user={at.username}", at.path[1:], "-e", sql]
+    return subprocess.run(client, check=True, text=True, stdout=subprocess.PIPE, env={**os.environ, "MYSQL_PWD": at.password}).stdout
+
+
 def count(table):
     there = psql(f"select to_regclass('{table}') is not null", stdout=subprocess.PIPE).stdout.strip() == "t"
     return int(psql(f"select count(*) from {table}", stdout=subprocess.PIPE).stdout) if there else 0
 
 
-def generate():
+def generate(with_mariadb):
     """The tables, where the server does not have them yet: lineitem by DuckDB's dbgen, also as CSV."""
     if not os.path.exists(CSV):
         import duckdb
@@ -90,6 +107,10 @@ def generate():
     if not count("tiny"):
         psql("create table tiny as select * from lineitem limit 100")
     psql("vacuum (analyze, freeze)")
+    if with_mariadb and not mariadb("show tables like 'lineitem'"):
+        mariadb(f"set global innodb_buffer_pool_size = 2147483648; set global local_infile = 1; {MARIA_DDL}; set sql_log_bin = 0; "
+                f"load data local infile '{CSV}' into table lineitem character set utf8mb4 fields terminated by ',' "
+                "optionally enclosed by '\"' ignore 1 lines; analyze table lineitem")
     return {table: count(table) for table in ("lineitem", "wide", "tiny")}
 
 
@@ -173,6 +194,34 @@ def polars_text(codec):
     pl.scan_csv(CSV, try_parse_dates=True, schema_overrides=overrides).sink_parquet(f"{OUT}/polars.parquet", compression=codec)
 
 
+def connectorx_maria_arrow(parts):
+    import connectorx
+
+    more = {"partition_on": "l_orderkey", "partition_num": parts} if parts > 1 else {}
+    return connectorx.read_sql(MARIA, "select * from lineitem", return_type="arrow", protocol="binary", **more)
+
+
+def connectorx_maria_parquet(parts, codec):
+    import pyarrow.parquet as pq
+
+    pq.write_table(connectorx_maria_arrow(parts), f"{OUT}/connectorx.parquet", compression=codec)
+
+
+def polars_maria_parquet(codec):
+    import polars as pl
+
+    pl.read_database_uri("select * from lineitem", MARIA, partition_on="l_orderkey", partition_num=2).write_parquet(f"{OUT}/polars.parquet", compression=codec)
+
+
+def dlt_maria_parquet(backend):
+    import dlt
+    from dlt.sources.sql_database import sql_table
+
+    os.environ.update({"DLT_DATA_DIR": f"{OUT}/dlt", "RUNTIME__DLTHUB_TELEMETRY": "false"})
+    pipeline = dlt.pipeline("bench", destination=dlt.destinations.filesystem(f"file://{OUT}/lake"), dataset_name="raw", pipelines_dir=f"{OUT}/dlt")
+    pipeline.run(sql_table(MARIA.replace("mysql:", "mysql+pymysql:"), table="lineitem", backend=backend), loader_file_format="parquet", write_disposition="replace")
+
+
 def python(call):
     return [sys.executable, os.path.abspath(__file__), "--call", call]
 
@@ -198,7 +247,7 @@ def transload_run(source, codec, table, overrides=None, profile="off"):
         "destination": {"connection": "lake", "dataset": "raw", "table": "lineitem"},
         "mapping": {"overrides": overrides or {}}, "profile": profile,
     }
-    path = f"{WORK}/job-{table['table']}-{codec}-{profile}.json"
+    path = f"{WORK}/job-{source['type']}-{table['table']}-{codec}-{profile}.json"
     with open(path, "w") as file:
         json.dump({"connections": [source, lake], "jobs": [job]}, file)
     return [f"{BIN}/run", path]
@@ -232,8 +281,32 @@ def parquet_peers(table):
     }
 
 
+def maria_peers():
+    """Rows to nowhere by the server's own client, into Arrow, and into Parquet."""
+    at = urlsplit(MARIA)
+    os.environ.update({"BENCH_MARIA_PASSWORD": at.password or "", "MYSQL_PWD": at.password or ""})
+    client = f"mariadb --no-defaults -h {at.hostname} -P {at.port} -u {at.username} --quick --batch {at.path[1:]}"
+    source = {"name": "source", "type": "mysql", "host": at.hostname, "port": at.port, "username": at.username,
+              "credentials": "env:BENCH_MARIA_PASSWORD", "tls": "disable"}
+    read = [f"{BIN}/read", f"{MARIA}?tls=disable", f"{at.path[1:]}.lineitem"]
+    table = {"schema": at.path[1:], "table": "lineitem"}
+    arrow = {
+        "limit: mariadb --quick": ["bash", "-c", f"{client} -e 'select * from lineitem' > /dev/null"],
+        "transload, 1 connection": [*read, "parallelism=1"], "transload, 2 connections": [*read, "parallelism=2"],
+        "connectorx": python("connectorx_maria_arrow(1)"), "connectorx, 2 partitions": python("connectorx_maria_arrow(2)"),
+    }
+    parquet = {
+        "transload, zstd": transload_run(source, "zstd", table), "transload, snappy": transload_run(source, "snappy", table),
+        "connectorx, 2 partitions, snappy": python("connectorx_maria_parquet(2, 'snappy')"),
+        "polars, 2 partitions, snappy": python("polars_maria_parquet('snappy')"),
+        "dlt, connectorx": python("dlt_maria_parquet('connectorx')"), "dlt, pyarrow": python("dlt_maria_parquet('pyarrow')"),
+    }
+    return arrow, parquet
+
+
 def works():
     """For each: the table, and the commands."""
+    maria_arrow, maria_parquet = maria_peers()
     text = {"name": "source", "type": "files", "path": CSV}
     money = {c: {"type": "NUMERIC(15,2)"} for c in MONEY}
     file = {"table": os.path.basename(CSV)}
@@ -245,6 +318,7 @@ def works():
             "transload, snappy": transload_run(text, "snappy", file, money), "transload, zstd": transload_run(text, "zstd", file, money),
             "duckdb, snappy": python("duckdb_text('snappy')"), "polars, snappy": python("polars_text('snappy')"),
         }),
+        "maria-arrow": ("lineitem", maria_arrow), "maria-parquet": ("lineitem", maria_parquet),
     }
 
 
@@ -266,12 +340,12 @@ def measure(command):
 
 def main():
     options = argparse.ArgumentParser()
-    options.add_argument("--works", default="pg-arrow,pg-parquet,wide-arrow,wide-parquet,small,text-parquet")
+    options.add_argument("--works", default="pg-arrow,pg-parquet,wide-arrow,wide-parquet,small,text-parquet,maria-arrow,maria-parquet")
     options.add_argument("--peers", default="")
     options.add_argument("--reps", type=int, default=3)
     options.add_argument("--json")
     options = options.parse_args()
-    tables = generate()
+    tables = generate("maria" in options.works)
     wanted = [p for p in options.peers.split(",") if p]
     results = []
     for work, (table, peers) in works().items():

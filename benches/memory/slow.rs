@@ -6,8 +6,8 @@ use std::time::Duration;
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use transload::connector::{
-    Connector, Credentialed, Descriptor, Destination, LoadOutcome, LoadRecord, LoadRequest, LoadWriter,
-    OnSchemaChange, PrepareOutcome, ServerInfo, Source,
+    Connector, Credentialed, Descriptor, Destination, KeyComparison, LoadOutcome, LoadRecord, LoadRequest,
+    LoadWriter, OnSchemaChange, PrepareOutcome, ServerInfo, Source,
 };
 use transload::schema::{TargetRef, TargetTable};
 use transload::{Connection, Result};
@@ -80,6 +80,14 @@ impl LoadWriter for Slow<Box<dyn LoadWriter>> {
     async fn write(&self, batch: RecordBatch) -> Result<()> {
         tokio::time::sleep(self.pause).await;
         self.inner.write(batch).await
+    }
+
+    async fn keep(&self, keys: RecordBatch) -> Result<()> {
+        self.inner.keep(keys).await
+    }
+
+    async fn compare_keys(&self) -> Result<KeyComparison> {
+        self.inner.compare_keys().await
     }
 
     async fn seal(&self) -> Result<()> {

@@ -1,15 +1,14 @@
 //! Connections: testing, browsing, sampling and reading.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use napi::Env;
-use napi::bindgen_prelude::{Buffer, PromiseRaw, Uint8Array};
+use napi::bindgen_prelude::{Buffer, PromiseRaw, ToNapiValue, Uint8Array};
 use napi_derive::napi;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
-use transload::connector::{ReadPlan, SchemaInfo, Source, TableInfo};
+use transload::connector::{ReadPlan, SchemaInfo, TableInfo};
 use transload::document::parse_str;
 use transload::schema::{LayoutDocument, TableRef, TargetRef};
 use transload::{Connection, Error, Result};
@@ -105,57 +104,80 @@ impl NativeConnection {
     }
 
     /// Tests the connection; gives a status as a JSON text.
-    #[napi]
-    pub async fn test(&self, timeout_ms: u32) -> String {
+    ///
+    /// # Errors
+    /// None in practice: what fails is part of the status.
+    #[napi(ts_return_type = "Promise<string>")]
+    pub fn test<'env>(&self, env: &'env Env, timeout_ms: u32) -> napi::Result<PromiseRaw<'env, String>> {
         let timeout = Duration::from_millis(u64::from(timeout_ms));
-        REGISTRY.test(&self.0, timeout).await.to_json().to_string()
+        self.ask(env, "test", async move |connection| {
+            Ok(REGISTRY.test(&connection, timeout).await.to_json().to_string())
+        })
     }
 
     /// The schemas as a JSON text.
     ///
     /// # Errors
     /// Those of opening and asking.
-    #[napi]
-    pub async fn schemas(&self) -> napi::Result<String> {
-        let list = async { self.source().await?.schemas().await };
-        let schemas = self.named("schemas", list.await).or_throw()?;
-        Ok(schemas.iter().map(SchemaInfo::to_json).collect::<Value>().to_string())
+    #[napi(ts_return_type = "Promise<string>")]
+    pub fn schemas<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, String>> {
+        self.ask(env, "schemas", async |connection| {
+            let schemas = REGISTRY.source(&connection).await?.schemas().await?;
+            Ok(schemas.iter().map(SchemaInfo::to_json).collect::<Value>().to_string())
+        })
     }
 
     /// The tables of a schema or of all as a JSON text.
     ///
     /// # Errors
     /// Those of opening and asking.
-    #[napi]
-    pub async fn tables(&self, schema: Option<String>) -> napi::Result<String> {
-        let list = async { self.source().await?.tables(schema.as_deref()).await };
-        let tables = self.named("tables", list.await).or_throw()?;
-        Ok(tables.iter().map(TableInfo::to_json).collect::<Value>().to_string())
+    #[napi(ts_return_type = "Promise<string>")]
+    pub fn tables<'env>(
+        &self,
+        env: &'env Env,
+        schema: Option<String>,
+    ) -> napi::Result<PromiseRaw<'env, String>> {
+        self.ask(env, "tables", async move |connection| {
+            let tables = REGISTRY.source(&connection).await?.tables(schema.as_deref()).await?;
+            Ok(tables.iter().map(TableInfo::to_json).collect::<Value>().to_string())
+        })
     }
 
     /// Columns and keys of a table as a JSON text.
     ///
     /// # Errors
     /// `not_found`, and those of opening and asking.
-    #[napi]
-    pub async fn describe(&self, table: String, schema: Option<String>) -> napi::Result<String> {
+    #[napi(ts_return_type = "Promise<string>")]
+    pub fn describe<'env>(
+        &self,
+        env: &'env Env,
+        table: String,
+        schema: Option<String>,
+    ) -> napi::Result<PromiseRaw<'env, String>> {
         let table = self.table(table, schema);
-        let describe = async { self.source().await?.describe(&table).await };
-        Ok(self.named("describe", describe.await).or_throw()?.to_json().to_string())
+        self.ask(env, "describe", async move |connection| {
+            Ok(REGISTRY.source(&connection).await?.describe(&table).await?.to_json().to_string())
+        })
     }
 
     /// Some rows as an Arrow IPC stream. `options` is a JSON text.
     ///
     /// # Errors
     /// `not_found`, and those of opening and asking.
-    #[napi]
-    pub async fn sample(&self, table: String, options: String) -> napi::Result<Buffer> {
-        let sample = async {
-            let options: SampleOptions = parse_str("sample options", &options)?;
-            let table = self.table(table, options.schema);
-            to_ipc(&self.source().await?.sample(&table, options.rows).await?)
-        };
-        Ok(self.named("sample", sample.await).or_throw()?.into())
+    #[napi(ts_return_type = "Promise<Buffer>")]
+    pub fn sample<'env>(
+        &self,
+        env: &'env Env,
+        table: String,
+        options: String,
+    ) -> napi::Result<PromiseRaw<'env, Buffer>> {
+        let options = parse_str::<SampleOptions>("sample options", &options);
+        let options = self.named("sample", options).or_throw()?;
+        let table = self.table(table, options.schema);
+        self.ask(env, "sample", async move |connection| {
+            let sample = REGISTRY.source(&connection).await?.sample(&table, options.rows).await?;
+            Ok(Buffer::from(to_ipc(&sample)?))
+        })
     }
 
     /// A reader of a table; it opens the connection when it is first asked. `options` is a JSON text.
@@ -226,12 +248,24 @@ impl NativeConnection {
 }
 
 impl NativeConnection {
-    async fn source(&self) -> Result<Arc<dyn Source>> {
-        REGISTRY.source(&self.0).await
+    /// A promise of what an operation gives. It has a connection of its own and never borrows `self`: a worker thread
+    /// that ends frees its objects while their promises are still worked at.
+    fn ask<'env, T, F>(
+        &self,
+        env: &'env Env,
+        operation: &'static str,
+        ask: impl FnOnce(Connection) -> F,
+    ) -> napi::Result<PromiseRaw<'env, T>>
+    where
+        T: ToNapiValue + Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        let (asked, name) = (ask(self.0.clone()), self.0.name().to_owned());
+        env.spawn_future(async move { named(&name, operation, asked.await).or_throw() })
     }
 
     fn named<T>(&self, operation: &'static str, result: Result<T>) -> Result<T> {
-        result.map_err(|error| error.operation(operation).with("connection", self.0.name()))
+        named(self.0.name(), operation, result)
     }
 
     /// Where sources have schemas, `schema.table` names both; with a schema given, the name is taken as it is.
@@ -255,6 +289,10 @@ impl NativeConnection {
         let schema = table.schema.as_deref().unwrap_or_default();
         MEMORY.put(store, schema, &table.name, from_ipc(ipc, usize::MAX)?)
     }
+}
+
+fn named<T>(connection: &str, operation: &'static str, result: Result<T>) -> Result<T> {
+    result.map_err(|error| error.operation(operation).with("connection", connection))
 }
 
 fn parse(text: &str, name: Option<String>) -> Result<Connection> {

@@ -118,6 +118,18 @@ impl NativeJob {
         instant(after).and_then(|after| self.0.next_runs(n as usize, after)).map(texts).or_throw()
     }
 
+    /// The parts of a job that is cut, as JSON texts.
+    ///
+    /// # Errors
+    /// None in practice.
+    #[napi]
+    pub fn shards(&self) -> napi::Result<Vec<String>> {
+        let texts = |shards: Vec<EtlJob>| {
+            shards.iter().map(|shard| shard.to_json().map(|document| document.to_string())).collect()
+        };
+        self.0.shards().and_then(texts).or_throw()
+    }
+
     /// The five fields of cron of the job's schedule, or `None` without one and for `manual`.
     ///
     /// # Errors

@@ -1,8 +1,10 @@
 //! Reading a table piece by piece, as far as JavaScript asks.
 
 use std::fmt;
+use std::sync::Arc;
 
-use napi::bindgen_prelude::Buffer;
+use napi::Env;
+use napi::bindgen_prelude::{Buffer, PromiseRaw};
 use napi_derive::napi;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -15,8 +17,14 @@ use crate::arrow::{StreamEncoder, to_ipc};
 use crate::error::Throw as _;
 
 /// A read that begins with the first piece asked for. Nothing is read ahead of the connector's own buffers.
+///
+/// Promises share the read and never borrow `self`: a worker thread that ends frees its objects while their promises
+/// are still worked at.
 #[napi(js_name = "TableReader")]
-pub struct NativeReader {
+#[derive(Debug)]
+pub struct NativeReader(Arc<Read>);
+
+struct Read {
     connection: Connection,
     table: TableRef,
     plan: ReadPlan,
@@ -24,9 +32,9 @@ pub struct NativeReader {
     closed: CancellationToken,
 }
 
-impl fmt::Debug for NativeReader {
+impl fmt::Debug for Read {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NativeReader").field("table", &self.table).finish_non_exhaustive()
+        f.debug_struct("Read").field("table", &self.table).finish_non_exhaustive()
     }
 }
 
@@ -37,12 +45,7 @@ enum State {
     Done,
 }
 
-impl NativeReader {
-    pub(crate) fn new(connection: Connection, table: TableRef, plan: ReadPlan) -> Self {
-        let (state, closed) = (Mutex::new(State::New), CancellationToken::new());
-        Self { connection, table, plan, state, closed }
-    }
-
+impl Read {
     async fn open(&self) -> Result<Box<TableStream>> {
         Ok(Box::new(REGISTRY.read(&self.connection, &self.table, &self.plan).await?))
     }
@@ -83,19 +86,41 @@ impl NativeReader {
     }
 }
 
+impl NativeReader {
+    pub(crate) fn new(connection: Connection, table: TableRef, plan: ReadPlan) -> Self {
+        let (state, closed) = (Mutex::new(State::New), CancellationToken::new());
+        Self(Arc::new(Read { connection, table, plan, state, closed }))
+    }
+
+    /// A promise of a piece, or of none once the read is closed.
+    fn piece<'env, F>(
+        &self,
+        env: &'env Env,
+        piece: impl FnOnce(Arc<Read>) -> F,
+    ) -> napi::Result<PromiseRaw<'env, Option<Buffer>>>
+    where
+        F: Future<Output = Result<Option<Vec<u8>>>> + Send + 'static,
+    {
+        let (closed, piece) = (self.0.closed.clone(), piece(Arc::clone(&self.0)));
+        env.spawn_future(async move {
+            tokio::select! {
+                biased;
+                () = closed.cancelled() => Ok(None),
+                bytes = piece => Ok(bytes.or_throw()?.map(Buffer::from)),
+            }
+        })
+    }
+}
+
 #[napi]
 impl NativeReader {
     /// The next batch as a complete Arrow IPC stream, or `None` at the end and after [`Self::close`].
     ///
     /// # Errors
     /// Those of the source.
-    #[napi]
-    pub async fn next_batch(&self) -> napi::Result<Option<Buffer>> {
-        tokio::select! {
-            biased;
-            () = self.closed.cancelled() => Ok(None),
-            bytes = self.batch() => Ok(bytes.or_throw()?.map(Buffer::from)),
-        }
+    #[napi(ts_return_type = "Promise<Buffer | null>")]
+    pub fn next_batch<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, Option<Buffer>>> {
+        self.piece(env, async |read| read.batch().await)
     }
 
     /// The next bytes of one Arrow IPC stream of all batches, or `None` at the end and after
@@ -103,19 +128,22 @@ impl NativeReader {
     ///
     /// # Errors
     /// Those of the source.
-    #[napi]
-    pub async fn next_chunk(&self) -> napi::Result<Option<Buffer>> {
-        tokio::select! {
-            biased;
-            () = self.closed.cancelled() => Ok(None),
-            bytes = self.chunk() => Ok(bytes.or_throw()?.map(Buffer::from)),
-        }
+    #[napi(ts_return_type = "Promise<Buffer | null>")]
+    pub fn next_chunk<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, Option<Buffer>>> {
+        self.piece(env, async |read| read.chunk().await)
     }
 
     /// Stops the read at the source, also in the middle of a batch.
-    #[napi]
-    pub async fn close(&self) {
-        self.closed.cancel();
-        *self.state.lock().await = State::Done;
+    ///
+    /// # Errors
+    /// None in practice.
+    #[napi(ts_return_type = "Promise<void>")]
+    pub fn close<'env>(&self, env: &'env Env) -> napi::Result<PromiseRaw<'env, ()>> {
+        let read = Arc::clone(&self.0);
+        read.closed.cancel();
+        env.spawn_future(async move {
+            *read.state.lock().await = State::Done;
+            Ok(())
+        })
     }
 }

@@ -56,7 +56,7 @@ after(async () => {
 
 test("a job loads exactly the new rows into BigQuery", async () => {
   const warehouse = new Connection({ name: "warehouse", type: "bigquery", project, endpoint });
-  assert.equal((await warehouse.test()).status, "ok");
+  assert.equal((await warehouse.test({ timeoutMs: 60_000 })).status, "ok");
   const shop = memoryWithOrders(5000);
   const runner = new Runner({ connections: [shop, warehouse] });
   const job = {
@@ -95,7 +95,7 @@ test("a job chooses its way into BigQuery", async () => {
 });
 
 test("BigQuery is tested, browsed and described", async () => {
-  assert.equal((await source.test()).status, "ok");
+  assert.equal((await source.test({ timeoutMs: 60_000 })).status, "ok");
   assert.ok((await source.schemas()).some(({ name }) => name === sales));
   const [table, ...others] = await source.tables(sales);
   assert.deepEqual([table.name, table.kind, table.rows_estimate, others], ["orders", "table", ROWS, []]);

@@ -107,7 +107,7 @@ for (const name of cases) {
         checkError(checked.error, expect.error);
       }
       if (step.test) {
-        const status = await named(step.test).test({ timeoutMs: 20_000 });
+        const status = await named(step.test).test({ timeoutMs: 60_000 });
         assert.equal(status.status, expect.status, JSON.stringify(status));
         checkError(status.error, expect.error);
       }

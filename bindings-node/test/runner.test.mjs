@@ -55,6 +55,18 @@ test("schedules know their next runs", async () => {
   await failure(() => new Schedule(schedule).nextRuns(1, { after: new Date(NaN) }), "config");
 });
 
+test("rows that the source deleted are removed or marked", async () => {
+  const { shop, lake, runner } = both(1000);
+  const load = { strategy: "merge", key: ["id"], cursor: "id", detect_deletes: { policy: "remove" } };
+  const first = await runner.run(new EtlJob({ ...document, load }));
+  assert.deepEqual([first.rows.keys, first.rows.deleted], [1000, 0]);
+  shop.put("orders", orders(0, 900), "public");
+  const second = await runner.run(new EtlJob({ ...document, load }));
+  assert.deepEqual([second.rows.keys, second.rows.deleted, second.committed], [900, 100, true]);
+  assert.equal(await rowsOf(lake), 900);
+  await failure(() => new EtlJob({ ...document, load: { ...load, mark_column: "gone_at" } }), "config");
+});
+
 test("a run reports, a second one finds nothing new, a third one the new rows", async () => {
   const { shop, lake, runner } = both(1000);
   const job = new EtlJob(document);
@@ -136,14 +148,16 @@ test("a signal that is aborted before the run cancels it before it loads", async
 });
 
 test("a signal that is aborted while the run goes on cancels it", async () => {
-  const { lake, runner } = both(200_000);
+  const { shop, lake, runner } = both(200_000);
+  // A row a second: the run does not end before the signal is heard, however busy the machine is.
+  const slow = new Runner({ connections: [{ ...shop.toJSON(), limits: { rows_per_second: 1 } }, lake] });
   const controller = new AbortController();
   const events = [];
   const onProgress = (progress) => {
     events.push(progress);
     controller.abort();
   };
-  const error = await failure(() => runner.run(document, { onProgress, signal: controller.signal }), "cancelled");
+  const error = await failure(() => slow.run(document, { onProgress, signal: controller.signal }), "cancelled");
   assert.equal(error.cause.name, "AbortError");
   assert.equal(error.retryable, false);
   assert.equal(events.at(-1).status, "cancelled");

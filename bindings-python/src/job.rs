@@ -48,6 +48,10 @@ impl PyEtlJob {
         self.0.schedule().map_or(Ok(None), Schedule::cron).or_raise(py)
     }
 
+    fn shards(&self, py: Python<'_>) -> PyResult<Vec<Self>> {
+        Ok(self.0.shards().or_raise(py)?.into_iter().map(Self).collect())
+    }
+
     fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         to_py(py, &self.0.to_json().or_raise(py)?)
     }

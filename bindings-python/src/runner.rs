@@ -362,6 +362,11 @@ impl PyRunReport {
     }
 
     #[getter]
+    fn shard(&self) -> Option<usize> {
+        self.0.shard
+    }
+
+    #[getter]
     fn attempts(&self) -> u32 {
         self.0.attempts
     }

@@ -93,7 +93,7 @@ def child(code: str, *arguments: object) -> subprocess.Popen[str]:
 def run_child(code: str, *arguments: object) -> str:
     """Runs `code` in a process of its own to its good end and gives what it printed."""
     process = child(code, *arguments)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 0, f"{process.returncode}: {err}"
     return out.strip()
 

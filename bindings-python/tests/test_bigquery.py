@@ -27,7 +27,7 @@ def call(method, url, body=None):
     data = None if body is None else json.dumps(body).encode()
     headers = {"content-type": "application/json"}
     request = urllib.request.Request(url, data, headers, method=method)
-    with urllib.request.urlopen(request, timeout=60) as response:
+    with urllib.request.urlopen(request, timeout=300) as response:
         return json.loads(response.read() or b"{}")
 
 
@@ -40,7 +40,7 @@ def dataset(endpoint, project):
 
 def test_a_job_loads_exactly_the_new_rows(shop, endpoint, project, dataset):
     warehouse = Connection(type="bigquery", name="warehouse", project=project, endpoint=endpoint)
-    assert warehouse.test()["status"] == "ok"
+    assert warehouse.test(timeout=60)["status"] == "ok"
     runner = Runner([shop, warehouse])
     job = {
         "name": "orders",
@@ -139,7 +139,7 @@ def insert(dataset, first, last):
 
 
 def test_bigquery_is_browsed(source, sales):
-    assert source.test()["status"] == "ok"
+    assert source.test(timeout=60)["status"] == "ok"
     assert sales in [row["name"] for row in source.schemas()]
     [table] = source.tables(sales)
     assert (table["name"], table["kind"], table["rows_estimate"]) == ("orders", "table", ROWS)

@@ -124,7 +124,7 @@ def test_case(case: Path, tmp_path: Path) -> None:
                 error = as_document(raised)
             check_error(error, expect.get("error"))
         elif "test" in step:
-            status = connections[step["test"]].test(timeout=20)
+            status = connections[step["test"]].test(timeout=60)
             assert status["status"] == expect["status"], status
             check_error(status["error"], expect.get("error"))
         elif "read" in step:

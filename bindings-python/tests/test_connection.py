@@ -51,11 +51,11 @@ def test_a_document_that_holds_itself_is_an_error():
 
 
 def test_a_test_answers_a_status(shop):
-    status = shop.test(timeout=5)
+    status = shop.test(timeout=60)
     assert (status["status"], status["error"]) == ("ok", None)
     assert status["version"] == f"transload {transload.__version__}"
     assert set(status) == {"status", "latency_ms", "version", "tls", "error"}
-    nobody = Connection("postgresql://u@127.0.0.1:1/d", tls="disable").test(timeout=5)
+    nobody = Connection("postgresql://u@127.0.0.1:1/d", tls="disable").test(timeout=60)
     assert (nobody["status"], nobody["error"]["kind"]) == ("failed", "unreachable")
     with pytest.raises(ValueError, match="timeout"):
         shop.test(timeout=-1)

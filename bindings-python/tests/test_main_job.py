@@ -182,17 +182,19 @@ runner.run({"name": "big", "source": {"connection": "pg", "schema": "public", "t
     view = f"slow_{os.getpid()}"
     sql = f"create view {view} as select i, pg_sleep(0.01)::text as s from generate_series(1, 100000) i"
     subprocess.run(["psql", "-q", url.geturl(), "-c", sql], check=True)
+    options = {"host": url.hostname, "port": url.port, "database": "postgres", "username": url.username,
+               "password": url.password}
+    child = subprocess.Popen([sys.executable, "-c", program, repr(options), str(tmp_path / "lake"), view],
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        options = {"host": url.hostname, "port": url.port, "database": "postgres", "username": url.username,
-                   "password": url.password}
-        child = subprocess.Popen([sys.executable, "-c", program, repr(options), str(tmp_path / "lake"), view],
-                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert child.stdout is not None
         child.stdout.readline()
         time.sleep(2)
         child.send_signal(signal.SIGINT)
-        _, stderr = child.communicate(timeout=20)
+        _, stderr = child.communicate(timeout=120)
         assert child.returncode != 0 and "KeyboardInterrupt" in stderr, stderr
         assert not list((tmp_path / "lake").glob("raw/big/load=*/_load.json"))
     finally:
+        child.kill()
+        child.communicate()
         subprocess.run(["psql", "-q", url.geturl(), "-c", f"drop view {view}"], check=True)

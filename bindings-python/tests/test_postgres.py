@@ -139,7 +139,7 @@ def test_a_cancelled_run_stops_the_query_at_the_server(server, schema, database,
     assert error.value.report["committed"] is False
     busy = f"""SELECT count(*) FROM pg_stat_activity
                WHERE query LIKE '%{name}%' AND state = 'active' AND pid <> pg_backend_pid()"""
-    for _ in range(100):
+    for _ in range(1200):
         if database.run(busy) == [[0]]:
             break
         database.run("SELECT pg_sleep(0.05)")

@@ -40,7 +40,7 @@ def interrupt(code, *arguments):
         time.sleep(0.3)
         begun = time.monotonic()
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=120)
     finally:
         process.kill()
         process.communicate()
@@ -161,7 +161,7 @@ job = {"name": "j", "source": {"connection": "endless", "table": "numbers"},
 loading = threading.Event()
 run = lambda: transload.Runner([source, lake]).run(job, lambda p: p["rows_written"] and loading.set())
 threading.Thread(target=run, daemon=True).start()
-assert loading.wait(30)
+assert loading.wait(100)
 print("done")
 """
     assert run_child(code, endless.to_dict()["path"], lake.to_dict()["path"]) == "done"

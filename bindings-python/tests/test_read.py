@@ -113,15 +113,22 @@ def test_two_threads_cannot_pull_from_one_reader(tmp_path):
     database.close()
     # In a process of its own, since the thread that waits for a first row never ends.
     code = """
-import sys, threading, time, transload
+import queue, sys, threading, transload
 reader = transload.Connection(type="sqlite", path=sys.argv[1]).read("stuck")
-threading.Thread(target=lambda: next(reader), daemon=True).start()
-time.sleep(0.3)
-for use in (next, lambda reader: reader.__arrow_c_stream__()):
+said = queue.Queue()
+def pull():
     try:
-        use(reader)
+        next(reader)
     except RuntimeError as error:
-        print(error)
+        said.put(error)
+for _ in range(2):
+    threading.Thread(target=pull, daemon=True).start()
+# One of the two is refused, which is when the other one reads.
+print(said.get(timeout=100))
+try:
+    reader.__arrow_c_stream__()
+except RuntimeError as error:
+    print(error)
 """
     assert run_child(code, tmp_path / "stuck.db").splitlines() == ["another thread is reading this table"] * 2
 

@@ -50,6 +50,21 @@ def test_one_report_a_job_and_a_failing_one_stops_no_other(shop, lake):
     assert loaded(lake, "one") == loaded(lake, "three") == 1000
 
 
+def test_a_job_that_is_cut_runs_as_its_shards(shop, lake):
+    load = {"strategy": "append", "cursor": "id", "shard_at": ["100", "400"]}
+    whole = transload.EtlJob(into("cut", load=load))
+    shards = whole.shards()
+    assert [shard.to_dict()["load"]["shard"] for shard in shards] == [0, 1, 2]
+    runner = Runner([shop, lake])
+    # One after the other, as processes would run them, and all together.
+    assert [runner.run(shard).shard for shard in reversed(shards)] == [2, 1, 0]
+    assert loaded(lake, "cut") == 1000
+    assert runner.run_all(shards).totals["rows_written"] == 0
+    with pytest.raises(transload.ConfigError, match="shards"):
+        runner.run(whole)
+    assert transload.EtlJob(into("one")).shards() == [transload.EtlJob(into("one"))]
+
+
 def test_an_exception_of_the_callback_cancels_all(shop, endless, lake):
     class Enough(Exception):
         pass
@@ -140,7 +155,7 @@ print(transload.Runner([shop, lake]).run(job, progress=progress).rows["written"]
 
 def said(progress: str) -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, progress], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", SCRIPT, progress], capture_output=True, text=True, check=True, timeout=300
     )
     assert done.stdout.split() == ["once", "3"]
     return done.stderr.splitlines()

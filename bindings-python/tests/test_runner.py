@@ -74,6 +74,25 @@ def test_a_changed_job_is_refused(shop, lake):
     assert runner.run(job(load={**merge, "restart": True})).rows["updated"] == 1000
 
 
+def test_deletes_at_the_source(shop, lake):
+    runner = Runner([shop, lake])
+    merge = {"strategy": "merge", "key": ["id"], "cursor": "id", "detect_deletes": {"policy": "mark"}}
+    assert runner.run(job(load=merge)).rows["keys"] == 1000
+    shop.put("public.orders", orders(0, 900))
+    report = runner.run(job(load=merge))
+    assert (report.rows["marked"], report.rows["deleted"], report.committed) == (100, 0, True)
+    marked = f"SELECT count(_deleted_at), min(id) FILTER (_deleted_at IS NOT NULL) FROM '{parquet(lake)}'"
+    assert duckdb.connect().sql(marked).fetchall() == [(100, 900)]
+    merge["detect_deletes"] = {"policy": "remove"}
+    assert runner.run(job(load=merge)).rows["deleted"] == 100
+    shop.put("public.orders", orders(0, 1))
+    merge["detect_deletes"]["max_ratio"] = 0.5
+    with pytest.raises(transload.DataError, match="899 of the target's 900 rows"):
+        runner.run(job(load=merge))
+    with pytest.raises(transload.ConfigError, match="load.detect_deletes"):
+        EtlJob(job(load={"strategy": "append", "cursor": "id", "detect_deletes": {"policy": "remove"}}))
+
+
 def test_the_report(shop, lake):
     report = Runner([shop, lake], memory_bytes=32 << 20, parallelism=2).run(job(**APPEND))
     document = report.to_dict()
@@ -219,12 +238,12 @@ def test_another_thread_cancels_a_run_while_this_one_computes(endless, lake):
 
     thread = threading.Thread(target=run)
     thread.start()
-    assert started.wait(30)
+    assert started.wait(100)
     # The run never ends by itself: that this thread goes on shows that the GIL is free.
     time.sleep(0.3)
     assert not handle.is_cancelled and thread.is_alive()
     handle.cancel()
-    thread.join(30)
+    thread.join(300)
     [error] = outcome
     assert isinstance(error, transload.Cancelled) and handle.is_cancelled
     assert error.report["status"] == "cancelled"
@@ -246,7 +265,7 @@ def test_two_runs_at_once(shop, endless, tmp_path):
 
         def meet(progress):
             if progress["phase"] == "load" and not met:
-                met.append(barrier.wait(30))
+                met.append(barrier.wait(100))
 
         reports[name] = Runner([shop, lake]).run(job(), on_progress=meet)
 
@@ -254,7 +273,7 @@ def test_two_runs_at_once(shop, endless, tmp_path):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(300)
     assert [reports[name].rows["written"] for name in ("one", "two")] == [1000, 1000]
 
 

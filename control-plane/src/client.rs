@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use reqwest::{Method, redirect};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use transload_core::{Error, ErrorKind, Result, RunReport, Runner, Secret, SecretRef, SecretStores};
+use transload_core::{
+    Error, ErrorKind, Result, RunReport, Runner, Secret, SecretRef, SecretStores, full_jitter,
+};
 use url::{Host, Url};
 
 use crate::answer::{self, Failure};
@@ -227,7 +229,7 @@ impl ControlPlane {
             }
             failures += 1;
             let error = failure.error;
-            let pause = pause(failures) + failure.pause.unwrap_or_default();
+            let pause = full_jitter(failures, FIRST_PAUSE, LONGEST_PAUSE) + failure.pause.unwrap_or_default();
             if !error.is_retryable() || begin.elapsed() + pause >= limit {
                 return Err(error.with("tries", failures));
             }
@@ -283,12 +285,6 @@ fn parsed<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> {
     })
 }
 
-/// Any up to a bound that doubles, so that processes that failed together do not come back together.
-fn pause(failures: u32) -> Duration {
-    let bound = FIRST_PAUSE * 2_u32.saturating_pow(failures.saturating_sub(1).min(8));
-    rand::random_range(Duration::ZERO..=bound.min(LONGEST_PAUSE))
-}
-
 fn base(address: &str, allow_http: bool) -> Result<Url> {
     // The text is not repeated: it may hold a password.
     let wrong = |why: &str| {
@@ -339,16 +335,5 @@ mod tests {
         }
         assert!(base("http://control:8000", true).is_ok());
         assert!(base("http://127.0.0.1:8000/", false).is_ok());
-    }
-
-    #[test]
-    fn pauses_are_random_and_bounded() {
-        let pauses: Vec<_> = (0..200).map(|_| pause(3)).collect();
-        assert!(pauses.iter().all(|pause| *pause <= FIRST_PAUSE * 4));
-        assert!(
-            pauses.iter().any(|pause| *pause < FIRST_PAUSE)
-                && pauses.iter().any(|pause| *pause > FIRST_PAUSE)
-        );
-        assert!((0..50).all(|_| pause(40) <= LONGEST_PAUSE));
     }
 }

@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use arrow_array::{Int64Array, RecordBatch};
 use futures::FutureExt as _;
 use serde_json::{Value, json};
-use transload_control_plane::{ControlPlane, ControlPlaneOptions, TaskDocument};
+use transload_control_plane::{ControlPlane, ControlPlaneOptions, Delivery, TaskDocument};
 use transload_core::memory::Memory;
 use transload_core::{
     Connection, EnvStore, ErrorKind, EtlJob, Progress, Registry, RunStatus, Runner, Secret, SecretRef,
     SecretStore, SecretStores,
 };
 use transload_testkit::http::{Answer, HttpServer, Reply, Request};
+use transload_testkit::wait::eventually;
 
 const TOKEN: &str = "t0ken-of-the-tests";
 
@@ -187,12 +188,17 @@ fn job(table: &str) -> Value {
     })
 }
 
-/// Short limits: what a test waits for, it waits for in earnest.
+/// Limits that no answer passes that comes, however busy the machine is: tests count requests.
 fn options() -> ControlPlaneOptions {
     ControlPlaneOptions::default()
-        .request_timeout(Duration::from_millis(500))
-        .deadline(Duration::from_secs(5))
+        .request_timeout(Duration::from_secs(30))
+        .deadline(Duration::from_secs(120))
         .progress_interval(Duration::from_millis(50))
+}
+
+/// Limits for answers that do not come.
+fn impatient() -> ControlPlaneOptions {
+    options().request_timeout(Duration::from_millis(500))
 }
 
 fn client(url: &str, options: ControlPlaneOptions) -> ControlPlane {
@@ -296,6 +302,7 @@ async fn failures_that_pass_are_tried_again() {
     }
     for answer in [|| Answer::Close, || Answer::Reset, || Answer::Hang] {
         host.fail_first(1, "/v1/jobs", move || Fault::Answer(answer()));
+        let control = client(&server.url(), impatient());
         assert_eq!(control.enabled_jobs().await.unwrap().jobs.len(), 2);
     }
     // A host that asks to be left alone is.
@@ -307,7 +314,7 @@ async fn failures_that_pass_are_tried_again() {
     host.fail_first(9, "/v1/jobs", || Fault::Answer(Reply::empty(503).header("retry-after", "600").into()));
     let begin = Instant::now();
     let error = control.enabled_jobs().await.unwrap_err();
-    assert!(error.is_retryable() && begin.elapsed() < Duration::from_secs(1), "{error}");
+    assert!(error.is_retryable() && begin.elapsed() < Duration::from_secs(10), "{error}");
 }
 
 #[tokio::test]
@@ -360,7 +367,7 @@ async fn nobody_there() {
     let url = server.url();
     drop(server);
     tokio::time::sleep(Duration::from_millis(20)).await;
-    let control = client(&url, options().deadline(Duration::from_secs(1)));
+    let control = client(&url, options().deadline(Duration::from_secs(3)));
     let begin = Instant::now();
     let error = control.job("1").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unreachable);
@@ -368,21 +375,21 @@ async fn nobody_there() {
         error.is_retryable() && error.context_value("tries").is_some_and(|tries| tries != "1"),
         "{error}"
     );
-    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
 }
 
 #[tokio::test]
 async fn slow_and_endless_answers_end() {
     let host = Host::new();
     let server = host.start().await;
-    let control = client(&server.url(), options().deadline(Duration::from_millis(1200)));
-    host.fail_first(9, "/v1/jobs/1", || Fault::Slow(Duration::from_secs(3)));
+    let control = client(&server.url(), impatient().deadline(Duration::from_millis(1200)));
+    host.fail_first(9, "/v1/jobs/1", || Fault::Slow(Duration::from_secs(60)));
     let begin = Instant::now();
     let error = control.job("1").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
-    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
     let huge = Reply { body: vec![b' '; (64 << 20) + 1], ..Reply::empty(200) };
-    let control = client(&server.url(), options().request_timeout(Duration::from_secs(20)));
+    let control = client(&server.url(), options().request_timeout(Duration::from_secs(120)));
     host.fail_first(1, "/v1/jobs/1", move || Fault::Answer(huge.clone().into()));
     let error = control.job("1").await.unwrap_err();
     assert!(error.to_string().contains("longer than 64 MiB"), "{error}");
@@ -452,20 +459,22 @@ async fn a_report_that_cannot_be_delivered_is_kept_and_sent_by_the_next_start() 
     let server = host.start().await;
     let spool = tempfile::tempdir().unwrap();
     let folder = spool.path().join("new/spool");
-    let options = || options().spool(&folder).deadline(Duration::from_millis(600));
-    let (registry, _) = registry();
-    let runner = Runner::new(registry);
-    for lost in [false, true] {
-        // The second one had acted before its answers were lost.
-        host.fail_first(99, "/report", move || {
-            if lost { Fault::LoseAnswer } else { Fault::Answer(Reply::empty(503).into()) }
-        });
-        let control = client(&server.url(), options());
-        let (report, delivery) = control.run(runner.clone(), "1").await.unwrap();
-        assert_eq!(report.status, RunStatus::Succeeded, "the run does not fail by it");
+    let options = || options().spool(&folder);
+    let hasty = || client(&server.url(), options().deadline(Duration::from_millis(600)));
+    let is_kept = |delivery: Delivery| {
         assert!(delivery.error.as_ref().is_some_and(|error| error.is_retryable()), "{delivery:?}");
         assert!(delivery.kept_at.is_some_and(|path| path.exists()));
-    }
+    };
+    let (registry, _) = registry();
+    let later = || Fault::Answer(Reply::empty(503).header("retry-after", "3600").into());
+    host.fail_first(99, "/report", later);
+    let control = client(&server.url(), options());
+    let (report, delivery) = control.run(Runner::new(registry), "1").await.unwrap();
+    assert_eq!(report.status, RunStatus::Succeeded, "the run does not fail by it");
+    is_kept(delivery);
+    // Another one is acted upon, and its answers are lost.
+    host.fail_first(99, "/report", || Fault::LoseAnswer);
+    is_kept(hasty().begin("1").finish(&report).await);
     let kept = files(&folder);
     assert_eq!(kept.len(), 2, "{kept:?}");
     #[cfg(unix)]
@@ -476,7 +485,7 @@ async fn a_report_that_cannot_be_delivered_is_kept_and_sent_by_the_next_start() 
         assert!(kept.iter().all(|name| mode(&folder.join(name)) == 0o600));
     }
     // Still down: nothing is lost.
-    let outcome = client(&server.url(), options()).send_spooled().await.unwrap();
+    let outcome = hasty().send_spooled().await.unwrap();
     assert_eq!((outcome.sent, outcome.kept), (0, 2), "{outcome:?}");
     assert_eq!(files(&folder), kept);
     // Up again, with a file of nobody, one cut off and one renamed in the folder.
@@ -552,17 +561,23 @@ async fn progress() -> Progress {
     last.unwrap()
 }
 
+const INTERVAL: Duration = Duration::from_millis(200);
+
 #[tokio::test]
 async fn progress_is_throttled_and_never_waits() {
     let host = Host::new();
     let server = host.start().await;
-    let control = client(&server.url(), options().progress_interval(Duration::from_millis(200)));
+    let control = client(&server.url(), options().progress_interval(INTERVAL));
     let run = control.begin("1");
     let (observe, mut progress) = (run.observer(), progress().await);
     let begin = Instant::now();
     let mut slowest = Duration::ZERO;
     let mut rows = 0;
-    while begin.elapsed() < Duration::from_millis(700) {
+    let posts = || host.get(|state| state.progress.clone());
+    // A busy machine needs longer for the second one.
+    while begin.elapsed() < INTERVAL * 7 / 2
+        || (posts().len() < 2 && begin.elapsed() < Duration::from_secs(60))
+    {
         rows += 1;
         progress.rows_read = rows;
         let call = Instant::now();
@@ -570,20 +585,20 @@ async fn progress_is_throttled_and_never_waits() {
         slowest = slowest.max(call.elapsed());
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    let posts = host.get(|state| state.progress.clone());
-    assert!((2..=5).contains(&posts.len()), "{} requests of {rows} calls", posts.len());
-    let seen: Vec<_> = posts.iter().map(|post| post["progress"]["rows_read"].as_u64().unwrap()).collect();
-    assert!(
-        seen.is_sorted() && seen.last().unwrap() > &(rows / 2),
-        "the latest one is sent: {seen:?} of {rows}"
-    );
-    assert!(slowest < Duration::from_millis(50), "{slowest:?}");
-    // A run that is silent gives a sign of life now and then.
-    host.set(|state| state.progress.clear());
-    tokio::time::sleep(Duration::from_millis(4000)).await;
-    let signs = host.get(|state| state.progress.clone());
-    assert!((1..=4).contains(&signs.len()), "{}", signs.len());
-    assert_eq!(signs.last().unwrap()["progress"]["rows_read"], rows);
+    let sent = posts();
+    let at_most = 2 + usize::try_from(begin.elapsed().as_millis() / INTERVAL.as_millis()).unwrap();
+    assert!((2..=at_most).contains(&sent.len()), "{} requests of {rows} calls", sent.len());
+    let seen: Vec<_> = sent.iter().map(|post| post["progress"]["rows_read"].as_u64().unwrap()).collect();
+    assert!(seen.is_sorted(), "{seen:?} of {rows}");
+    assert!(slowest < Duration::from_millis(500), "{slowest:?}");
+    // A run that is silent sends what was last, and gives a sign of life now and then.
+    let begin = Instant::now();
+    rows += 1;
+    progress.rows_read = rows;
+    observe(&progress);
+    let of_the_last = || posts().iter().filter(|post| post["progress"]["rows_read"] == rows).count();
+    eventually("a sign of life", || async { of_the_last() == 2 }).await;
+    assert!(begin.elapsed() >= INTERVAL * 6, "it is no busy loop: {:?}", begin.elapsed());
     drop(run);
     observe(&progress);
 }
@@ -600,7 +615,7 @@ async fn progress_that_hangs_or_fails_does_not_touch_the_run() {
         let (report, delivery) = control.run(Runner::new(registry), "1").await.unwrap();
         assert_eq!(report.status, RunStatus::Succeeded);
         assert!(delivery.is_delivered());
-        assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+        assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
     }
 }
 
@@ -612,11 +627,7 @@ async fn the_control_plane_can_cancel() {
     let control = client(&server.url(), options());
     let run = control.begin("1");
     run.observer()(&progress().await);
-    let begin = Instant::now();
-    while !run.cancel_handle().is_cancelled() && begin.elapsed() < Duration::from_secs(5) {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    assert!(run.cancel_handle().is_cancelled());
+    eventually("the run is cancelled", || async { run.cancel_handle().is_cancelled() }).await;
     let (registry, memory) = registry();
     let set = control.job("1").await.unwrap();
     let runner = set.runner(registry).cancel_with(run.cancel_handle());

@@ -1,5 +1,5 @@
-//! What a profile costs: nanoseconds a value, for whole rows like TPC-H lineitem's and for one column's count of
-//! different values beside the library's.
+//! What a profile and a proof of equality cost: nanoseconds a value, for whole rows like TPC-H lineitem's, for one
+//! column's count of different values beside the library's, and for the figures of a column of each kind.
 //!
 //! `cargo bench -p transload-core --bench profile`
 
@@ -10,6 +10,7 @@ use arrow_array::{ArrayRef, Date32Array, Decimal128Array, Int64Array, RecordBatc
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use datasketches::hll::{HllSketch, HllType};
 use transload_core::profile::{ProfileLevel, Profiler};
+use transload_core::proof::{Fold, ProofLevel};
 
 const ROWS: i64 = 65_536;
 
@@ -87,5 +88,17 @@ fn distinct(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, rows, distinct);
+fn proof(c: &mut Criterion) {
+    let batch = lineitem();
+    let mut group = c.benchmark_group("proof");
+    group.throughput(Throughput::Elements(u64::try_from(ROWS).unwrap()));
+    for column in ["l_orderkey", "l_extendedprice", "l_shipdate", "l_shipmode", "l_comment"] {
+        let values = Arc::clone(batch.column_by_name(column).unwrap());
+        let one = RecordBatch::try_from_iter([(column, values)]).unwrap();
+        let mut fold = Fold::new(&one.schema(), ProofLevel::Values);
+        group.bench_function(column, |b| b.iter(|| fold.add(black_box(&one)).unwrap()));
+    }
+}
+
+criterion_group!(benches, rows, distinct, proof);
 criterion_main!(benches);

@@ -2,8 +2,9 @@
 
 use std::pin::Pin;
 
-use arrow_array::{RecordBatch, UInt64Array};
-use futures::Stream;
+use arrow_array::{BooleanArray, RecordBatch, UInt64Array};
+use arrow_select::filter::filter_record_batch;
+use futures::{Stream, TryStreamExt as _};
 
 use crate::error::Result;
 
@@ -52,6 +53,39 @@ pub fn spread(batch: &RecordBatch, rows: usize) -> Result<RecordBatch> {
     let at = |place: usize| place * found.saturating_sub(1) / rows.saturating_sub(1).max(1);
     let chosen: UInt64Array = (0..rows).map(|place| u64::try_from(at(place)).ok()).collect();
     Ok(arrow_select::take::take_record_batch(batch, &chosen)?)
+}
+
+/// Takes batches until about so many bytes are together; gives how many are still wanted.
+///
+/// # Errors
+/// Those of the stream.
+pub async fn collect_upto(
+    mut stream: BatchStream,
+    into: &mut Vec<RecordBatch>,
+    bytes: usize,
+) -> Result<usize> {
+    let mut left = bytes;
+    while left > 0
+        && let Some(batch) = stream.try_next().await?
+    {
+        left = left.saturating_sub(batch_bytes(&batch));
+        into.push(batch);
+    }
+    Ok(left)
+}
+
+/// The batch without these rows.
+pub(crate) fn without_rows(batch: RecordBatch, dropped: &[usize]) -> Result<RecordBatch> {
+    if dropped.is_empty() {
+        return Ok(batch);
+    }
+    let mut keep = vec![true; batch.num_rows()];
+    for row in dropped {
+        if let Some(slot) = keep.get_mut(*row) {
+            *slot = false;
+        }
+    }
+    Ok(filter_record_batch(&batch, &BooleanArray::from(keep))?)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! - [`Runner`]: runs jobs and reports. [`profile`] is what its reports say of the columns.
 //! - [`memory`]: a connector in this process's memory, always there.
 
+mod backoff;
 pub mod batch;
 mod connection;
 pub mod connector;
@@ -21,6 +22,7 @@ pub mod runner;
 pub mod schema;
 mod secret;
 
+pub use backoff::full_jitter;
 pub use batch::BatchStream;
 pub use connection::{Connection, ConnectionLimits};
 pub use connector::{ConnectionStatus, Registry, TestStatus};

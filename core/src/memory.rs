@@ -3,11 +3,12 @@
 //! Type `memory`; the option `path` names a store, so that several can live beside each other. Tables are
 //! gone when the last clone of the [`Memory`] value is.
 
-use std::collections::{BTreeMap, HashMap};
+mod merge;
+
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow_array::RecordBatch;
-use arrow_row::{OwnedRow, RowConverter, SortField};
 use arrow_schema::SchemaRef;
 use arrow_select::concat::concat_batches;
 use async_trait::async_trait;
@@ -18,9 +19,10 @@ use serde::Deserialize;
 use crate::batch::{BatchStream, SAMPLE_BYTES, batch_bytes, split_by_bytes, spread};
 use crate::connection::Connection;
 use crate::connector::{
-    Capability, Category, Connector, Credentialed, CursorFilter, CursorSummary, Descriptor, Destination,
-    LoadOutcome, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome, ReadPlan, ReadSession,
-    SchemaInfo, ServerInfo, Source, Split, TableInfo, TableKind, WriteMode, newest_by_job,
+    Capability, Category, Connector, Credentialed, CursorSummary, Descriptor, Destination, Extent,
+    KeyComparison, LoadOutcome, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome,
+    ReadPlan, ReadSession, SchemaInfo, ServerInfo, Source, Split, TableInfo, TableKind, WriteMode,
+    newest_by_job,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::proof::{Fold, ProofLevel, TableFigures};
@@ -207,19 +209,9 @@ impl Source for OpenMemory {
 struct MemorySession(StoredTable);
 
 impl MemorySession {
-    fn rows_of(&self, filter: Option<&CursorFilter>) -> Result<Vec<u64>> {
-        let all = 0..u64::try_from(self.0.batch.num_rows()).unwrap_or(u64::MAX);
-        let Some(filter) = filter else { return Ok(all.collect()) };
-        let index = self.column_index(&filter.column)?;
-        let column = self.0.batch.column(index);
-        let mut rows = Vec::new();
-        for row in all {
-            let value = CursorValue::from_array(column, usize::try_from(row).unwrap_or(usize::MAX))?;
-            if filter.accepts(value.as_ref())? {
-                rows.push(row);
-            }
-        }
-        Ok(rows)
+    /// The rows of a plan, without its limit.
+    fn wanted(&self, plan: &ReadPlan) -> Result<RecordBatch> {
+        plan.filter.as_ref().map_or_else(|| Ok(self.0.batch.clone()), |filter| filter.select(&self.0.batch))
     }
 
     fn column_index(&self, name: &str) -> Result<usize> {
@@ -263,18 +255,11 @@ impl ReadSession for MemorySession {
     async fn read(&self, split: &Split) -> Result<BatchStream> {
         let plan = &split.plan;
         let schema = self.0.table.arrow_schema_of(&plan.columns)?;
-        let mut rows = self.rows_of(plan.filter.as_ref())?;
-        if let Some(limit) = plan.limit {
-            rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-        }
-        let indices = arrow_array::UInt64Array::from(rows);
-        let mut columns = Vec::with_capacity(schema.fields().len());
-        for field in schema.fields() {
-            let column = self.0.batch.column(self.column_index(field.name())?);
-            columns.push(arrow_select::take::take(column, &indices, None)?);
-        }
-        let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(indices.len()));
-        let batch = RecordBatch::try_new_with_options(schema, columns, &options)?;
+        let wanted = self.wanted(plan)?;
+        let columns: Vec<_> =
+            schema.fields().iter().map(|field| self.column_index(field.name())).collect::<Result<_>>()?;
+        let limit = plan.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+        let batch = wanted.project(&columns)?.slice(0, limit.min(wanted.num_rows()));
         let bytes = if plan.batch_bytes == 0 { crate::batch::BATCH_BYTES } else { plan.batch_bytes };
         let pieces: Vec<_> = split_by_bytes(&batch, bytes).filter(|b| b.num_rows() > 0).map(Ok).collect();
         Ok(Box::pin(stream::iter(pieces)))
@@ -282,11 +267,7 @@ impl ReadSession for MemorySession {
 
     async fn figures(&self, plan: &ReadPlan, level: ProofLevel) -> Result<TableFigures> {
         let schema = self.0.table.arrow_schema_of(&plan.columns)?;
-        let wanted = match &plan.filter {
-            None => self.0.batch.clone(),
-            Some(filter) => filter.select(&self.0.batch)?,
-        };
-        figures(&wanted, &schema, level)
+        figures(&self.wanted(plan)?, &schema, level)
     }
 
     async fn close(self: Box<Self>) -> Result<()> {
@@ -346,13 +327,12 @@ impl Destination for OpenMemory {
     async fn figures(
         &self,
         target: &TargetTable,
-        window: Option<&CursorFilter>,
+        extent: Extent<'_>,
         level: ProofLevel,
     ) -> Result<TableFigures> {
         let stored = self.with_store(|store| store.get(&target.target).map(|stored| stored.batch.clone()));
         let stored = stored.ok_or_else(|| not_prepared(&target.target))?;
-        let wanted = window.map_or_else(|| Ok(stored.clone()), |window| window.select(&stored))?;
-        figures(&wanted, &target.arrow_schema(), level)
+        figures(&extent.select(&stored)?, &target.arrow_schema(), level)
     }
 
     async fn last_loads(&self, target: &TargetRef, job_name: &str) -> Result<Vec<LoadRecord>> {
@@ -375,7 +355,12 @@ impl Destination for OpenMemory {
             }
             Ok(())
         })?;
-        Ok(Box::new(MemoryWriter { open: self.clone(), request, batches: Mutex::new(Vec::new()) }))
+        Ok(Box::new(MemoryWriter {
+            open: self.clone(),
+            request,
+            batches: Mutex::default(),
+            keys: Mutex::default(),
+        }))
     }
 }
 
@@ -411,6 +396,8 @@ struct MemoryWriter {
     open: OpenMemory,
     request: LoadRequest,
     batches: Mutex<Vec<RecordBatch>>,
+    /// Those that the source has.
+    keys: Mutex<Vec<RecordBatch>>,
 }
 
 impl Drop for MemoryWriter {
@@ -430,7 +417,22 @@ impl LoadWriter for MemoryWriter {
         Ok(())
     }
 
-    async fn commit(self: Box<Self>, record: LoadRecord) -> Result<LoadOutcome> {
+    async fn keep(&self, keys: RecordBatch) -> Result<()> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).push(keys);
+        Ok(())
+    }
+
+    async fn compare_keys(&self) -> Result<KeyComparison> {
+        let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        self.open.with_store(|store| {
+            let target = &self.request.target.target;
+            let stored = store.get(target).ok_or_else(|| not_prepared(target))?;
+            Ok(merge::compare(&stored.batch, &self.request, &keys)?.0)
+        })
+    }
+
+    async fn commit(self: Box<Self>, mut record: LoadRecord) -> Result<LoadOutcome> {
+        let keys = std::mem::take(&mut *self.keys.lock().unwrap_or_else(PoisonError::into_inner));
         let batches = std::mem::take(&mut *self.batches.lock().unwrap_or_else(PoisonError::into_inner));
         let incoming = concat_batches(&self.request.target.arrow_schema(), &batches)?;
         self.open.with_store(|store| {
@@ -461,9 +463,13 @@ impl LoadWriter for MemoryWriter {
                 }
                 WriteMode::Append => concat_batches(&schema, [&stored.batch, &incoming])?,
                 WriteMode::Merge { key, order_by } => {
-                    merge(&stored.batch, &incoming, key, order_by.as_deref(), &mut outcome)?
+                    let (_, kept) = merge::compare(&stored.batch, &self.request, &keys)?;
+                    let there = kept.apply(&stored.batch, key, &incoming, &mut outcome)?;
+                    let removed = self.request.deletes.removed();
+                    merge::merge(&there, &incoming, key, order_by.as_deref(), removed, &mut outcome)?
                 }
             };
+            (record.deleted, record.marked) = (outcome.deleted, outcome.marked);
             stored.loads.push(record);
             Ok(outcome)
         })
@@ -472,65 +478,4 @@ impl LoadWriter for MemoryWriter {
     async fn abort(self: Box<Self>) -> Result<()> {
         Ok(())
     }
-}
-
-fn keys(batch: &RecordBatch, key: &[String]) -> Result<Vec<OwnedRow>> {
-    let mut columns = Vec::with_capacity(key.len());
-    for name in key {
-        let column =
-            batch.column_by_name(name).ok_or_else(|| Error::internal(format!("no key column {name}")))?;
-        if column.null_count() > 0 {
-            return Err(Error::data(format!(
-                "key column `{name}` holds NULL, so rows cannot be merged by it"
-            ))
-            .with("column", name)
-            .hint("choose key columns that are never NULL"));
-        }
-        columns.push(Arc::clone(column));
-    }
-    let fields = columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
-    let converter = RowConverter::new(fields)?;
-    Ok(converter.convert_columns(&columns)?.iter().map(|row| row.owned()).collect())
-}
-
-fn merge(
-    old: &RecordBatch,
-    new: &RecordBatch,
-    key: &[String],
-    order_by: Option<&str>,
-    outcome: &mut LoadOutcome,
-) -> Result<RecordBatch> {
-    let order = order_by.and_then(|name| new.column_by_name(name));
-    let mut winners: HashMap<OwnedRow, usize> = HashMap::new();
-    for (row, key) in keys(new, key)?.into_iter().enumerate() {
-        let best = winners.entry(key).or_insert(row);
-        let wins = match order {
-            None => true,
-            Some(column) => {
-                let (a, b) = (CursorValue::from_array(column, row)?, CursorValue::from_array(column, *best)?);
-                match (&a, &b) {
-                    (Some(a), Some(b)) => a.compare(b).is_none_or(std::cmp::Ordering::is_ge),
-                    (a, b) => a.is_some() >= b.is_some(),
-                }
-            }
-        };
-        if wins {
-            *best = row;
-        }
-    }
-    let mut taken: Vec<(usize, usize)> = Vec::new();
-    for (row, key) in keys(old, key)?.into_iter().enumerate() {
-        if winners.contains_key(&key) {
-            outcome.updated += 1;
-        } else {
-            taken.push((0, row));
-        }
-    }
-    let mut rows: Vec<usize> = winners.into_values().collect();
-    rows.sort_unstable();
-    let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-    outcome.superseded = count(new.num_rows() - rows.len());
-    outcome.inserted = count(rows.len()).saturating_sub(outcome.updated);
-    taken.extend(rows.into_iter().map(|row| (1, row)));
-    Ok(arrow_select::interleave::interleave_record_batch(&[old, new], &taken)?)
 }

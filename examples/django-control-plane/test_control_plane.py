@@ -29,14 +29,14 @@ class DjangoTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.job = os.environ["TRANSLOAD_JOB"]
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            cls.port = str(free.getsockname()[1])
 
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = Path(folder.name)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = str(free.getsockname()[1])
         with sqlite3.connect(self.folder / "shop.db") as shop:
             shop.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, total TEXT)")
             shop.executemany("INSERT INTO orders VALUES (?, ?)", [(i, f"{i}.50") for i in range(100)])
@@ -50,7 +50,6 @@ class DjangoTest(unittest.TestCase):
             "PORT": self.port,
             "TRANSLOAD_CONTROL_PLANE_TOKEN": TOKEN,
             "TRANSLOAD_CONTROL_PLANE_URL": f"http://127.0.0.1:{self.port}",
-            "TRANSLOAD_DEADLINE_SECONDS": "5",
             "CONTROL_PLANE_DB": str(self.folder / "control_plane.db"),
             "EXAMPLE": str(self.example),
         }
@@ -58,16 +57,19 @@ class DjangoTest(unittest.TestCase):
         if not self.serve:
             for arguments in (["migrate", "-v", "0"], ["load", str(self.example)]):
                 subprocess.run([sys.executable, str(HERE / "manage.py"), *arguments], env=self.environment, check=True)
-        server = subprocess.Popen(command, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        log = self.folder / "server.log"
+        with log.open("wb") as output:
+            server = subprocess.Popen(command, env=self.environment, stdout=output, stderr=output)
         self.addCleanup(server.wait)
         self.addCleanup(server.kill)
-        for _ in range(200):
+        until = time.monotonic() + 120
+        while server.poll() is None and time.monotonic() < until:
             try:
                 self.ask("GET", "/v1/jobs")
                 return
             except OSError:
                 time.sleep(0.05)
-        self.fail("the control plane does not start")
+        self.fail(f"the control plane does not start: {log.read_text()}")
 
     def ask(self, method, path, body=None, token=TOKEN):
         """Status and body of an answer."""
@@ -75,7 +77,7 @@ class DjangoTest(unittest.TestCase):
         headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 return answer.status, json.loads(answer.read() or "null")
         except urllib.error.HTTPError as error:
             with error:
@@ -83,7 +85,7 @@ class DjangoTest(unittest.TestCase):
 
     def run_job(self, **more):
         done = subprocess.run(
-            [self.job], env=self.environment | more, cwd=self.folder, capture_output=True, text=True, timeout=60
+            [self.job], env=self.environment | more, cwd=self.folder, capture_output=True, text=True, timeout=300
         )
         return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
 

@@ -196,7 +196,7 @@ async function run(): Promise<void> {
   }
   const target: TargetTable = await runner.prepare(again);
   const proposed: TableMapping = await runner.propose(job);
-  console.log(target.columns, proposed.hash, job.identity, job.name, job.cron());
+  console.log(target.columns, proposed.hash, job.identity, job.name, job.cron(), job.shards().length);
   const layout: TableLayout = { cluster_by: ["id"] };
   const checked: TableCheck = await proposed.validate(connection, "raw.orders", layout);
   const fit: Fit | undefined = checked.columns[0]?.fit;

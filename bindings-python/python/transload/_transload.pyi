@@ -419,6 +419,12 @@ class EtlJob:
     def cron(self) -> str | None:
         """The five fields of cron of the schedule; None without one, and for `manual`."""
 
+    def shards(self) -> list[EtlJob]:
+        """The parts of a job that `load.shard_at` cuts, which several processes may run at the same time.
+
+        Of any other job the job itself. A job that is cut cannot run itself.
+        """
+
     def to_dict(self) -> dict[str, Any]:
         """The document."""
 
@@ -649,6 +655,10 @@ class RunReport:
         """`replace`, `append` or `merge`."""
 
     @property
+    def shard(self) -> int | None:
+        """Which shard of the job, of those that are cut (`load.shard_at`); counted from 0."""
+
+    @property
     def attempts(self) -> int:
         """How often the run began: 1, and one more for each retry."""
 
@@ -679,7 +689,9 @@ class RunReport:
     @property
     def rows(self) -> dict[str, int]:
         """Row counts: `read`, `already_loaded`, `written`, `inserted`, `updated`, `superseded`,
-        `rewritten`, `incomplete` (written rows of which a value did not fit and is NULL).
+        `rewritten`, `incomplete` (written rows of which a value did not fit and is NULL), `keys` (of the
+        source, compared by `load.detect_deletes`), `deleted`, `marked` and `unmarked` (rows of the target
+        that the source deleted, or has again), `tombstones` (written rows that say that they are deleted).
         """
 
     @property

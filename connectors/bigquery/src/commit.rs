@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 
-use transload_core::schema::TargetColumn;
+use transload_core::connector::KeyComparison;
+use transload_core::schema::{TargetColumn, Tombstone};
 
 use crate::convert::converted;
+use crate::deletes::{KeySql, dead};
 use crate::prune::Bounds;
 use crate::sql::{ORDER_COLUMN, literal, quote, stage_name};
 
@@ -24,7 +26,19 @@ pub(crate) enum Apply<'a> {
         order_by: Option<usize>,
         /// The lowest and highest staged values of key columns that the target is partitioned or clustered by.
         within: &'a [Bounds],
+        /// Rows that say that they are deleted, by this column of the load: they take rows away and are not added.
+        removed: Option<(usize, &'a Tombstone)>,
     },
+}
+
+/// What becomes of rows that the source has no longer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Delete<'a> {
+    pub(crate) by: KeySql<'a>,
+    /// Rows of the table of keys.
+    pub(crate) keys: u64,
+    /// What was found when the keys were compared.
+    pub(crate) found: KeyComparison,
 }
 
 /// Everything that the commit script depends on.
@@ -38,6 +52,7 @@ pub(crate) struct Commit<'a> {
     pub(crate) staging: Option<(&'a str, u64)>,
     pub(crate) columns: &'a [TargetColumn],
     pub(crate) apply: Apply<'a>,
+    pub(crate) delete: Option<Delete<'a>>,
     pub(crate) record: RecordRow<'a>,
     /// A condition for every row of the target, there called `t`, where its queries must name partitions.
     pub(crate) every_partition: Option<&'a str>,
@@ -73,6 +88,8 @@ pub(crate) enum State {
     Overtaken,
     /// The staging table does not hold the rows that were written.
     Incomplete,
+    /// The target is no longer what keys were compared with.
+    Changed,
 }
 
 impl State {
@@ -82,6 +99,7 @@ impl State {
             "1" => Self::Repeated,
             "2" => Self::Overtaken,
             "3" => Self::Incomplete,
+            "4" => Self::Changed,
             _ => return None,
         })
     }
@@ -100,21 +118,35 @@ pub(crate) fn lookup(loads: &str, record: &RecordRow<'_>) -> String {
 }
 
 /// The script that makes rows and record visible in one transaction. Its result is one row: state, distinct
-/// keys, rows inserted, nonce.
+/// keys, rows inserted, nonce, and rows that were deleted, marked and unmarked, and distinct keys of rows that say that
+/// they are deleted.
 pub(crate) fn commit_script(commit: &Commit<'_>) -> String {
     let record = &commit.record;
     let records = records_of(record.table, record.table_created);
     // A block may not be empty.
     let mut body = String::from("SET inserted_rows = 0;\n");
+    if let Some(delete) = &commit.delete {
+        remove(&mut body, delete);
+    }
     apply(&mut body, commit);
+    if let Some(delete) = &commit.delete {
+        mark(&mut body, delete);
+    }
     // Counting rows reads nothing.
-    let complete = commit.staging.map_or_else(String::new, |(staging, rows)| {
+    let mut complete = commit.staging.map_or_else(String::new, |(staging, rows)| {
         format!("ELSEIF (SELECT COUNT(*) FROM {staging}) != {rows} THEN\nSET state = 3;\n")
     });
+    if let Some(Delete { by: KeySql { keys: Some(keys), .. }, keys: rows, .. }) = &commit.delete {
+        let _ = write!(complete, "ELSEIF (SELECT COUNT(*) FROM {keys}) != {rows} THEN\nSET state = 3;\n");
+    }
     format!(
         "DECLARE state INT64 DEFAULT 0;\n\
          DECLARE distinct_rows INT64 DEFAULT 0;\n\
          DECLARE inserted_rows INT64 DEFAULT 0;\n\
+         DECLARE deleted_rows INT64 DEFAULT 0;\n\
+         DECLARE marked_rows INT64 DEFAULT 0;\n\
+         DECLARE unmarked_rows INT64 DEFAULT 0;\n\
+         DECLARE dead_rows INT64 DEFAULT 0;\n\
          BEGIN TRANSACTION;\n\
          IF EXISTS(SELECT 1 FROM {loads} WHERE load_id = {load_id} AND {records}) THEN\n\
          SET state = 1;\n\
@@ -132,16 +164,57 @@ pub(crate) fn commit_script(commit: &Commit<'_>) -> String {
          VALUES ({load_id}, {table}, {job}, {job_name}, {sequence}, {json}, CURRENT_TIMESTAMP());\n\
          COMMIT TRANSACTION;\n\
          END IF;\n\
-         SELECT state, distinct_rows, inserted_rows, {nonce};\n",
+         SELECT state, distinct_rows, inserted_rows, {nonce}, deleted_rows, marked_rows, unmarked_rows, dead_rows;\n",
         loads = commit.loads,
         load_id = literal(record.load_id),
         table = literal(record.table),
         job = literal(record.job),
         job_name = literal(record.job_name),
         sequence = record.sequence,
-        json = literal(record.json),
+        json = json(commit),
         nonce = literal(commit.nonce),
     )
+}
+
+/// The record, with what only the script can count.
+fn json(commit: &Commit<'_>) -> String {
+    let deletes = commit.delete.is_some() || matches!(commit.apply, Apply::Merge { removed: Some(_), .. });
+    match commit.record.json.strip_suffix('}') {
+        Some(open) if deletes => format!(
+            "CONCAT({}, CAST(deleted_rows AS STRING), ',\"marked\":', CAST(marked_rows AS STRING), '}}')",
+            literal(&format!("{open},\"deleted\":")),
+        ),
+        _ => literal(commit.record.json),
+    }
+}
+
+/// Takes what is gone away before rows are added, and not another number of rows than was found and agreed to.
+fn remove(body: &mut String, delete: &Delete<'_>) {
+    let gone = delete.found.gone;
+    if gone == 0 || delete.by.deletes.mark().is_some() {
+        return;
+    }
+    let _ = writeln!(
+        body,
+        "{}\nSET deleted_rows = @@row_count;\n\
+         IF IFNULL(deleted_rows, -1) != {gone} THEN\nSET state = 4;\nEND IF;",
+        delete.by.remove()
+    );
+}
+
+/// Marks what is gone, and takes the marks of what is back, after rows were added: those have their marks already.
+fn mark(body: &mut String, delete: &Delete<'_>) {
+    let KeyComparison { gone, back, .. } = delete.found;
+    if let Some(set) = delete.by.set_marks().filter(|_| gone > 0) {
+        let _ = writeln!(
+            body,
+            "{set}\nSET marked_rows = @@row_count;\n\
+             IF IFNULL(marked_rows, -1) != {gone} THEN\nSET state = 4;\nEND IF;"
+        );
+    }
+    if let Some(take) = delete.by.take_marks().filter(|_| back > 0) {
+        let _ = writeln!(body, "{take}\nSET unmarked_rows = @@row_count;");
+    }
 }
 
 fn apply(body: &mut String, commit: &Commit<'_>) {
@@ -155,8 +228,8 @@ fn apply(body: &mut String, commit: &Commit<'_>) {
     }
     let Some((staging, rows)) = commit.staging else { return };
     // Another run may drop the staging table between the count and here.
-    if let Apply::Merge { key, order_by, within } = commit.apply {
-        merge(body, commit, staging, key, order_by, within);
+    if let Apply::Merge { key, order_by, within, removed } = commit.apply {
+        merge(body, commit, &Merge { staging, key, order_by, within, removed });
         let _ = writeln!(
             body,
             "IF (SELECT IFNULL(SUM({COPIES_COLUMN}), 0) FROM _tl_fresh) != {rows} THEN\nSET state = 3;\nEND IF;"
@@ -181,31 +254,35 @@ fn apply(body: &mut String, commit: &Commit<'_>) {
     );
 }
 
+/// What a merge goes by.
+struct Merge<'a> {
+    staging: &'a str,
+    key: &'a [usize],
+    order_by: Option<usize>,
+    within: &'a [Bounds],
+    removed: Option<(usize, &'a Tombstone)>,
+}
+
 /// `UPDATE` and `INSERT` rather than `MERGE`: it counts both kinds of rows without a look at child jobs, at the
 /// price of reading the target's key columns a second time. Both run in one transaction on the same
 /// de-duplicated rows.
-fn merge(
-    body: &mut String,
-    commit: &Commit<'_>,
-    staging: &str,
-    key: &[usize],
-    order_by: Option<usize>,
-    within: &[Bounds],
-) {
+fn merge(body: &mut String, commit: &Commit<'_>, by: &Merge<'_>) {
+    let Merge { staging, key, order_by, within, removed } = *by;
     let (target, columns) = (commit.target, commit.columns);
     let staged_key: Vec<String> = key.iter().map(|i| stage_name(*i)).collect();
     // Staged values may have another type than the target's, and with it another order.
     let value = |i: usize, staged: &str| converted(&columns[i], staged);
     let order = order_by.map(|i| format!("{} DESC, ", value(i, &stage_name(i)))).unwrap_or_default();
     let staged = |i: usize| value(i, &format!("s.{}", stage_name(i)));
-    let mut matches: Vec<String> =
+    let same_key: Vec<String> =
         key.iter().map(|i| format!("t.{} = {}", quote(&columns[*i].name), staged(*i))).collect();
     // Only constants prune partitions; the values of a join do not.
-    for Bounds { column, low, high } in within {
-        matches.push(format!("t.{} BETWEEN {low} AND {high}", quote(&columns[*column].name)));
-    }
-    matches.extend(commit.every_partition.map(str::to_owned));
-    let matches = matches.join(" AND ");
+    let bounds = |Bounds { column, low, high }: &Bounds| {
+        format!("t.{} BETWEEN {low} AND {high}", quote(&columns[*column].name))
+    };
+    let mut pruned: Vec<String> = within.iter().map(bounds).collect();
+    pruned.extend(commit.every_partition.map(str::to_owned));
+    let matches = [same_key.as_slice(), &pruned].concat().join(" AND ");
     let sets: Vec<String> = columns
         .iter()
         .enumerate()
@@ -220,17 +297,34 @@ fn merge(
          SET distinct_rows = (SELECT COUNT(*) FROM _tl_fresh);",
         keys = staged_key.join(", "),
     );
+    let mut alive = String::new();
+    if let Some((column, tombstone)) = removed {
+        let dead = dead(tombstone, &staged(column));
+        // What is known of `t` alone prunes only outside of the subquery.
+        pruned.push(format!(
+            "EXISTS (SELECT 1 FROM _tl_fresh AS s WHERE {} AND {dead})",
+            same_key.join(" AND ")
+        ));
+        let _ = writeln!(
+            body,
+            "SET dead_rows = (SELECT COUNT(*) FROM _tl_fresh AS s WHERE {dead});\n\
+             DELETE FROM {target} AS t WHERE {};\n\
+             SET deleted_rows = deleted_rows + @@row_count;",
+            pruned.join(" AND ")
+        );
+        alive = format!(" AND NOT ({dead})");
+    }
     if !sets.is_empty() {
         let _ = writeln!(
             body,
-            "UPDATE {target} AS t SET {} FROM _tl_fresh AS s WHERE {matches};",
+            "UPDATE {target} AS t SET {} FROM _tl_fresh AS s WHERE {matches}{alive};",
             sets.join(", ")
         );
     }
     let _ = writeln!(
         body,
         "INSERT INTO {target} ({names}) SELECT {values} FROM _tl_fresh AS s \
-         WHERE NOT EXISTS (SELECT 1 FROM {target} AS t WHERE {matches});\n\
+         WHERE NOT EXISTS (SELECT 1 FROM {target} AS t WHERE {matches}){alive};\n\
          SET inserted_rows = @@row_count;",
         names = names(columns),
         values = values(columns),
@@ -249,7 +343,7 @@ fn values(columns: &[TargetColumn]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use transload_core::schema::{BigQueryType, Mode};
+    use transload_core::schema::{BigQueryType, DeletedWhen, Mode};
 
     fn script(staging: Option<(&str, u64)>, apply: Apply<'_>) -> String {
         let column = |name: &str, data_type, mode| TargetColumn {
@@ -278,6 +372,7 @@ mod tests {
             staging,
             columns: &columns,
             apply,
+            delete: None,
             record,
             every_partition: None,
             nonce: "n1",
@@ -302,15 +397,33 @@ mod tests {
     fn what_was_read_is_compared_with_what_was_written() {
         let append = script(Some(("`s`", 7)), Apply::Append);
         assert!(append.contains("IF IFNULL(inserted_rows, -1) != 7 THEN\nSET state = 3;"), "{append}");
-        let merge = script(Some(("`s`", 7)), Apply::Merge { key: &[0], order_by: Some(1), within: &[] });
+        let merge = script(
+            Some(("`s`", 7)),
+            Apply::Merge { key: &[0], order_by: Some(1), within: &[], removed: None },
+        );
         let copies = "COUNT(*) OVER (PARTITION BY c0) AS copies FROM `s`";
         let compared = "IF (SELECT IFNULL(SUM(copies), 0) FROM _tl_fresh) != 7 THEN\nSET state = 3;";
         assert!(merge.contains(copies) && merge.contains(compared), "{merge}");
     }
 
     #[test]
+    fn what_prunes_stands_outside_of_the_subquery_of_a_delete() {
+        let tombstone = Tombstone { column: "v".to_owned(), when: DeletedWhen::NotNull };
+        let bounds = |low: &str, high: &str| Bounds { column: 1, low: low.to_owned(), high: high.to_owned() };
+        let within = [bounds("DATE '2026-01-01'", "DATE '2026-01-02'")];
+        let removed = Some((2, &tombstone));
+        let merge = Apply::Merge { key: &[0, 1], order_by: None, within: &within, removed };
+        let script = script(Some(("`s`", 1)), merge);
+        let delete = "DELETE FROM `p`.`d`.`t` AS t WHERE t.`day` BETWEEN DATE '2026-01-01' AND DATE '2026-01-02' AND \
+                      EXISTS (SELECT 1 FROM _tl_fresh AS s WHERE t.`id` = s.c0 AND t.`day` = s.c1 AND s.c2 IS NOT NULL);";
+        assert!(script.contains(delete), "{script}");
+    }
+
+    #[test]
     fn both_halves_of_a_merge_are_pruned() {
-        let merge = |within| script(Some(("`s`", 1)), Apply::Merge { key: &[0, 1], order_by: None, within });
+        let merge = |within| {
+            script(Some(("`s`", 1)), Apply::Merge { key: &[0, 1], order_by: None, within, removed: None })
+        };
         assert!(!merge(&[]).contains("BETWEEN"));
         let (low, high) = ("DATE '2026-01-01'".to_owned(), "DATE '2026-01-02'".to_owned());
         let pruned = merge(&[Bounds { column: 1, low, high }]);

@@ -8,11 +8,13 @@ use async_trait::async_trait;
 use google_cloud_bigquery_v2::model::Table;
 use serde_json::{Map, Value, json};
 use transload_core::connector::{
-    CursorFilter, Destination, LoadPlan, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome,
-    ServerInfo, WriteMode,
+    CursorFilter, Destination, Extent, LoadPlan, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange,
+    PrepareOutcome, ServerInfo, WriteMode,
 };
 use transload_core::proof::{ProofLevel, TableFigures};
-use transload_core::schema::{BigQueryType, ColumnSchema, Mode, TableCheck, TargetRef, TargetTable, Warning};
+use transload_core::schema::{
+    BigQueryType, ColumnSchema, Mode, TableCheck, TargetColumn, TargetRef, TargetTable, Warning,
+};
 use transload_core::{Error, ErrorKind, Result, ResultExt as _};
 
 use crate::commit::records_of;
@@ -78,7 +80,7 @@ impl BigQueryDestination {
         Ok(())
     }
 
-    /// Deletes staging tables that earlier loads of the target left. A load that another process still
+    /// Deletes staging tables that earlier loads of the job left. A load of the same job that another process still
     /// runs loses its staging table and fails without effect: the newest run wins.
     async fn clean_staging(&self, dataset: &str, prefix: &str, bucket: Option<&Bucket>) {
         if let Some(bucket) = bucket
@@ -242,7 +244,7 @@ impl Destination for BigQueryDestination {
     async fn figures(
         &self,
         target: &TargetTable,
-        window: Option<&CursorFilter>,
+        extent: Extent<'_>,
         level: ProofLevel,
     ) -> Result<TableFigures> {
         let name = &target.target;
@@ -262,7 +264,10 @@ impl Destination for BigQueryDestination {
             })
             .collect();
         let mut conditions: Vec<String> = evolve::every_partition(&table, "").into_iter().collect();
-        conditions.extend(window.map(|window| window_condition(window, target)).transpose()?.flatten());
+        let window =
+            extent.window.map(|window| window_condition(window, extent.hi_open, target)).transpose()?;
+        conditions.extend(window.flatten());
+        conditions.extend(extent.unmarked_in.map(|mark| format!("{} IS NULL", sql::quote(mark))));
         let mut from = sql::path(&self.client.project, &name.dataset, &name.table);
         if !conditions.is_empty() {
             from = format!("{from} WHERE {}", conditions.join(" AND "));
@@ -287,7 +292,7 @@ impl Destination for BigQueryDestination {
         let location = self.location(&table).to_owned();
         let staging_dataset =
             self.client.config.staging_dataset.clone().unwrap_or_else(|| target.dataset.clone());
-        let prefix = staging_prefix(&self.client.project, &target);
+        let prefix = staging_prefix(&self.client.project, &target, &request.job);
         let known = async {
             self.ensure_loads_table(&target.dataset).await?;
             self.is_committed(&target, table.creation_time, &location, &request.load_id).await
@@ -297,33 +302,79 @@ impl Destination for BigQueryDestination {
         let clean = self.clean_staging(&staging_dataset, &prefix, bucket.as_ref());
         let (already, ()) = futures::join!(known, clean);
         let already = already.operation(operation).with("target", &target)?;
-        let nonce = format!("{:016x}", rand::random::<u64>());
-        let staging = types::staging_columns(&request.target.columns, mode.is_merge());
-        let load = Arc::new(Load {
-            client: self.client.clone(),
+        let place = Place {
+            client: &self.client,
             location,
-            created: table.creation_time,
-            every_partition: evolve::every_partition(&table, "t."),
+            table: &table,
+            prefix,
+            dataset: staging_dataset,
+            storage_write: way == Way::StorageWrite,
+            load_id: request.load_id,
+        };
+        let mut memory = request.memory_budget;
+        let columns = request.target.columns;
+        let keys = match &mode {
+            LoadMode::Merge { key, deletes, .. } if deletes.missing.is_some() => {
+                // Keys are small, and come when the rows are nearly done.
+                memory -= memory / 4;
+                let columns = key.iter().map(|index| columns[*index].clone()).collect();
+                let bucket = Bucket::of(&self.client, &way)?;
+                Some(place.load(&target, columns, false, bucket, request.memory_budget / 4))
+            }
+            _ => None,
+        };
+        let load = Arc::new(place.load(&target, columns, mode.is_merge(), bucket, memory));
+        Ok(Box::new(Writer::start(load, keys, mode, already, claim)))
+    }
+}
+
+/// Where the staging tables of a load are made.
+struct Place<'a> {
+    client: &'a Client,
+    location: String,
+    table: &'a Table,
+    prefix: String,
+    dataset: String,
+    storage_write: bool,
+    load_id: String,
+}
+
+impl Place<'_> {
+    /// One of them; `ordered` says that the order of its rows counts.
+    fn load(
+        &self,
+        target: &TargetRef,
+        columns: Vec<TargetColumn>,
+        ordered: bool,
+        bucket: Option<Bucket>,
+        memory: usize,
+    ) -> Load {
+        let nonce = format!("{:016x}", rand::random::<u64>());
+        let staging = types::staging_columns(&columns, ordered);
+        Load {
+            client: self.client.clone(),
+            location: self.location.clone(),
+            created: self.table.creation_time,
+            every_partition: evolve::every_partition(self.table, "t."),
             stage_schema: encode::stage_schema(&staging),
             staging,
-            staging_table: format!("{prefix}{}_{nonce}", safe_id(&request.load_id)),
-            staging_dataset,
+            staging_table: format!("{}{}_{nonce}", self.prefix, safe_id(&self.load_id)),
+            staging_dataset: self.dataset.clone(),
             nonce,
             staged: AtomicBool::new(false),
-            target,
-            load_id: request.load_id,
-            memory: request.memory_budget,
-            storage_write: way == Way::StorageWrite,
+            target: target.clone(),
+            load_id: self.load_id.clone(),
+            memory,
+            storage_write: self.storage_write,
             bucket,
             objects: Mutex::default(),
-            columns: request.target.columns,
-        });
-        Ok(Box::new(Writer::start(load, mode, already, claim)))
+            columns,
+        }
     }
 }
 
 /// The rows of a window; `None` where that is every row.
-fn window_condition(window: &CursorFilter, target: &TargetTable) -> Result<Option<String>> {
+fn window_condition(window: &CursorFilter, hi_open: bool, target: &TargetTable) -> Result<Option<String>> {
     let schema = target.arrow_schema();
     let found = target.columns.iter().zip(schema.fields());
     let mut found = found.filter(|(column, _)| column.name.eq_ignore_ascii_case(&window.column));
@@ -331,7 +382,7 @@ fn window_condition(window: &CursorFilter, target: &TargetTable) -> Result<Optio
         found.next().ok_or_else(|| Error::internal("the window is over a column that is not loaded"))?;
     let mut cursor = ColumnSchema::new(&column.name, column.data_type.to_string(), field.data_type().clone());
     cursor.bigquery_type = Some(column.data_type.clone());
-    filter::condition(window, &cursor)
+    filter::condition(window, hi_open, &cursor)
 }
 
 fn load_mode(request: &LoadRequest, table: &Table) -> Result<LoadMode> {
@@ -377,6 +428,7 @@ fn load_mode(request: &LoadRequest, table: &Table) -> Result<LoadMode> {
                 ranges: Range::of(table, &target.columns, &key),
                 key,
                 order_by: order_by.as_deref().map(|name| index(name, "order column")).transpose()?,
+                deletes: request.deletes.clone(),
             })
         }
         _ => Err(Error::unsupported("BigQuery does not know this way of writing")),

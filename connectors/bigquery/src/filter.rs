@@ -27,7 +27,11 @@ pub(crate) fn cursor_type(column: &ColumnSchema) -> Result<&BigQueryType> {
 ///
 /// # Errors
 /// `unsupported` for a column that cannot be a cursor, `schema_changed` for bounds of another type.
-pub(crate) fn condition(filter: &CursorFilter, column: &ColumnSchema) -> Result<Option<String>> {
+pub(crate) fn condition(
+    filter: &CursorFilter,
+    hi_open: bool,
+    column: &ColumnSchema,
+) -> Result<Option<String>> {
     let data_type = cursor_type(column)?;
     let name = sql::quote(&column.name);
     let mut bounds = Vec::new();
@@ -38,7 +42,9 @@ pub(crate) fn condition(filter: &CursorFilter, column: &ColumnSchema) -> Result<
         bounds.push(format!("{name} {operator} {literal}"));
     }
     if let Some(hi) = &filter.hi {
-        bounds.push(format!("{name} <= {}", literal(hi, column, data_type)?.0));
+        let (literal, rounded) = literal(hi, column, data_type)?;
+        let operator = if hi_open && !rounded { "<" } else { "<=" };
+        bounds.push(format!("{name} {operator} {literal}"));
     }
     Ok(match (bounds.is_empty(), filter.include_nulls) {
         (true, true) => None,
@@ -161,7 +167,7 @@ mod tests {
             ("TIMESTAMP", nanos(1), "`a\\`b` > TIMESTAMP '1970-01-01T00:00:00Z'"),
             ("STRING", Some(CursorValue::Text("a'\\\n".into())), "`a\\`b` >= 'a\\'\\\\\\u000a'"),
         ] {
-            let condition = condition(&filter(lo, None), &column(data_type)).unwrap();
+            let condition = condition(&filter(lo, None), false, &column(data_type)).unwrap();
             assert_eq!(condition.as_deref(), Some(expected));
         }
     }
@@ -179,16 +185,18 @@ mod tests {
             (exclusive, Some("`a\\`b` > 1 AND `a\\`b` <= 2")),
             (with_nulls(between), Some("((`a\\`b` >= 1 AND `a\\`b` <= 2) OR `a\\`b` IS NULL)")),
         ] {
-            assert_eq!(condition(&filter, &id).unwrap().as_deref(), expected);
+            assert_eq!(condition(&filter, false, &id).unwrap().as_deref(), expected);
+            let open = condition(&filter, true, &id).unwrap();
+            assert_eq!(open, expected.map(|expected| expected.replace("<=", "<")));
         }
     }
 
     #[test]
     fn other_types_are_refused() {
         let text = filter(Some(CursorValue::Text("x".into())), None);
-        assert_eq!(condition(&text, &column("INT64")).unwrap_err().kind(), ErrorKind::SchemaChanged);
+        assert_eq!(condition(&text, false, &column("INT64")).unwrap_err().kind(), ErrorKind::SchemaChanged);
         for data_type in ["BYTES", "FLOAT64", "BOOL", "BIGNUMERIC", "JSON", "GEOGRAPHY", "TIME"] {
-            let error = condition(&text, &column(data_type)).unwrap_err();
+            let error = condition(&text, false, &column(data_type)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{data_type}");
         }
     }

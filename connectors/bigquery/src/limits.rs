@@ -116,7 +116,8 @@ pub(crate) fn file_bytes(number: u64, wanted: usize) -> Result<usize> {
         ))
         .with("files", number)
         .hint(
-            "let the files wait in Cloud Storage (`gcs_staging`, or `staging_prefix` of the job), where one job loads              10,000 of them; or raise `file_mib`",
+            "let the files wait in Cloud Storage (`gcs_staging`, or `staging_prefix` of the job), where one job loads \
+             10,000 of them; or raise `file_mib`",
         ));
     }
     let doublings = u32::try_from(number.saturating_sub(MANY_FILES) / 100).unwrap_or(u32::MAX);

@@ -75,9 +75,10 @@ pub(crate) struct Totals {
     pub(crate) parts: u64,
 }
 
-/// Names of staging tables of a target begin so: what begins so belongs to no other target.
-pub(crate) fn staging_prefix(project: &str, target: &TargetRef) -> String {
-    format!("_tl_{}_", short_hash(&[project, &target.dataset, &target.table]))
+/// Names of staging tables of a job's loads into a target begin so: what begins so belongs to no other target and to no
+/// other job.
+pub(crate) fn staging_prefix(project: &str, target: &TargetRef, job: &str) -> String {
+    format!("_tl_{}_", short_hash(&[project, &target.dataset, &target.table, job]))
 }
 
 /// 16 hexadecimal digits that stand for some texts.
@@ -416,9 +417,10 @@ mod tests {
             assert!(safe.len() == 17 && safe.chars().all(|c| c.is_ascii_alphanumeric()), "{safe}");
         }
         assert_ne!(safe_id("a b"), safe_id("a  b"));
-        let one = staging_prefix("p", &TargetRef::new("d", "ab"));
-        assert_ne!(one, staging_prefix("p", &TargetRef::new("da", "b")));
-        assert_ne!(one, staging_prefix("q", &TargetRef::new("d", "ab")));
+        let one = staging_prefix("p", &TargetRef::new("d", "ab"), "j");
+        assert_ne!(one, staging_prefix("p", &TargetRef::new("da", "b"), "j"));
+        assert_ne!(one, staging_prefix("q", &TargetRef::new("d", "ab"), "j"));
+        assert_ne!(one, staging_prefix("p", &TargetRef::new("d", "ab"), "k"));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use google_cloud_gax::retry_policy::RetryPolicy;
 use google_cloud_gax::retry_result::RetryResult;
 use google_cloud_gax::retry_state::RetryState;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use transload_core::{Error, Result};
+use transload_core::{Error, Result, full_jitter};
 
 use crate::error;
 use crate::renew::Renewable;
@@ -74,8 +74,7 @@ impl Retry {
     }
 
     fn pause(&self, failures: u32) -> Duration {
-        let bound = FIRST_PAUSE * 2_u32.saturating_pow(failures.saturating_sub(1).min(8));
-        let jitter = rand::random_range(Duration::ZERO..=bound.min(LONGEST_PAUSE));
+        let jitter = full_jitter(failures, FIRST_PAUSE, LONGEST_PAUSE);
         let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         let told = state.not_before.map(|at| at.saturating_duration_since(Instant::now()));
         // Those that were told the same instant do not come back together.

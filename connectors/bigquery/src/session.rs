@@ -96,7 +96,7 @@ impl BigQuerySession {
 
     fn restriction(&self, filter: Option<&CursorFilter>) -> Result<Option<String>> {
         let Some(filter) = filter else { return Ok(None) };
-        filter::condition(filter, self.described.schema.column(&filter.column)?)
+        filter::condition(filter, false, self.described.schema.column(&filter.column)?)
     }
 
     /// The columns to ask for, by name.

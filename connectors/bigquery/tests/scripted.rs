@@ -21,7 +21,7 @@ async fn proxy() -> Done<FaultProxy> {
 }
 
 fn through(proxy: &FaultProxy) -> Done<Connection> {
-    Ok(common::warehouse(&proxy.url())?.option("retry_seconds", 10))
+    Ok(common::warehouse(&proxy.url())?.option("retry_seconds", 120))
 }
 
 fn is_upload(request: &Request) -> bool {
@@ -231,7 +231,7 @@ async fn quota_and_permission_differ() -> Done {
             counter.fetch_add(1, Ordering::Relaxed);
             Harm::ReplyBefore(Reply::google_error(403, reason, "no"))
         });
-        let connection = through(&proxy)?.option("retry_seconds", 2);
+        let connection = through(&proxy)?.option("retry_seconds", 10);
         let error = failed(shop.load(connection, replace()).await?)?;
         assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "{error}");
         let requests = asked.load(Ordering::Relaxed);
@@ -422,5 +422,40 @@ async fn no_request_names_a_partition_by_a_decorator() -> Done {
     let error = failed(shop.run_job(through(&proxy)?, &job).await?)?;
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");
     assert_eq!(*named.lock().unwrap(), Vec::<String>::new());
+    shop.end().await
+}
+
+/// Runs that died before their record was there leave ids behind, more of them than a run makes attempts.
+#[tokio::test]
+async fn ids_of_commits_that_left_no_record_are_passed_over() -> Done {
+    const TAKEN: u32 = 30;
+    let proxy = proxy().await?;
+    let shop = Shop::new("taken", 50)?;
+    let number = |id: &str| id.rsplit("_a").next().and_then(|text| text.parse().ok()).unwrap_or(0_u32);
+    let taken = move |id: &str| id.starts_with("tl_commit") && number(id) <= TAKEN;
+    let last = Arc::new(Mutex::new(String::new()));
+    let seen = Arc::clone(&last);
+    proxy.script(move |request| {
+        let exists = json!({"error": {"code": 409, "message": "Already Exists: Job", "status": "ALREADY_EXISTS",
+            "errors": [{"reason": "duplicate", "message": "Already Exists: Job"}]}});
+        let failed = json!({"reason": "invalidQuery", "location": "query", "message": "Table not found"});
+        if is_commit(request) {
+            seen.lock().unwrap().clone_from(&job_of(request));
+            if taken(&job_of(request)) {
+                return Harm::ReplyBefore(Reply::json(409, &exists));
+            }
+        }
+        match asked(request).filter(|id| taken(id)) {
+            Some(id) if number(id) % 2 == 0 => {
+                let done = json!({"state": "DONE", "errorResult": failed, "errors": [failed]});
+                Harm::ReplyBefore(job(id, &done, &json!({})))
+            }
+            Some(id) => Harm::ReplyBefore(job(id, &json!({"state": "DONE"}), &json!({}))),
+            None => Harm::None,
+        }
+    });
+    let report = shop.load(through(&proxy)?, replace()).await?.into_result()?;
+    assert_eq!((report.rows.inserted, number(&last.lock().unwrap())), (50, TAKEN + 1));
+    shop.same().await?;
     shop.end().await
 }

@@ -22,7 +22,7 @@ use futures::TryStreamExt as _;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
 use transload_bigquery::BigQuery;
-use transload_core::connector::{LoadRecord, LoadRequest, OnSchemaChange, ReadPlan, WriteMode};
+use transload_core::connector::{Deletes, LoadRecord, LoadRequest, OnSchemaChange, ReadPlan, WriteMode};
 use transload_core::schema::{BigQueryType, Mode, TableRef, TargetColumn, TargetRef, TargetTable};
 use transload_core::{Connection, ErrorKind, EtlJob, Registry, Runner};
 use transload_testkit::need_env;
@@ -305,7 +305,9 @@ async fn loaded(table: &str) -> (TargetTable, RecordBatch) {
     let request = LoadRequest {
         target: target.clone(),
         mode: WriteMode::Append,
+        deletes: Deletes::default(),
         load_id: format!("1-{table}"),
+        job: table.to_owned(),
         memory_budget: 64 << 20,
         options: serde_json::Map::new(),
     };

@@ -14,7 +14,7 @@ use arrow_array::{Date32Array, Int64Array, RecordBatch};
 use serde_json::{Value, json};
 use transload_bigquery::BigQuery;
 use transload_core::connector::{
-    Connector as _, Credentialed, Destination, LoadPlan, LoadRecord, LoadRequest, OnSchemaChange,
+    Connector as _, Credentialed, Deletes, Destination, LoadPlan, LoadRecord, LoadRequest, OnSchemaChange,
     PrepareOutcome, WriteMode,
 };
 use transload_core::schema::{Fit, LayoutDocument, Mode, TargetColumn, TargetRef, TargetTable};
@@ -378,6 +378,48 @@ async fn two_who_evolve_at_once_both_get_their_columns() {
     place.drop().await;
 }
 
+/// Tasks may load one table for different jobs at once: a run cleans up after its own job only.
+#[tokio::test]
+async fn what_another_job_staged_is_left_alone() {
+    let place = Place::new("staged").await;
+    let table = place.table("id INT64; day DATE", json!({}));
+    place.destination.prepare(&table, OnSchemaChange::Freeze).await.unwrap();
+    let begin = |job: &str, sequence: u64| {
+        place.destination.begin_load(LoadRequest {
+            target: table.clone(),
+            mode: WriteMode::Append,
+            deletes: Deletes::default(),
+            load_id: format!("{sequence:06}-{job}"),
+            job: job.to_owned(),
+            memory_budget: 32 << 20,
+            options: serde_json::Map::new(),
+        })
+    };
+    let ids = || {
+        let (ids, days) = (Int64Array::from_iter_values([1, 2]), Date32Array::from_iter_values([0, 0]));
+        RecordBatch::try_new(table.arrow_schema(), vec![Arc::new(ids), Arc::new(days)]).unwrap()
+    };
+    let staged = || async {
+        let tables = common::tables(&place.dataset).await.unwrap();
+        tables.into_iter().filter(|name| name.starts_with("_tl_")).collect::<Vec<_>>()
+    };
+    let writer = begin("other", 1).await.unwrap();
+    writer.write(ids()).await.unwrap();
+    writer.seal().await.unwrap();
+    let left = staged().await;
+    writer.abort().await.unwrap();
+    assert_eq!((left.len(), staged().await.len()), (1, 0));
+    // The same table, as if the process had died, or went on elsewhere: this one may not have two writers of a table.
+    let mut leftover = table.clone();
+    leftover.target.table.clone_from(&left[0]);
+    place.destination.prepare(&leftover, OnSchemaChange::Freeze).await.unwrap();
+    assert_eq!(loaded(&place, &table, WriteMode::Append, 1, &[(3, 0)]).await.len(), 1);
+    assert_eq!(staged().await, left);
+    begin("other", 2).await.unwrap().abort().await.unwrap();
+    assert_eq!(staged().await.len(), 0);
+    place.drop().await;
+}
+
 /// Loads rows `(id, day)` and gives all that are there, as `id@day`.
 async fn loaded(
     place: &Place,
@@ -390,7 +432,9 @@ async fn loaded(
     let request = LoadRequest {
         target: table.clone(),
         mode,
+        deletes: Deletes::default(),
         load_id: load_id.clone(),
+        job: "j".to_owned(),
         memory_budget: 32 << 20,
         options: serde_json::Map::new(),
     };

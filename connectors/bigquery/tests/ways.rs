@@ -113,6 +113,47 @@ async fn a_merge_reads_only_the_partitions_that_it_meets() -> Done {
 }
 
 #[tokio::test]
+async fn rows_that_say_so_are_removed_from_the_partitions_that_the_load_meets() -> Done {
+    let shop = Shop::new("told", 300)?;
+    shop.run("ALTER TABLE orders ADD COLUMN gone TEXT")?;
+    common::query(&format!("CREATE SCHEMA `{}`", shop.dataset)).await?;
+    // As above: the emulator refuses statements without a filter on `day`. It takes one in a subquery for a filter, too;
+    // that it stands outside is a test of the statement's text (`src/commit.rs`).
+    let ddl = format!(
+        "CREATE TABLE `{}`.`orders` (id INT64 NOT NULL, day DATE NOT NULL, what STRING, gone STRING) PARTITION BY day \
+         OPTIONS (require_partition_filter = TRUE)",
+        shop.dataset
+    );
+    common::query(&ddl).await?;
+    let load = json!({"strategy": "merge", "key": ["id", "day"], "soft_delete": {"column": "gone", "policy": "remove"}});
+    let report = shop.load(emulator()?, load.clone()).await?.into_result()?;
+    assert_eq!((report.rows.inserted, report.rows.deleted), (300, 0));
+    shop.run("UPDATE orders SET gone = 'yes' WHERE id < 10")?;
+    let report = shop.load(emulator()?, load).await?.into_result()?;
+    assert_eq!((report.rows.inserted, report.rows.updated, report.rows.deleted), (0, 291, 9));
+    common::query(&format!(
+        "ALTER TABLE `{}`.`orders` SET OPTIONS (require_partition_filter = FALSE)",
+        shop.dataset
+    ))
+    .await?;
+    shop.run("DELETE FROM orders WHERE gone IS NOT NULL")?;
+    shop.same().await?;
+    shop.end().await
+}
+
+#[tokio::test]
+async fn a_comparison_of_keys_is_billed_even_if_nothing_is_committed() -> Done {
+    let shop = Shop::new("compared", 50)?;
+    let load =
+        json!({"strategy": "merge", "key": ["id"], "cursor": "id", "detect_deletes": {"policy": "remove"}});
+    shop.load(emulator()?, load.clone()).await?.into_result()?;
+    let report = shop.load(emulator()?, load).await?;
+    assert_eq!((report.status, report.committed, report.rows.keys), (RunStatus::Succeeded, false, 50));
+    assert!(report.bytes_billed.is_some(), "{report:?}");
+    shop.end().await
+}
+
+#[tokio::test]
 async fn an_empty_window_changes_nothing() -> Done {
     let shop = Shop::new("empty", 50)?;
     let load = json!({"strategy": "append", "cursor": "id"});
@@ -192,5 +233,57 @@ async fn options_that_do_not_exist_are_refused_before_anything_is_made() -> Done
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");
     assert!(error.to_string().contains("load_method"), "{error}");
     assert_eq!(common::tables(&shop.dataset).await?, Vec::<String>::new());
+    Ok(())
+}
+
+/// Between staging and commit somebody else takes rows away, as a second run of the same table might.
+#[tokio::test]
+async fn a_staging_table_that_somebody_changed_is_not_committed() -> Done {
+    for (name, load) in [
+        ("append", json!({"strategy": "append", "cursor": "id"})),
+        ("replace", json!({"strategy": "replace"})),
+        ("merge", json!({"strategy": "merge", "key": ["id"], "cursor": "id"})),
+    ] {
+        let shop = Shop::new(&format!("thief_{name}"), 300)?;
+        shop.load(emulator()?, load.clone()).await?.into_result()?;
+        shop.run("UPDATE orders SET what = 'new'; INSERT INTO orders VALUES (1000, '2026-01-05', 'new')")?;
+        let proxy = FaultProxy::new(common::address()?).await?;
+        let dataset = shop.dataset.clone();
+        proxy.script(move |request| {
+            if String::from_utf8_lossy(&request.body).contains("BEGIN TRANSACTION") {
+                // The proxy asks before it passes the request on: the rows are gone before the commit begins.
+                let dataset = dataset.clone();
+                std::thread::spawn(move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                    runtime.unwrap().block_on(steal(&dataset)).unwrap();
+                })
+                .join()
+                .unwrap();
+            }
+            Harm::None
+        });
+        let report = shop.load(common::warehouse(&proxy.url())?, load.clone()).await?;
+        let error = report.into_result().err().ok_or_else(|| Failure::new("it was committed"))?;
+        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Conflict, true), "{name}: {error}");
+        assert!(error.message().contains("staged rows are not those that were written"), "{name}: {error}");
+        // Nothing of it is there, and the next run brings it all.
+        let changed = format!("SELECT COUNT(*) FROM `{}`.`orders` WHERE what = 'new'", shop.dataset);
+        let found = common::query(&changed).await?.unwrap_or_default();
+        assert_eq!(found, [[Some("0".to_owned())]], "{name}");
+        shop.load(emulator()?, load).await?.into_result()?;
+        if name == "replace" {
+            shop.same().await?;
+        }
+        shop.end().await?;
+    }
+    Ok(())
+}
+
+/// Deletes the rows of the staging table of a dataset.
+async fn steal(dataset: &str) -> Done {
+    let tables = common::tables(dataset).await?;
+    let staging = tables.iter().find(|name| name.starts_with("_tl_"));
+    let staging = staging.ok_or_else(|| Failure::new(format!("no staging table among {tables:?}")))?;
+    common::query(&format!("DELETE FROM `{dataset}`.`{staging}` WHERE TRUE")).await?;
     Ok(())
 }

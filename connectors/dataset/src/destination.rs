@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use transload_core::connector::{
-    CursorFilter, Destination, LoadPlan, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome,
+    Destination, Extent, LoadPlan, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome,
     ServerInfo, newest_by_job,
 };
 use transload_core::proof::{ProofLevel, TableFigures};
@@ -277,11 +277,17 @@ impl Destination for DatasetDestination {
     async fn figures(
         &self,
         target: &TargetTable,
-        window: Option<&CursorFilter>,
+        extent: Extent<'_>,
         level: ProofLevel,
     ) -> Result<TableFigures> {
-        let (folders, target, window) = (self.folders(&target.target)?, target.clone(), window.cloned());
-        blocking(move || figures(&folders, &target, window.as_ref(), level)).await
+        let (folders, target) = (self.folders(&target.target)?, target.clone());
+        let (window, mark) = (extent.window.cloned(), extent.unmarked_in.map(str::to_owned));
+        let hi_open = extent.hi_open;
+        blocking(move || {
+            let extent = Extent { window: window.as_ref(), hi_open, unmarked_in: mark.as_deref() };
+            figures(&folders, &target, extent, level)
+        })
+        .await
     }
 
     async fn begin_load(&self, request: LoadRequest) -> Result<Box<dyn LoadWriter>> {

@@ -2,21 +2,16 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression as Codec, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
 use transload_core::Result;
 
 use crate::config::{Compression, DatasetConfig};
-use crate::dictionary::without_dictionary;
 use crate::error::{io_error, parquet_error};
-use crate::spill::SpillFactory;
+use crate::groups::GroupWriter;
 
 /// How files are written.
 #[derive(Debug, Clone)]
@@ -30,6 +25,9 @@ pub(crate) struct EncodeOptions {
 
 /// Encoded bytes at which a row group is large enough to read well; more only costs memory.
 const GROUP_BYTES: usize = 64 * 1024 * 1024;
+
+/// Encoded bytes, on disk or on the heap, at which a row group ends, whatever its rows.
+const GROUP_ENCODED: usize = 128 * 1024 * 1024;
 
 impl EncodeOptions {
     pub(crate) fn new(config: &DatasetConfig, memory_budget: usize, encoders: usize) -> Self {
@@ -65,7 +63,7 @@ pub(crate) struct PartWriter {
     schema: SchemaRef,
     folder: PathBuf,
     prefix: String,
-    open: Option<(PathBuf, ArrowWriter<File>)>,
+    open: Option<(PathBuf, GroupWriter)>,
     parts: Vec<Part>,
 }
 
@@ -80,7 +78,7 @@ impl PartWriter {
         let (path, writer) = self.writer(Some(batch))?;
         let failed = |error| parquet_error("write", &path, error);
         writer.write(batch).map_err(failed)?;
-        if writer.memory_size() >= group_bytes {
+        if writer.memory_size() >= group_bytes || writer.encoded() >= GROUP_ENCODED.min(file_bytes) {
             writer.flush().map_err(failed)?;
         }
         if writer.bytes_written() >= file_bytes {
@@ -90,18 +88,12 @@ impl PartWriter {
     }
 
     /// The open file; `first` is the batch that it will begin with.
-    fn writer(&mut self, first: Option<&RecordBatch>) -> Result<(PathBuf, &mut ArrowWriter<File>)> {
+    fn writer(&mut self, first: Option<&RecordBatch>) -> Result<(PathBuf, &mut GroupWriter)> {
         if self.open.is_none() {
             let path = self.folder.join(format!("{}-{:03}.parquet", self.prefix, self.parts.len()));
             let file = File::create_new(&path).map_err(|error| io_error("create", &path, error))?;
-            let mut properties = self.options.properties.clone().into_builder();
-            for column in first.map(without_dictionary).unwrap_or_default() {
-                properties = properties.set_column_dictionary_enabled(ColumnPath::from(vec![column]), false);
-            }
-            let options = ArrowWriterOptions::new()
-                .with_properties(properties.build())
-                .with_page_store_factory(Arc::new(SpillFactory::new(self.folder.clone())));
-            let writer = ArrowWriter::try_new_with_options(file, self.schema.clone(), options)
+            let properties = self.options.properties.clone();
+            let writer = GroupWriter::new(file, self.schema.clone(), properties, self.folder.clone(), first)
                 .map_err(|error| parquet_error("write", &path, error))?;
             self.open = Some((path, writer));
         }
@@ -112,9 +104,8 @@ impl PartWriter {
     }
 
     fn finish_file(&mut self) -> Result<()> {
-        let Some((path, mut writer)) = self.open.take() else { return Ok(()) };
-        writer.finish().map_err(|error| parquet_error("finish", &path, error))?;
-        let file = writer.inner();
+        let Some((path, writer)) = self.open.take() else { return Ok(()) };
+        let file = writer.finish().map_err(|error| parquet_error("finish", &path, error))?;
         if self.options.durable {
             file.sync_all().map_err(|error| io_error("sync", &path, error))?;
         }

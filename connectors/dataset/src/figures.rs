@@ -3,7 +3,7 @@
 use arrow_array::{Array as _, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{ArrowError, SchemaRef};
-use transload_core::connector::CursorFilter;
+use transload_core::connector::Extent;
 use transload_core::proof::{Fold, ProofLevel, TableFigures};
 use transload_core::schema::TargetTable;
 use transload_core::{Error, Result};
@@ -15,23 +15,27 @@ use crate::stored;
 pub(crate) fn figures(
     folders: &TableFolders,
     target: &TargetTable,
-    window: Option<&CursorFilter>,
+    extent: Extent<'_>,
     level: ProofLevel,
 ) -> Result<TableFigures> {
     let schema = stored::schema(target);
-    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let mut names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    // The mark is none of the columns that figures are of.
+    names.extend(extent.unmarked_in);
+    let unmarked = Extent { window: None, ..extent };
+    let in_window = Extent { unmarked_in: None, ..extent };
     // What is stored as text is still measured as what it is, as everywhere else.
     let mut fold = Fold::new(&target.arrow_schema(), level);
     for load in folders.loads()? {
         for part in part_files(&load)? {
             for batch in open(&part, Some(&names))? {
                 let batch = batch.map_err(|error| broken(&part, error))?;
-                let rows = conform(&batch, &schema).map_err(|error| {
+                let rows = conform(&unmarked.select(&batch)?, &schema).map_err(|error| {
                     Error::data(format!("{} holds values of another type than the load's", part.display()))
                         .source_error(error)
                         .hint("the proof compares values of one type only; the rows themselves are loaded")
                 })?;
-                fold.add(&window.map_or_else(|| Ok(rows.clone()), |window| window.select(&rows))?)?;
+                fold.add(&in_window.select(&rows)?)?;
             }
         }
     }
@@ -39,7 +43,10 @@ pub(crate) fn figures(
 }
 
 /// The columns of a file in the order and with the types of a load; a file may be older than a column.
-fn conform(batch: &RecordBatch, schema: &SchemaRef) -> std::result::Result<RecordBatch, ArrowError> {
+pub(crate) fn conform(
+    batch: &RecordBatch,
+    schema: &SchemaRef,
+) -> std::result::Result<RecordBatch, ArrowError> {
     let lossless = CastOptions { safe: false, ..CastOptions::default() };
     let fields = batch.schema();
     let columns = schema.fields().iter().map(|field| {

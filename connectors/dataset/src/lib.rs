@@ -1,18 +1,26 @@
 #![doc = include_str!("../README.md")]
 
+mod chunk;
+mod compress;
 mod config;
 mod conform;
 mod connect;
+mod deletes;
 mod destination;
 mod dictionary;
 mod encode;
 mod error;
 mod figures;
+mod groups;
+mod integers;
+mod marks;
 mod merge;
 mod prune;
 mod publish;
+mod runs;
 mod spill;
 mod stored;
+mod texts;
 mod writer;
 
 use std::sync::Arc;

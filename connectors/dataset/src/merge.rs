@@ -4,19 +4,23 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use arrow_array::{Array as _, BooleanArray, RecordBatch};
+use arrow_array::{Array as _, BooleanArray, RecordBatch, RecordBatchReader as _};
 use arrow_row::{RowConverter, SortField};
 use arrow_select::filter::filter_record_batch;
+use jiff::Timestamp;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use transload_core::connector::{LoadOutcome, LoadRecord};
+use transload_core::schema::Tombstone;
 use transload_core::{Error, Result};
 
 use crate::connect::{LOAD_FILE, create_folder, token};
+use crate::deletes::{Fate, Found, Rows};
 use crate::encode::{EncodeOptions, Part, PartWriter};
 use crate::error::{io_error, parquet_error};
+use crate::marks;
 use crate::prune::Ranges;
 use crate::publish::{append, exchange_table, new_table_folder, seal_load, sync_folder};
 use crate::stored;
@@ -32,44 +36,66 @@ struct Winner {
     order: Box<[u8]>,
     /// An existing row has the same key.
     matched: bool,
+    /// It says that it is deleted, and takes this many existing rows away.
+    dead: bool,
+    took: u64,
 }
 
 type Keys = HashMap<Box<[u8]>, Winner>;
+
+/// How the rows of a load meet those that are there.
+pub(crate) struct By<'a> {
+    pub(crate) key: &'a [String],
+    pub(crate) order_by: Option<&'a str>,
+    /// What the keys of the source say.
+    pub(crate) found: Found,
+}
 
 pub(crate) fn merge(
     staged: &Staged,
     encode: &EncodeOptions,
     parts: Vec<Part>,
-    record: &LoadRecord,
-    key: &[String],
-    order_by: Option<&str>,
+    record: &mut LoadRecord,
+    by: By<'_>,
     outcome: &mut LoadOutcome,
 ) -> Result<()> {
+    let By { key, order_by, mut found } = by;
     // As the table spells them.
     let named = |name: &str| staged.table.column(name).map_or(name, |column| &column.name).to_owned();
     let key: &[String] = &key.iter().map(|name| named(name)).collect::<Vec<_>>();
     let order_by = order_by.map(named);
-    let (mut keys, ranges, rows) = winners(&parts, key, order_by.as_deref())?;
+    let deletes = &staged.request.deletes;
+    let (mut keys, ranges, rows) = winners(&parts, key, order_by.as_deref(), deletes.removed())?;
     outcome.superseded = count(rows - keys.len());
-    if outcome.superseded > 0 {
+    if outcome.superseded > 0 || keys.values().any(|winner| winner.dead) {
         drop_losers(staged, encode, &parts, &keys, key)?;
     }
-    seal_load(staged, record)?;
-
     let mut plans = Vec::new();
     for load in staged.folders.loads()? {
         for part in part_files(&load)? {
             let (hits, total) = hits(&part, key, &mut keys, &ranges)?;
-            plans.push(FilePlan { load: load.clone(), part, hits, total });
+            let fate = found.fates.remove(&part).unwrap_or_default();
+            plans.push(FilePlan { load: load.clone(), part, hits, fate, total });
         }
     }
+    if !found.fates.is_empty() {
+        return Err(Error::internal("files of the table are gone that were there when keys were compared"));
+    }
     // Rows of the load and not of the table: a key may be in the table more than once.
-    outcome.updated = count(keys.values().filter(|winner| winner.matched).count());
-    outcome.inserted = count(keys.len()).saturating_sub(outcome.updated);
-    if plans.iter().all(|plan| plan.hits.is_empty()) {
+    let alive = |winner: &&Winner| !winner.dead;
+    outcome.updated = count(keys.values().filter(alive).filter(|winner| winner.matched).count());
+    outcome.inserted = count(keys.values().filter(alive).count()).saturating_sub(outcome.updated);
+    outcome.deleted = keys.values().filter(|winner| winner.dead).map(|winner| winner.took).sum();
+    let mark = deletes.mark();
+    for plan in &plans {
+        plan.count(mark.is_some(), outcome);
+    }
+    (record.deleted, record.marked) = (outcome.deleted, outcome.marked);
+    seal_load(staged, record)?;
+    if plans.iter().all(FilePlan::stays) {
         return append(staged, record);
     }
-    let table = rebuild(staged, encode, &plans, outcome)?;
+    let table = rebuild(staged, encode, &plans, mark, outcome)?;
     fs::rename(&staged.folder, table.join(format!("load={}", record.load_id)))
         .map_err(|error| io_error("move load to", &table, error))?;
     exchange_table(staged, &table)
@@ -85,16 +111,44 @@ struct FilePlan {
     part: PathBuf,
     /// Rows that new ones replace, ascending.
     hits: Vec<usize>,
+    /// What becomes of others.
+    fate: Fate,
     total: usize,
 }
 
+impl FilePlan {
+    fn stays(&self) -> bool {
+        self.hits.is_empty() && self.fate == Fate::default()
+    }
+
+    /// The rows that no new one replaces and that are gone, or back.
+    fn count(&self, marks: bool, outcome: &mut LoadOutcome) {
+        let hit = |rows: &Rows| count(self.hits.iter().filter(|row| rows.has(**row)).count());
+        let gone = self.fate.gone.count() - hit(&self.fate.gone);
+        *(if marks { &mut outcome.marked } else { &mut outcome.deleted }) += gone;
+        outcome.unmarked += self.fate.back.count() - hit(&self.fate.back);
+    }
+
+    /// Whether no row of the file is left.
+    fn goes(&self, marks: bool) -> bool {
+        let mut rows = self.hits.iter().copied().peekable();
+        (0..self.total).all(|row| rows.next_if_eq(&row).is_some() || (!marks && self.fate.gone.has(row)))
+    }
+}
+
 /// The winning row of every key of the load, and the number of rows.
-fn winners(parts: &[Part], key: &[String], order_by: Option<&str>) -> Result<(Keys, Ranges, usize)> {
+fn winners(
+    parts: &[Part],
+    key: &[String],
+    order_by: Option<&str>,
+    removed: Option<&Tombstone>,
+) -> Result<(Keys, Ranges, usize)> {
     let mut keys = Keys::new();
     let mut ranges = Ranges::of(key.len());
     let mut rows = 0;
     let mut columns: Vec<&str> = key.iter().map(String::as_str).collect();
     columns.extend(order_by.filter(|order| !key.iter().any(|column| column == order)));
+    columns.extend(removed.map(|tombstone| tombstone.column.as_str()));
     for (file, part) in parts.iter().enumerate() {
         let mut row = 0;
         for batch in open(&part.path, Some(&columns))? {
@@ -105,8 +159,10 @@ fn winners(parts: &[Part], key: &[String], order_by: Option<&str>) -> Result<(Ke
                 Some(order) => encoded(&batch, &[order.to_owned()], false)?,
                 None => vec![Box::default(); batch.num_rows()],
             };
-            for (key, order) in these.into_iter().zip(orders) {
-                let winner = Winner { file, row, order, matched: false };
+            let dead = removed.map(|tombstone| tombstone.rows(&batch)).transpose()?;
+            for (at, (key, order)) in these.into_iter().zip(orders).enumerate() {
+                let dead = dead.as_ref().is_some_and(|dead| dead.value(at));
+                let winner = Winner { file, row, order, matched: false, dead, took: 0 };
                 // At a tie the later written row wins.
                 if keys.get(&key).is_none_or(|best| winner.order >= best.order) {
                     keys.insert(key, winner);
@@ -142,7 +198,8 @@ fn encoded(batch: &RecordBatch, names: &[String], refuse_null: bool) -> Result<V
     Ok(rows.iter().map(|row| Box::from(row.as_ref())).collect())
 }
 
-/// Writes the staged files again without rows that another row of the load with the same key replaced.
+/// Writes the staged files again without rows that another row of the load with the same key replaced, and without
+/// those that say that they are deleted.
 fn drop_losers(
     staged: &Staged,
     encode: &EncodeOptions,
@@ -163,7 +220,8 @@ fn drop_losers(
             let batch = batch.map_err(|error| broken(&part.path, error))?;
             let mut keep = Vec::with_capacity(batch.num_rows());
             for these in encoded(&batch, key, true)? {
-                keep.push(keys.get(&these).is_some_and(|best| (best.file, best.row) == (file, row)));
+                let wins = |best: &Winner| (best.file, best.row) == (file, row) && !best.dead;
+                keep.push(keys.get(&these).is_some_and(wins));
                 row += 1;
             }
             writer.write(&filter_record_batch(&batch, &BooleanArray::from(keep))?)?;
@@ -200,6 +258,7 @@ fn hits(part: &Path, key: &[String], keys: &mut Keys, ranges: &Ranges) -> Result
                     for these in encoded(&batch, key, false)? {
                         if let Some(winner) = keys.get_mut(&these) {
                             winner.matched = true;
+                            winner.took += 1;
                             found.push(row);
                         }
                         row += 1;
@@ -217,6 +276,7 @@ fn rebuild(
     staged: &Staged,
     encode: &EncodeOptions,
     plans: &[FilePlan],
+    mark: Option<(&str, Timestamp)>,
     outcome: &mut LoadOutcome,
 ) -> Result<PathBuf> {
     let table = new_table_folder(staged)?;
@@ -232,11 +292,12 @@ fn rebuild(
     }
     for plan in plans {
         let folder = inside(&table, &plan.load)?;
-        if plan.hits.is_empty() {
+        if plan.stays() {
             link(&plan.part, &inside(&folder, &plan.part)?)?;
-        } else if plan.hits.len() < plan.total {
-            outcome.rewritten += count(plan.total - plan.hits.len());
-            outcome.bytes += rewrite(plan, encode, &folder, &tag)?;
+        } else if !plan.goes(mark.is_some()) {
+            let (rows, bytes) = rewrite(plan, encode, &folder, &tag, mark)?;
+            outcome.rewritten += rows;
+            outcome.bytes += bytes;
         }
     }
     for load in staged.folders.loads()? {
@@ -245,26 +306,36 @@ fn rebuild(
     Ok(table)
 }
 
-fn rewrite(plan: &FilePlan, encode: &EncodeOptions, folder: &Path, tag: &str) -> Result<u64> {
+/// Writes a file again: without rows that are replaced or removed, and with marks. Answers how many rows are the same as
+/// before, and the bytes.
+fn rewrite(
+    plan: &FilePlan,
+    encode: &EncodeOptions,
+    folder: &Path,
+    tag: &str,
+    mark: Option<(&str, Timestamp)>,
+) -> Result<(u64, u64)> {
     let reader = open(&plan.part, None)?;
-    let mut writer = PartWriter::new(
-        encode.clone(),
-        reader.schema_without_metadata(),
-        folder,
-        format!("{}-m{tag}", base(&plan.part)),
-    );
+    let schema = marks::with_mark(&reader.schema(), mark.map(|(column, _)| column));
+    let prefix = format!("{}-m{tag}", base(&plan.part));
+    let mut writer = PartWriter::new(encode.clone(), schema.clone(), folder, prefix);
     let mut hits = plan.hits.iter().copied().peekable();
-    let mut row = 0;
+    let (mut row, mut same) = (0, 0);
     for batch in reader {
         let batch = batch.map_err(|error| broken(&plan.part, error))?;
+        let rows = row..row + batch.num_rows();
         let mut keep = Vec::with_capacity(batch.num_rows());
-        for _ in 0..batch.num_rows() {
-            keep.push(hits.next_if_eq(&row).is_none());
-            row += 1;
+        for row in rows.clone() {
+            let gone = plan.fate.gone.has(row);
+            let hit = hits.next_if_eq(&row).is_some();
+            keep.push(!hit && (mark.is_some() || !gone));
+            same += u64::from(!hit && !gone && !plan.fate.back.has(row));
         }
+        row = rows.end;
+        let batch = marks::marked(&batch, &schema, mark, rows, &plan.fate)?;
         writer.write(&filter_record_batch(&batch, &BooleanArray::from(keep))?)?;
     }
-    Ok(writer.finish(false)?.iter().map(|part| part.bytes).sum())
+    Ok((same, writer.finish(false)?.iter().map(|part| part.bytes).sum()))
 }
 
 fn inside(folder: &Path, path: &Path) -> Result<PathBuf> {
@@ -320,20 +391,10 @@ fn columns_only(
     columns: &[&str],
 ) -> ParquetRecordBatchReaderBuilder<File> {
     let fields = builder.parquet_schema().root_schema().get_fields().iter().enumerate();
-    let roots: Vec<usize> =
-        fields.filter(|(_, field)| columns.contains(&field.name())).map(|(index, _)| index).collect();
+    let roots: Vec<usize> = fields
+        .filter(|(_, field)| columns.iter().any(|column| column.eq_ignore_ascii_case(field.name())))
+        .map(|(index, _)| index)
+        .collect();
     let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
     builder.with_projection(mask)
-}
-
-/// The schema of a reader for writing the same columns again.
-trait ReaderSchema {
-    fn schema_without_metadata(&self) -> arrow_schema::SchemaRef;
-}
-
-impl ReaderSchema for ParquetRecordBatchReader {
-    fn schema_without_metadata(&self) -> arrow_schema::SchemaRef {
-        use arrow_array::RecordBatchReader as _;
-        self.schema()
-    }
 }

@@ -6,6 +6,7 @@ use transload_core::connector::{LoadOutcome, LoadRecord, WriteMode};
 use transload_core::{Error, ErrorKind, Result, ResultExt as _};
 
 use crate::connect::{LOAD_FILE, SCHEMA_FILE, create_folder, exchange, read_json, rename, sync, write_json};
+use crate::deletes::Found;
 use crate::destination::{records, write_schema};
 use crate::encode::{EncodeOptions, Part, PartWriter};
 use crate::merge;
@@ -17,24 +18,26 @@ pub(crate) fn publish(
     staged: &Staged,
     encode: EncodeOptions,
     parts: Vec<Part>,
-    record: &LoadRecord,
+    found: Found,
+    mut record: LoadRecord,
 ) -> Result<LoadOutcome> {
     let committed: Option<LoadRecord> = read_json(&staged.folders.load(&record.load_id).join(LOAD_FILE))?;
     if committed.is_some_and(|committed| committed.job == record.job) {
         return Ok(LoadOutcome { already_committed: true, ..LoadOutcome::default() });
     }
     if !matches!(staged.request.mode, WriteMode::Replace) {
-        refuse_overtaken(staged, record)?;
+        refuse_overtaken(staged, &record)?;
     }
     let bytes = parts.iter().map(|part| part.bytes).sum();
     let mut outcome = LoadOutcome { inserted: record.rows, bytes, ..LoadOutcome::default() };
     match &staged.request.mode {
         WriteMode::Append => {
-            seal_load(staged, record)?;
-            append(staged, record)?;
+            seal_load(staged, &record)?;
+            append(staged, &record)?;
         }
         WriteMode::Merge { key, order_by } => {
-            merge::merge(staged, &encode, parts, record, key, order_by.as_deref(), &mut outcome)?;
+            let by = merge::By { key, order_by: order_by.as_deref(), found };
+            merge::merge(staged, &encode, parts, &mut record, by, &mut outcome)?;
         }
         // `Replace`, and whatever a later version adds, which is safest as a whole table.
         _ => {
@@ -42,8 +45,8 @@ pub(crate) fn publish(
                 let schema = stored::schema(&staged.table);
                 PartWriter::new(encode, schema, &staged.folder, "part-0".to_owned()).finish(true)?;
             }
-            seal_load(staged, record)?;
-            replace(staged, record)?;
+            seal_load(staged, &record)?;
+            replace(staged, &record)?;
         }
     }
     staged.folders.clean();

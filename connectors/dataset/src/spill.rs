@@ -31,16 +31,28 @@ impl SpillFactory {
     pub(crate) fn new(folder: PathBuf) -> Self {
         Self { group: Mutex::new(Arc::new(Group::new(folder.clone()))), folder }
     }
+
+    /// Bytes of the finished pages of the row group that was begun last, on the heap and in its file.
+    pub(crate) fn bytes(&self) -> usize {
+        let group = self.group.lock().unwrap_or_else(PoisonError::into_inner);
+        group.heap.load(Ordering::Relaxed).saturating_add(group.end.load(Ordering::Relaxed))
+    }
+
+    /// A store for one more column of the row group that was begun last.
+    pub(crate) fn store(&self) -> Store {
+        let group = self.group.lock().unwrap_or_else(PoisonError::into_inner);
+        Store { group: Arc::clone(&group), pages: Vec::new(), resident: 0 }
+    }
 }
 
 impl PageStoreFactory for SpillFactory {
     fn create(&self, column: &PageStoreArgs<'_>) -> Result<Box<dyn PageStore>> {
-        let mut group = self.group.lock().unwrap_or_else(PoisonError::into_inner);
         if column.column_index() == 0 {
             // A new row group; the file of the last one goes with its stores.
+            let mut group = self.group.lock().unwrap_or_else(PoisonError::into_inner);
             *group = Arc::new(Group::new(self.folder.clone()));
         }
-        Ok(Box::new(Store { group: Arc::clone(&group), pages: Vec::new(), resident: 0 }))
+        Ok(Box::new(self.store()))
     }
 }
 
@@ -88,8 +100,8 @@ enum Page {
     Taken,
 }
 
-/// The pages of one column of one row group.
-struct Store {
+/// The pages of one column of one row group. Keys count up from 0.
+pub(crate) struct Store {
     group: Arc<Group>,
     pages: Vec<Page>,
     resident: usize,

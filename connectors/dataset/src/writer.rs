@@ -11,13 +11,14 @@ use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 use transload_core::batch::batch_bytes;
-use transload_core::connector::{LoadOutcome, LoadRecord, LoadRequest, LoadWriter, WriteMode};
+use transload_core::connector::{KeyComparison, LoadOutcome, LoadRecord, LoadRequest, LoadWriter, WriteMode};
 use transload_core::schema::TargetTable;
 use transload_core::{Error, ErrorKind, Result};
 
 use crate::config::DatasetConfig;
 use crate::conform::Conform;
 use crate::connect::{TableFolders, check_load_id, create_folder, remove_folder, token};
+use crate::deletes::{Found, KeySet, spelled};
 use crate::destination::{blocking, existing};
 use crate::encode::{EncodeOptions, Part, PartWriter};
 use crate::publish::publish;
@@ -41,6 +42,10 @@ pub(crate) struct DatasetWriter {
     encoders: Mutex<Vec<Encoder>>,
     /// Files of encoders that have ended well.
     sealed: Mutex<Vec<Part>>,
+    /// Keys that the source has, of a load that compares them, until they are compared.
+    keys: Arc<Mutex<Option<KeySet>>>,
+    /// What they say of the rows that are there.
+    found: Mutex<Option<Found>>,
     abandon: Abandon,
 }
 
@@ -96,6 +101,7 @@ impl DatasetWriter {
             }
         };
         let conform = Conform::new(&request.target, &table)?;
+        let request = LoadRequest { deletes: spelled(&request.deletes, &table), ..request };
         // Not the load id alone: an encoder of a dropped load may still write into the folder of that one.
         let folder = folders.staging().join(format!("{}-{}", request.load_id, token()));
         create_folder(&folder)?;
@@ -103,6 +109,7 @@ impl DatasetWriter {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let most_encoders = if matches!(request.mode, WriteMode::Merge { .. }) { 1 } else { cores.min(4) };
         let encode = EncodeOptions::new(config, request.memory_budget, most_encoders);
+        let keys = Arc::new(Mutex::new(KeySet::of(&request, &table, &folder)?));
         let staged = Staged { folders, folder, request, table, config: config.clone(), _lock: lock };
         Ok(Self {
             staged,
@@ -113,6 +120,8 @@ impl DatasetWriter {
             failed: AtomicBool::new(false),
             encoders: Mutex::new(Vec::new()),
             sealed: Mutex::new(Vec::new()),
+            keys,
+            found: Mutex::new(None),
             abandon: Abandon::default(),
         })
     }
@@ -219,6 +228,25 @@ impl LoadWriter for DatasetWriter {
         Err(outcome.err().unwrap_or_else(|| Error::internal("an encoder ended before its load")))
     }
 
+    async fn keep(&self, keys: RecordBatch) -> Result<()> {
+        let set = Arc::clone(&self.keys);
+        blocking(move || match set.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            Some(set) => set.add(&keys),
+            None => Err(Error::internal("keys were told to a load that does not compare them")),
+        })
+        .await
+    }
+
+    async fn compare_keys(&self) -> Result<KeyComparison> {
+        let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let keys = keys.ok_or_else(|| Error::internal("the keys of a load are compared once, if at all"))?;
+        let (folders, deletes) = (self.staged.folders.clone(), self.staged.request.deletes.clone());
+        let found = blocking(move || keys.compare(&folders, &deletes)).await?;
+        let compared = found.compared;
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+        Ok(compared)
+    }
+
     async fn seal(&self) -> Result<()> {
         // Until it is done: a call that was dropped in between has lost files, and must not be followed by a commit.
         if self.failed.swap(true, Ordering::AcqRel) {
@@ -242,11 +270,15 @@ impl LoadWriter for DatasetWriter {
             )));
         }
         let encoders = self.take_encoders();
-        let Self { staged, encode, sealed, abandon, .. } = *self;
+        let Self { staged, encode, sealed, found, abandon, .. } = *self;
+        let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if found.is_none() && staged.request.deletes.missing.is_some() {
+            return Err(Error::internal("a load was committed before its keys were compared"));
+        }
         let mut parts = sealed.into_inner().unwrap_or_else(PoisonError::into_inner);
         let outcome = blocking(move || {
             parts.extend(finish(encoders)?);
-            publish(&staged, encode, parts, &record)
+            publish(&staged, encode, parts, found.unwrap_or_default(), record)
         })
         .await;
         drop(abandon);

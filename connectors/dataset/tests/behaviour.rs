@@ -35,7 +35,7 @@ fn parquet_files(table: &Path) -> Done<Vec<PathBuf>> {
 #[async_trait]
 impl DestinationFixture for Lake {
     fn facts(&self) -> DestinationFacts {
-        DestinationFacts { types: all_target_types(), concurrent_loads: None, cannot: Vec::new() }
+        DestinationFacts { types: all_target_types() }
     }
 
     async fn read(&self, table: &TargetTable) -> Done<Option<Vec<Row>>> {

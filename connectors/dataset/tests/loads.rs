@@ -2,12 +2,14 @@
 
 mod common;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::*;
-use transload_core::connector::{OnSchemaChange, WriteMode};
-use transload_core::schema::{Mode, TargetRef};
+use transload_core::connector::{Extent, OnSchemaChange, WriteMode};
+use transload_core::proof::{Fold, ProofLevel, SideProof, Verdict};
+use transload_core::schema::{Mode, TargetRef, TargetTable};
 use transload_core::{Connection, ErrorKind};
 
 const EVOLVE: OnSchemaChange = OnSchemaChange::Evolve;
@@ -273,4 +275,44 @@ async fn readers_see_the_old_or_the_new_rows_while_tables_are_replaced() {
     }
     stop.store(true, Ordering::Relaxed);
     assert!(reader.join().unwrap() > 1, "the reader read more than one state");
+}
+
+#[tokio::test]
+async fn figures_see_every_file_and_whatever_case_its_columns_are_spelt_in() {
+    let root = tempfile::tempdir().unwrap();
+    let to = open(root.path()).await;
+    to.prepare(&orders(), EVOLVE).await.unwrap();
+    let rows = batch(&[(1, Some("x")), (2, None), (3, Some("y"))]);
+    load(&to, &orders(), WriteMode::Append, ("j", "one", 1), vec![rows.clone()]).await.unwrap();
+    let compared = async |target: &TargetTable| {
+        let mut fold = Fold::new(&target.arrow_schema(), ProofLevel::Values);
+        fold.add(&rows).unwrap();
+        let names = ["id".to_owned(), "note".to_owned()];
+        let there = to.figures(target, Extent::default(), ProofLevel::Values).await.unwrap();
+        SideProof::compare(fold.finish(), &there, &names, 0.0)
+    };
+    assert_eq!(compared(&orders()).await.verdict, Verdict::Equal);
+    let spelt =
+        table_of(vec![column("ID", "INT64", Mode::Required), column("Note", "STRING", Mode::Nullable)]);
+    assert_eq!(compared(&spelt).await.verdict, Verdict::Equal);
+
+    // Somebody exchanges a file for one of the same size with another value.
+    let with_rows = |root: &Path| {
+        let holds_rows = |part: &PathBuf| read_part(part).iter().any(|batch| batch.num_rows() > 0);
+        parts(root).unwrap().into_iter().find(holds_rows).unwrap()
+    };
+    let part = with_rows(root.path());
+    let other = open(&root.path().join("elsewhere")).await;
+    other.prepare(&orders(), EVOLVE).await.unwrap();
+    let tampered = batch(&[(1, Some("x")), (2, None), (3, Some("z"))]);
+    load(&other, &orders(), WriteMode::Append, ("j", "one", 1), vec![tampered]).await.unwrap();
+    let source = with_rows(&root.path().join("elsewhere"));
+    std::fs::copy(&source, &part).unwrap();
+    let side = compared(&orders()).await;
+    assert_eq!(side.reason.as_deref(), Some("columns with other values: note"), "{side:?}");
+    assert_eq!(side.columns[1].different, ["checksum", "max"]);
+
+    // And one that is there twice.
+    std::fs::copy(&source, part.with_file_name("again.parquet")).unwrap();
+    assert_eq!(compared(&orders()).await.reason.as_deref(), Some("3 rows passed and 6 are there"));
 }

@@ -127,13 +127,14 @@ impl Files {
         for (number, (file, content)) in self.files.iter().enumerate() {
             let share = left.div_ceil(self.files.len() - number);
             let found = match content {
-                Content::Text(text) => text::sample(&file.path, file.bytes, text, &schema, share)?,
-                Content::Parquet(parquet) => parquet_sample(parquet, file, &fields, &schema, share)?,
+                Content::Text(text) => text::sample(&file.path, file.bytes, text, &schema, share),
+                Content::Parquet(parquet) => parquet_sample(parquet, file, &fields, &schema, share),
             };
+            file.unchanged()?;
+            let found = found?;
             left -= found.iter().map(RecordBatch::num_rows).sum::<usize>().min(left);
             bytes += found.iter().map(batch_bytes).sum::<usize>();
             parts.extend(found);
-            file.unchanged()?;
             if left == 0 || bytes >= SAMPLE_BYTES {
                 break;
             }
@@ -410,8 +411,17 @@ impl PieceReader {
             return Err(crate::error::changed(&file.path));
         }
         file.unchanged()?;
+        let opened = self.reader(number, file, content, piece.span);
+        if opened.is_err() {
+            // A file that went between the look and the opening.
+            file.unchanged()?;
+        }
+        opened
+    }
+
+    fn reader(&self, number: usize, file: &DataFile, content: &Content, span: Span) -> Result<Open> {
         let schema = Arc::clone(&self.schema);
-        match (content, piece.span) {
+        match (content, span) {
             (Content::Text(text), Span::Bytes { start, end }) if start <= end && end <= file.bytes => {
                 let text = Arc::clone(text);
                 let range = start.max(text.data_start)..end;

@@ -142,14 +142,14 @@ async fn a_key_is_exchanged_at_its_own_token_endpoint() {
 async fn tokens_are_renewed_before_they_end() {
     // Lives of less than ten minutes are used for nine tenths.
     let service = Scripted::new(|count, _| {
-        Reply::json(200, &json!({"access_token": format!("t{count}"), "expires_in": 2}))
+        Reply::json(200, &json!({"access_token": format!("t{count}"), "expires_in": 10}))
     })
     .await;
     let secret = key_file(&key().0, &format!("{}/token", service.server.url()));
     let auth = GoogleAuth::from_options(None, Some(&secret), &google()).unwrap();
     assert_eq!((token(&auth).await, token(&auth).await), ("t0".into(), "t0".into()));
-    tokio::time::sleep(std::time::Duration::from_millis(1850)).await;
-    assert_eq!(token(&auth).await, "t1", "after 1.8 of 2 seconds");
+    tokio::time::sleep(std::time::Duration::from_millis(9100)).await;
+    assert_eq!(token(&auth).await, "t1", "after 9 of 10 seconds");
 }
 
 #[tokio::test]

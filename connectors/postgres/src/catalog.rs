@@ -20,6 +20,8 @@ pub(crate) struct Described {
     pub(crate) reads: Vec<ReadAs>,
     /// Pages on disk where rows can be found by ctid, else 0.
     pub(crate) pages: u64,
+    /// The table's oid, where it stays while the table lives.
+    pub(crate) oid: Option<String>,
     /// `"schema"."table"`
     pub(crate) quoted: String,
 }
@@ -153,7 +155,8 @@ pub(crate) fn described(table: &TableRef, results: &[Vec<Row>]) -> Result<Result
     found.rows_estimate = optional(row, "rows")?.and_then(|rows| rows.parse().ok());
     add_keys(&mut found, keys)?;
     let pages = optional(row, "pages")?.and_then(|pages| pages.parse().ok()).unwrap_or(0);
-    Ok(Ok(Described { quoted: quoted(&real)?, table: found, reads, pages }))
+    let oid = owned(row, "oid")?;
+    Ok(Ok(Described { quoted: quoted(&real)?, table: found, reads, pages, oid }))
 }
 
 /// A table that is not there.

@@ -7,25 +7,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::Error as _;
 use transload_core::{Error, Result};
+pub use transload_sql::tls::TlsMode;
+use transload_sql::tls::TlsOptions;
 
 use crate::hosts::addresses;
-
-/// Whether and how the connection is encrypted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum TlsMode {
-    /// Never.
-    Disable,
-    /// If the server offers it; the certificate is not checked.
-    #[default]
-    Prefer,
-    /// Always; the certificate is not checked.
-    Require,
-    /// Always; the certificate must come from a trusted authority.
-    VerifyCa,
-    /// Always; the certificate must come from a trusted authority and name the host.
-    VerifyFull,
-}
 
 /// Whether the login must be bound to the TLS connection, so that nobody in between can pass it on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
@@ -177,6 +162,12 @@ pub struct PostgresConfig {
 }
 
 impl PostgresConfig {
+    /// What it says about TLS.
+    pub(crate) fn tls_options(&self) -> TlsOptions<'_> {
+        let Self { tls, tls_ca, tls_cert, tls_key, .. } = self;
+        TlsOptions { tls: *tls, tls_ca, tls_cert, tls_key }
+    }
+
     /// Refuses values that no server could make sense of.
     pub(crate) fn check(&self) -> Result<()> {
         addresses(self)?;

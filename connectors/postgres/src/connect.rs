@@ -17,6 +17,7 @@ use tokio_postgres::{CancelToken, Client, SimpleQueryRow};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use transload_core::{Error, ErrorKind, Result, Secret};
 use transload_sql::quote_literal;
+use transload_sql::tls::client_config;
 
 use crate::config::{ChannelBinding, PostgresConfig, TargetSessionAttrs, TlsMode};
 use crate::dialect::Dialect;
@@ -24,7 +25,6 @@ use crate::error::{connect_error, connect_timeout, error, silence, socket_error}
 use crate::hosts::{Address, Role, addresses};
 use crate::passfile;
 use crate::tap::{Socket, Tap, TapTls};
-use crate::tls::client_config;
 
 /// Opens connections with the same options.
 #[derive(Clone)]
@@ -83,7 +83,7 @@ impl Connect {
         Ok(Self {
             targets: addresses(options)?.into_iter().map(target).collect::<Result<_>>()?,
             wanted: options.target_session_attrs,
-            tls: MakeRustlsConnect::new(client_config(options)?),
+            tls: MakeRustlsConnect::new(client_config(options.tls_options())?),
             timeout: Duration::from_secs(options.connect_timeout),
             read_timeout: options.read_timeout.map(Duration::from_secs),
             keepalive: options.keepalives.then(|| keepalive(options)),

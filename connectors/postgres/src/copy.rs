@@ -1,25 +1,19 @@
 //! Rows out of what a connection has read, which may end anywhere: of binary COPY, or of a query's answer, whose
 //! rows have the same layout and no header and no end.
 
-use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use transload_core::{Error, ErrorKind, Result};
+use transload_sql::wire::Rows;
 
-use crate::decode::{ColumnDecoder, Field, Fields, Format};
+use crate::decode::{ColumnDecoder, Format};
 use crate::types::Wire;
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 
-/// Fields that are located before they are decoded column by column: as many as stay in the second-level
-/// cache together with their bytes.
-const BLOCK: usize = 8192;
-
 /// Turns messages of the server into batches.
 pub(crate) struct CopyDecoder {
-    schema: SchemaRef,
-    columns: Vec<ColumnDecoder>,
-    /// Fields that were located and not yet decoded, row by row.
-    fields: Vec<Field>,
+    rows: Rows<ColumnDecoder>,
     /// Bytes of a tuple that does not end with its message. Servers send one message a tuple; something
     /// between may not.
     rest: Vec<u8>,
@@ -28,10 +22,6 @@ pub(crate) struct CopyDecoder {
     state: State,
     /// Whether a row has come since somebody asked.
     came: bool,
-    rows: usize,
-    bytes: usize,
-    batch_rows: usize,
-    batch_bytes: usize,
 }
 
 #[derive(PartialEq)]
@@ -72,28 +62,20 @@ impl CopyDecoder {
     fn of(schema: SchemaRef, wires: &[Wire], format: Format, batch_rows: usize, batch_bytes: usize) -> Self {
         let columns = schema.fields().iter().zip(wires);
         let columns = columns.map(|(field, wire)| ColumnDecoder::new(field.name(), *wire, format));
-        Self {
-            columns: columns.collect(),
-            schema,
-            fields: Vec::with_capacity(BLOCK),
-            rest: Vec::new(),
-            kind: b'd',
-            state: State::Header,
-            came: false,
-            rows: 0,
-            bytes: 0,
-            batch_rows,
-            batch_bytes,
-        }
+        let columns = columns.collect();
+        let rows = Rows::new(schema, columns, batch_rows, batch_bytes);
+        Self { rows, rest: Vec::new(), kind: b'd', state: State::Header, came: false }
     }
 
     /// Takes what it can of the bytes that were read; gives how many were used, and why it stopped.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<(usize, Step)> {
         let mut at = 0;
         let step = loop {
-            if self.rows >= self.batch_rows || self.bytes >= self.batch_bytes {
-                self.decode(bytes)?;
-                break Step::Batch(self.take_batch()?);
+            if self.rows.is_full() {
+                self.rows.decode(bytes)?;
+                if let Some(batch) = self.rows.take()? {
+                    break Step::Batch(batch);
+                }
             }
             match message(bytes, at)? {
                 Message::Whole(kind, end) if kind == self.kind => {
@@ -104,7 +86,7 @@ impl CopyDecoder {
                 Message::Partial(needed) => break Step::More(needed),
             }
         };
-        self.decode(bytes)?;
+        self.rows.decode(bytes)?;
         Ok((at, step))
     }
 
@@ -139,33 +121,12 @@ impl CopyDecoder {
             return Err(Error::new(ErrorKind::Unreachable, "the rows of a table ended before their end")
                 .hint("the connection broke; run again"));
         }
-        if self.rows == 0 { Ok(None) } else { self.take_batch().map(Some) }
-    }
-
-    fn take_batch(&mut self) -> Result<RecordBatch> {
-        let arrays = self.columns.iter_mut().map(ColumnDecoder::finish).collect::<Result<Vec<_>>>()?;
-        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
-        self.rows = 0;
-        self.bytes = 0;
-        Ok(RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)?)
-    }
-
-    /// Decodes the fields that were located.
-    fn decode(&mut self, bytes: &[u8]) -> Result<()> {
-        if self.fields.is_empty() {
-            return Ok(());
-        }
-        let count = self.columns.len();
-        for (index, column) in self.columns.iter_mut().enumerate() {
-            column.extend(Fields::new(bytes, &self.fields, index, count))?;
-        }
-        self.fields.clear();
-        Ok(())
+        self.rows.take()
     }
 
     /// Takes the rows of one message.
     fn data(&mut self, bytes: &[u8], start: usize, end: usize) -> Result<()> {
-        self.bytes += end - start;
+        self.rows.count(end - start);
         if self.state == State::Tuples && self.rest.is_empty() {
             let used = self.tuples(bytes, start, end)?;
             if self.kind == b'D' && used < end {
@@ -175,7 +136,7 @@ impl CopyDecoder {
             return Ok(());
         }
         // What was located in `bytes` comes first.
-        self.decode(bytes)?;
+        self.rows.decode(bytes)?;
         let mut rest = std::mem::take(&mut self.rest);
         rest.extend_from_slice(bytes.get(start..end).unwrap_or_default());
         let begin = match self.state {
@@ -192,7 +153,7 @@ impl CopyDecoder {
             _ => 0,
         };
         let used = self.tuples(&rest, begin, rest.len())?;
-        self.decode(&rest)?;
+        self.rows.decode(&rest)?;
         rest.drain(..used);
         self.rest = rest;
         Ok(())
@@ -208,9 +169,6 @@ impl CopyDecoder {
                 Some(next) => at = next,
                 None => break,
             }
-            if self.fields.len() >= BLOCK {
-                self.decode(bytes)?;
-            }
         }
         Ok(at)
     }
@@ -223,31 +181,31 @@ impl CopyDecoder {
             self.state = State::Ended;
             return Ok(Some(start + 2));
         }
-        if usize::try_from(count) != Ok(self.columns.len()) {
+        if usize::try_from(count) != Ok(self.rows.width()) {
             return Err(broken("a row with the wrong number of columns"));
         }
-        let before = self.fields.len();
         let mut at = start + 2;
         for _ in 0..count {
             let Some(length) = chunk(bytes, at).map(i32::from_be_bytes) else {
-                self.fields.truncate(before);
+                self.rows.undo_row();
                 return Ok(None);
             };
             at += 4;
-            // Messages are shorter than 2 GiB, so this always fits; if not, decoding finds the field cut.
-            self.fields.push(Field { start: u32::try_from(at).unwrap_or(u32::MAX), length });
             match usize::try_from(length) {
-                Ok(length) => at += length,
-                Err(_) if length == -1 => {}
+                Ok(length) => {
+                    self.rows.locate(at, length);
+                    at += length;
+                }
+                Err(_) if length == -1 => self.rows.locate_null(),
                 Err(_) => return Err(broken("a field of negative length")),
             }
         }
         if at > end {
-            self.fields.truncate(before);
+            self.rows.undo_row();
             return Ok(None);
         }
         self.came = true;
-        self.rows += 1;
+        self.rows.end_row(bytes)?;
         Ok(Some(at))
     }
 }
@@ -337,9 +295,13 @@ mod tests {
         }
     }
 
-    fn decoder(batch_rows: usize) -> CopyDecoder {
+    fn schema() -> SchemaRef {
         let fields = vec![Field::new("id", DataType::Int32, true), Field::new("t", DataType::Utf8, true)];
-        CopyDecoder::new(Arc::new(Schema::new(fields)), &[Wire::Int4, Wire::Text], batch_rows, 1 << 20)
+        Arc::new(Schema::new(fields))
+    }
+
+    fn decoder(batch_rows: usize) -> CopyDecoder {
+        CopyDecoder::new(schema(), &[Wire::Int4, Wire::Text], batch_rows, 1 << 20)
     }
 
     /// Reads a stream that arrives in chunks; gives the types of the messages without rows too.
@@ -432,8 +394,7 @@ mod tests {
     }
 
     fn answers(batch_rows: usize) -> CopyDecoder {
-        let schema = decoder(1).schema;
-        CopyDecoder::of_answers(schema, &[Wire::Int4, Wire::Text], batch_rows, 1 << 20)
+        CopyDecoder::of_answers(schema(), &[Wire::Int4, Wire::Text], batch_rows, 1 << 20)
     }
 
     #[test]
@@ -471,7 +432,7 @@ mod tests {
     #[test]
     fn a_block_may_end_within_a_batch() {
         let mut bytes = message_of(b'd', &pieces()[0]);
-        let count = BLOCK + 3;
+        let count = 8195;
         for _ in 0..count {
             bytes.extend(message_of(b'd', &pieces()[1]));
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
 use transload_core::Result;
+use transload_sql::wire::Window;
 
 use arrow_array::RecordBatch;
 
@@ -14,18 +15,12 @@ use crate::error::{io_error, server_error, silence};
 use crate::reader::Reader;
 use crate::tap::Tap;
 
-/// Bytes that are read at once: what a fast server sends while the reader pauses.
-const BUFFER: usize = 512 * 1024;
-
 /// A running COPY, or the rows of a query. It has the connection for itself; [`CopyStream::end`] gives it back to the
 /// driver.
 pub(crate) struct CopyStream {
     reader: Reader,
     read_timeout: Option<Duration>,
-    buffer: Vec<u8>,
-    /// What was read and not yet used.
-    start: usize,
-    end: usize,
+    window: Window,
     decoder: CopyDecoder,
     /// What asks for more rows of a cursor, until none come.
     fetch: Option<String>,
@@ -45,9 +40,7 @@ impl CopyStream {
         Ok(Self {
             reader,
             read_timeout: opened.read_timeout,
-            buffer: Vec::new(),
-            start: 0,
-            end: 0,
+            window: Window::default(),
             decoder,
             fetch: None,
             failed: None,
@@ -82,9 +75,8 @@ impl CopyStream {
     pub(crate) async fn next(&mut self) -> Result<Option<RecordBatch>> {
         loop {
             while !self.ready {
-                let unread = self.buffer.get(self.start..self.end).unwrap_or_default();
-                let (used, step) = self.decoder.take(unread)?;
-                self.start += used;
+                let (used, step) = self.decoder.take(self.window.unread())?;
+                self.window.advance(used);
                 match step {
                     Step::Batch(batch) => {
                         self.fetching = true;
@@ -123,11 +115,10 @@ impl CopyStream {
     /// called after the query was cancelled.
     pub(crate) async fn end(mut self) -> Result<()> {
         while !self.is_over() {
-            let unread = self.buffer.get(self.start..self.end).unwrap_or_default();
-            match self.decoder.skip(unread)? {
+            match self.decoder.skip(self.window.unread())? {
                 (_, Step::Control(kind, length)) => self.control(kind, length)?,
                 (0, Step::More(bytes)) => self.fill(bytes).await?,
-                (used, _) => self.start += used,
+                (used, _) => self.window.advance(used),
             }
         }
         if self.ready {
@@ -138,7 +129,7 @@ impl CopyStream {
 
     /// Handles a whole message that holds no rows.
     fn control(&mut self, kind: u8, length: usize) -> Result<()> {
-        let message = self.buffer.get(self.start..self.start + length).unwrap_or_default();
+        let message = self.window.unread().get(..length).unwrap_or_default();
         match kind {
             b'E' => {
                 let error = server_error(message.get(5..).unwrap_or_default());
@@ -149,24 +140,13 @@ impl CopyStream {
             b'N' | b'S' | b'A' | b'C' | b'H' | b'c' | b'T' | b'D' | b'I' => {}
             _ => return Err(broken("a message that does not belong to rows")),
         }
-        self.start += length;
+        self.window.advance(length);
         Ok(())
     }
 
     /// Reads more, so that in the end `bytes` bytes at least are there.
     async fn fill(&mut self, bytes: usize) -> Result<()> {
-        self.buffer.copy_within(self.start..self.end, 0);
-        self.end -= self.start;
-        self.start = 0;
-        // One wide row may need more than usual; the room is given back after it. It grows with what has come, and
-        // not by what a broken stream says will come.
-        let room = bytes.min(self.end.saturating_mul(2)).max(BUFFER);
-        if self.buffer.len() < room || (self.buffer.len() > room * 4 && self.end < room) {
-            self.buffer.resize(room.max(self.end + 1), 0);
-            self.buffer.shrink_to_fit();
-        }
-        let free = self.buffer.get_mut(self.end..).unwrap_or_default();
-        let reading = self.reader.read(free);
+        let reading = self.reader.read(self.window.room(bytes));
         let outcome = match self.read_timeout {
             None => reading.await.map_err(io_error),
             Some(most) => match tokio::time::timeout(most, reading).await {
@@ -175,7 +155,7 @@ impl CopyStream {
             },
         };
         self.lost = outcome.is_err();
-        self.end += outcome?;
+        self.window.filled(outcome?);
         Ok(())
     }
 }

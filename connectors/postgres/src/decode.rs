@@ -8,21 +8,19 @@ use arrow_array::{
     ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Decimal256Array, FixedSizeBinaryArray,
     PrimitiveArray, StringArray,
     types::{
-        ArrowPrimitiveType, Date32Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
-        Time64MicrosecondType, TimestampMicrosecondType, UInt32Type,
+        Date32Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, Time64MicrosecondType,
+        TimestampMicrosecondType, UInt32Type,
     },
 };
 use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer, i256};
 use arrow_schema::ArrowError;
 use transload_core::{Error, Result};
+use transload_sql::wire::{Column, Decoded, Fields, Variable, primitive};
 
 use crate::nested::{Nested, char_text};
 use crate::numeric::{numeric_text, small, unscaled};
 use crate::text_form;
 use crate::types::Wire;
-
-/// A value, or what is wrong with it.
-type Decoded<T> = Result<T, &'static str>;
 
 /// Days from 1970-01-01 to 2000-01-01.
 const EPOCH_DAYS: i32 = 10_957;
@@ -49,8 +47,8 @@ enum Values {
     Float8(Vec<f64>),
     Days(Vec<i32>),
     Micros(Vec<i64>),
+    Decimal128(Decimals),
     /// With the scale.
-    Decimal128(Vec<i128>, i32),
     Decimal256(Vec<i256>, i32),
     Bytes(Variable),
     Jsonb(Variable),
@@ -61,30 +59,20 @@ enum Values {
     Nested(Nested),
 }
 
-/// Values of any length, one behind the other.
-struct Variable {
-    offsets: Vec<i32>,
-    data: Vec<u8>,
-}
-
-impl Variable {
-    /// Ends a value where the data ends.
-    #[inline]
-    fn end(&mut self) -> Decoded<()> {
-        let end = i32::try_from(self.data.len()).map_err(|_| "more than 2 GiB of values in one batch")?;
-        self.offsets.push(end);
-        Ok(())
-    }
+/// Decimals of up to 38 digits.
+struct Decimals {
+    values: Vec<i128>,
+    scale: i32,
+    /// Values below this, of either sign, have no more digits than the type.
+    limit: u64,
+    /// Whether other values have come, so that all have to be looked at once more.
+    unsure: bool,
 }
 
 impl Values {
     /// `rows` and `bytes` are those of the batch before: batches of one table are much alike.
     fn new(wire: Wire, rows: usize, bytes: usize) -> Self {
-        let variable = || {
-            let mut offsets = Vec::with_capacity(rows + 1);
-            offsets.push(0);
-            Variable { offsets, data: Vec::with_capacity(bytes) }
-        };
+        let variable = || Variable::with_capacity(rows, bytes);
         match wire {
             Wire::Bool => Self::Bool(BooleanBufferBuilder::new(rows)),
             Wire::Int2 => Self::Int2(Vec::with_capacity(rows)),
@@ -96,7 +84,12 @@ impl Values {
             Wire::Oid => Self::Oid(Vec::with_capacity(rows)),
             Wire::Float4 => Self::Float4(Vec::with_capacity(rows)),
             Wire::Float8 => Self::Float8(Vec::with_capacity(rows)),
-            Wire::Decimal128(_, scale) => Self::Decimal128(Vec::with_capacity(rows), scale.into()),
+            Wire::Decimal128(precision, scale) => Self::Decimal128(Decimals {
+                values: Vec::with_capacity(rows),
+                scale: scale.into(),
+                limit: 10_u64.saturating_pow(precision.into()),
+                unsure: false,
+            }),
             Wire::Decimal256(_, scale) => Self::Decimal256(Vec::with_capacity(rows), scale.into()),
             Wire::Text | Wire::Bytes => Self::Bytes(variable()),
             Wire::Jsonb => Self::Jsonb(variable()),
@@ -123,10 +116,15 @@ impl Values {
             Self::Float8(values) => fields.fixed(values, |bytes| Ok(f64::from_be_bytes(bytes))),
             Self::Days(values) => fields.fixed(values, |bytes| date(i32::from_be_bytes(bytes))),
             Self::Micros(values) => fields.fixed(values, |bytes| micros(i64::from_be_bytes(bytes))),
-            Self::Decimal128(values, scale) => fields.values(values, |field| match small(field, *scale) {
-                Some(value) => Ok(value.into()),
-                None => unscaled(field, *scale),
-            }),
+            Self::Decimal128(Decimals { values, scale, limit, unsure }) => {
+                fields.values(values, |field| match small(field, *scale) {
+                    Some(value) if value.unsigned_abs() < *limit => Ok(value.into()),
+                    _ => {
+                        *unsure = true;
+                        unscaled(field, *scale)
+                    }
+                })
+            }
             Self::Decimal256(values, scale) => fields.values(values, |field| unscaled(field, *scale)),
             Self::Bytes(values) => fields.variable(values, |field, data| {
                 data.extend_from_slice(field);
@@ -169,7 +167,8 @@ impl Values {
             Self::TimeOfDay(values) => {
                 fields.values(values, |field| text_form::time(field).and_then(time_of_day))
             }
-            Self::Decimal128(values, scale) => {
+            Self::Decimal128(Decimals { values, scale, unsure, .. }) => {
+                *unsure = true;
                 fields.values(values, |field| text_form::decimal(field, *scale))
             }
             Self::Decimal256(values, scale) => {
@@ -194,116 +193,9 @@ pub(crate) enum Format {
     Text,
 }
 
-/// Where a field stands in the bytes that were read.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Field {
-    pub(crate) start: u32,
-    /// -1 for NULL.
-    pub(crate) length: i32,
-}
-
-impl Field {
-    #[inline]
-    fn is_null(self) -> bool {
-        self.length < 0
-    }
-
-    /// `None` for NULL.
-    #[inline]
-    fn of(self, bytes: &[u8]) -> Decoded<Option<&[u8]>> {
-        let Ok(length) = usize::try_from(self.length) else { return Ok(None) };
-        // 32 bits always fit.
-        let start = usize::try_from(self.start).unwrap_or(usize::MAX);
-        match bytes.get(start..).and_then(|from| from.get(..length)) {
-            Some(field) => Ok(Some(field)),
-            None => Err("a field that is cut"),
-        }
-    }
-}
-
-/// The fields of one column in some rows.
-#[derive(Clone, Copy)]
-pub(crate) struct Fields<'a> {
-    bytes: &'a [u8],
-    /// Row by row, beginning with the first one of this column.
-    fields: &'a [Field],
-    columns: usize,
-}
-
-impl<'a> Fields<'a> {
-    /// `fields` holds those of all columns, row by row.
-    pub(crate) fn new(bytes: &'a [u8], fields: &'a [Field], column: usize, columns: usize) -> Self {
-        Self { bytes, fields: fields.get(column..).unwrap_or_default(), columns }
-    }
-
-    #[inline]
-    fn iter(self) -> impl ExactSizeIterator<Item = Field> + 'a {
-        self.fields.iter().step_by(self.columns).copied()
-    }
-
-    #[inline]
-    fn each(self, mut push: impl FnMut(Option<&'a [u8]>) -> Decoded<()>) -> Decoded<()> {
-        self.iter().try_for_each(|field| push(field.of(self.bytes)?))
-    }
-
-    /// Values of any length into values of one; NULL as zero.
-    #[inline]
-    fn values<T: Default>(self, to: &mut Vec<T>, decode: impl Fn(&'a [u8]) -> Decoded<T>) -> Decoded<()> {
-        to.reserve(self.iter().len());
-        self.each(|field| {
-            to.push(field.map(&decode).transpose()?.unwrap_or_default());
-            Ok(())
-        })
-    }
-
-    #[inline]
-    fn fixed<T: Default, const N: usize>(
-        self,
-        to: &mut Vec<T>,
-        decode: impl Fn([u8; N]) -> Decoded<T>,
-    ) -> Decoded<()> {
-        self.values(to, |field| decode(fixed(field)?))
-    }
-
-    /// Values of any length, one behind the other; NULL as an empty one.
-    #[inline]
-    fn variable(
-        self,
-        to: &mut Variable,
-        mut append: impl FnMut(&'a [u8], &mut Vec<u8>) -> Decoded<()>,
-    ) -> Decoded<()> {
-        to.offsets.reserve(self.iter().len());
-        self.each(|field| {
-            if let Some(field) = field {
-                append(field, &mut to.data)?;
-            }
-            to.end()
-        })
-    }
-
-    fn append_validity(self, to: &mut NullBufferBuilder) {
-        if self.iter().any(Field::is_null) {
-            self.iter().for_each(|field| to.append(!field.is_null()));
-        } else {
-            to.append_n_non_nulls(self.iter().len());
-        }
-    }
-}
-
-impl ColumnDecoder {
-    pub(crate) fn new(name: &str, wire: Wire, format: Format) -> Self {
-        Self {
-            name: name.to_owned(),
-            wire,
-            format,
-            nulls: NullBufferBuilder::new(0),
-            values: Values::new(wire, 0, 0),
-        }
-    }
-
-    /// Adds the column's fields of some rows.
-    pub(crate) fn extend(&mut self, fields: Fields<'_>) -> Result<()> {
-        fields.append_validity(&mut self.nulls);
+impl Column for ColumnDecoder {
+    fn extend(&mut self, fields: Fields<'_>) -> Result<()> {
+        fields.append_validity(&mut self.nulls, &[]);
         let outcome = match self.format {
             Format::Binary => self.values.extend(fields),
             Format::Text => self.values.extend_text(self.wire, fields),
@@ -311,14 +203,7 @@ impl ColumnDecoder {
         outcome.map_err(|what| self.refuse(what))
     }
 
-    fn refuse(&self, what: &'static str) -> Error {
-        Error::data(format!("column `{}` holds {what}", self.name))
-            .with("column", &self.name)
-            .hint("exclude such rows with a view, or leave the column out of `source.columns`")
-    }
-
-    /// The values as an array; the decoder is empty afterwards.
-    pub(crate) fn finish(&mut self) -> Result<ArrayRef> {
+    fn finish(&mut self) -> Result<ArrayRef> {
         let rows = self.nulls.len();
         let nulls = self.nulls.finish();
         let bytes = match &self.values {
@@ -343,9 +228,12 @@ impl ColumnDecoder {
                 let times = PrimitiveArray::<TimestampMicrosecondType>::new(values.into(), nulls);
                 Arc::new(times.with_timezone("UTC"))
             }
-            Values::Decimal128(values, _) => {
+            Values::Decimal128(Decimals { values, unsure, .. }) => {
                 let array = Decimal128Array::new(values.into(), nulls).with_data_type(self.wire.arrow());
-                array.validate_decimal_precision(array.precision()).map_err(|error| self.too_large(error))?;
+                if unsure {
+                    let checked = array.validate_decimal_precision(array.precision());
+                    checked.map_err(|error| self.too_large(error))?;
+                }
                 Arc::new(array)
             }
             Values::Decimal256(values, _) => {
@@ -372,17 +260,28 @@ impl ColumnDecoder {
             Values::Nested(values) => return values.finish(nulls),
         })
     }
+}
+
+impl ColumnDecoder {
+    pub(crate) fn new(name: &str, wire: Wire, format: Format) -> Self {
+        Self {
+            name: name.to_owned(),
+            wire,
+            format,
+            nulls: NullBufferBuilder::new(0),
+            values: Values::new(wire, 0, 0),
+        }
+    }
+
+    fn refuse(&self, what: &'static str) -> Error {
+        Error::data(format!("column `{}` holds {what}", self.name))
+            .with("column", &self.name)
+            .hint("exclude such rows with a view, or leave the column out of `source.columns`")
+    }
 
     fn too_large(&self, error: ArrowError) -> Error {
         self.refuse("a numeric value beyond its declared precision").source_error(error)
     }
-}
-
-fn primitive<T: ArrowPrimitiveType>(
-    values: Vec<T::Native>,
-    nulls: Option<arrow_buffer::NullBuffer>,
-) -> ArrayRef {
-    Arc::new(PrimitiveArray::<T>::new(values.into(), nulls))
 }
 
 #[inline]
@@ -419,11 +318,11 @@ mod tests {
     use super::*;
     use crate::nested::Bound;
     use arrow_array::Array as _;
+    use transload_sql::wire::Field;
 
     /// Adds one value.
     fn push(column: &mut ColumnDecoder, field: Option<&[u8]>) -> Result<()> {
-        let length = field.map_or(-1, |field| i32::try_from(field.len()).unwrap());
-        column.extend(Fields::new(field.unwrap_or_default(), &[Field { start: 0, length }], 0, 1))
+        column.extend(Fields::new(field.unwrap_or_default(), &[Field::whole(field)], 0, 1, true))
     }
 
     #[test]

@@ -29,7 +29,6 @@ mod settled;
 mod source;
 mod tap;
 mod text_form;
-mod tls;
 mod types;
 
 use std::sync::Arc;

@@ -10,8 +10,9 @@ use arrow_array::{ArrayRef, BooleanArray, Float32Array, ListArray, StructArray};
 use arrow_buffer::{BooleanBufferBuilder, NullBuffer, OffsetBuffer};
 use arrow_schema::{DataType, Field, FieldRef, Fields};
 use transload_core::Result;
+use transload_sql::wire::{Column as _, Field as Place, Fields as Places};
 
-use crate::decode::{ColumnDecoder, Field as Place, Fields as Places, Format};
+use crate::decode::{ColumnDecoder, Format};
 use crate::types::Wire;
 
 /// What the bounds of a range are.
@@ -145,9 +146,7 @@ impl Ranges {
 
 /// Adds one value to a column.
 fn push_to(column: &mut ColumnDecoder, value: Option<&[u8]>) -> Option<()> {
-    let length = value.map_or(Ok(-1), |value| i32::try_from(value.len())).ok()?;
-    let place = [Place { start: 0, length }];
-    column.extend(Places::new(value.unwrap_or_default(), &place, 0, 1)).ok()
+    column.extend(Places::new(value.unwrap_or_default(), &[Place::whole(value)], 0, 1, value.is_none())).ok()
 }
 
 pub(crate) struct Vectors {

@@ -102,15 +102,19 @@ pub(crate) fn small(field: &[u8], scale: i32) -> Option<i64> {
     }
     let weight = i32::from(i16::from_be_bytes([*w0, *w1]));
     let exponent = scale + (weight + 1 - i32::from(count)) * 4;
-    let power = i64::from(*POWERS.get(usize::try_from(exponent.unsigned_abs()).ok()?)?);
-    let value = if exponent >= 0 {
-        value.checked_mul(power)?
-    } else if value % power == 0 {
-        value / power
-    } else {
-        return None;
+    let value = match exponent {
+        -3 => part::<1000>(value)?,
+        -2 => part::<100>(value)?,
+        -1 => part::<10>(value)?,
+        _ => value.checked_mul((*POWERS.get(usize::try_from(exponent).ok()?)?).into())?,
     };
     Some(if *sign == 0 { value } else { -value })
+}
+
+/// The value divided, if nothing is left over. By a constant, since that is no division for the processor.
+#[inline]
+fn part<const BY: i64>(value: i64) -> Option<i64> {
+    (value % BY == 0).then_some(value / BY)
 }
 
 /// The value times 10^scale. Exact: a digit below the scale is an error, not a rounding.

@@ -6,7 +6,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::{Field, Schema, SchemaRef};
 use arrow_select::concat::concat_batches;
 use futures::TryStreamExt as _;
-use transload_core::batch::{BATCH_BYTES, BatchStream, SAMPLE_BYTES, batch_bytes};
+use transload_core::batch::{BATCH_BYTES, BatchStream, SAMPLE_BYTES, collect_upto};
 use transload_core::connector::{CursorSummary, ReadPlan};
 use transload_core::schema::{ColumnSchema, CursorValue};
 use transload_core::{Error, Result};
@@ -100,24 +100,15 @@ pub(crate) fn batch_bytes_of(plan: &ReadPlan) -> usize {
     if plan.batch_bytes == 0 { BATCH_BYTES } else { plan.batch_bytes }
 }
 
-pub(crate) fn sample_plan(rows: usize) -> ReadPlan {
-    ReadPlan { limit: u64::try_from(rows).ok(), batch_bytes: SAMPLE_BYTES / 4, ..ReadPlan::default() }
-}
-
 /// A sample as one batch, and whether it has as many rows or bytes as were wished.
 pub(crate) async fn collect_sample(
-    mut reading: BatchStream,
+    reading: BatchStream,
     described: &Described,
     rows: usize,
 ) -> Result<(RecordBatch, bool)> {
-    let (mut batches, mut found, mut bytes) = (Vec::new(), 0, 0);
-    while bytes < SAMPLE_BYTES
-        && let Some(batch) = reading.try_next().await?
-    {
-        found += batch.num_rows();
-        bytes += batch_bytes(&batch);
-        batches.push(batch);
-    }
+    let mut batches = Vec::new();
+    let left = collect_upto(reading, &mut batches, SAMPLE_BYTES).await?;
     let sample = concat_batches(&described.table.arrow_schema(), &batches)?;
-    Ok((sample, found >= rows || bytes >= SAMPLE_BYTES))
+    let full = left == 0 || sample.num_rows() >= rows;
+    Ok((sample, full))
 }

@@ -16,7 +16,7 @@ use crate::copy::CopyDecoder;
 use crate::dialect::Dialect;
 use crate::figures::figures as figures_of;
 use crate::reading::{Lease, Own};
-use crate::select::{batch_bytes_of, collect_sample, sample_plan, summary};
+use crate::select::{batch_bytes_of, collect_sample, summary};
 
 /// Fewer pages than this are not worth a second connection (8 MiB).
 const PAGES_WORTH_A_SPLIT: u64 = 1024;
@@ -90,6 +90,10 @@ impl Pages {
 impl ReadSession for PostgresSession {
     fn table(&self) -> &TableSchema {
         &self.described.table
+    }
+
+    fn object(&self) -> Option<&str> {
+        self.described.oid.as_deref()
     }
 
     async fn cursor_summary(&self, column: &str) -> Result<CursorSummary> {
@@ -180,7 +184,7 @@ impl PostgresSession {
 
     /// Up to `rows` rows: of a share of the pages, spread over the table, or the first ones.
     async fn read_sample(&self, rows: usize, share: Option<&str>) -> Result<BatchStream> {
-        let plan = sample_plan(rows);
+        let plan = ReadPlan::sample(rows);
         let sql = self.copy_sql(&plan, &Pages::ALL, share.unwrap_or_default())?;
         let lease = Lease::Own(self.own.lock().await);
         self.stream(&sql, self.decoder(&plan)?, lease).await

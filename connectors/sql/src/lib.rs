@@ -1,8 +1,14 @@
-//! Identifier and literal quoting shared by the SQL connectors of transload.
+//! What the SQL connectors of transload share: quoting, the figures of a proof, ranges of keys, encryption, and what
+//! readers of a server's own protocol are made of.
 //!
 //! Names and values come from users and from foreign catalogs, so every one of them passes through here.
 
 pub mod figures;
+pub mod ranges;
+#[cfg(feature = "tls")]
+pub mod tls;
+#[cfg(feature = "wire")]
+pub mod wire;
 
 use transload_core::{Error, Result};
 
@@ -33,6 +39,61 @@ pub fn quote_identifier(name: &str) -> Result<String> {
 pub fn quote_literal(text: &str) -> Result<String> {
     refuse_nul("value", text)?;
     Ok(format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''")))
+}
+
+/// An identifier in backquotes, as MySQL and MariaDB take it whatever their `sql_mode` is.
+///
+/// # Errors
+/// `config` for a name with a NUL character.
+///
+/// ```
+/// assert_eq!(transload_sql::quote_backquoted("my `table`")?, "`my ``table```");
+/// # Ok::<(), transload_core::Error>(())
+/// ```
+pub fn quote_backquoted(name: &str) -> Result<String> {
+    refuse_nul("name", name)?;
+    Ok(format!("`{}`", name.replace('`', "``")))
+}
+
+/// An identifier in brackets, as SQL Server takes it whatever its settings are.
+///
+/// # Errors
+/// `config` for a name with a NUL character.
+///
+/// ```
+/// assert_eq!(transload_sql::quote_bracketed("my [table]")?, "[my [table]]]");
+/// # Ok::<(), transload_core::Error>(())
+/// ```
+pub fn quote_bracketed(name: &str) -> Result<String> {
+    refuse_nul("name", name)?;
+    Ok(format!("[{}]", name.replace(']', "]]")))
+}
+
+/// A text of SQL Server in Unicode, where a backslash at the end of a line would join it with the next one.
+///
+/// # Errors
+/// `config` for a text with a NUL character.
+///
+/// ```
+/// assert_eq!(transload_sql::quote_national("it's")?, "N'it''s'");
+/// assert_eq!(transload_sql::quote_national("a\\\nb")?, "N'a\\' + N'\nb'");
+/// # Ok::<(), transload_core::Error>(())
+/// ```
+pub fn quote_national(text: &str) -> Result<String> {
+    refuse_nul("value", text)?;
+    let quoted = text.replace('\'', "''").replace("\\\n", "\\' + N'\n").replace("\\\r", "\\' + N'\r");
+    Ok(format!("N'{quoted}'"))
+}
+
+/// Bytes as a hexadecimal literal (`X'6974'`), which no setting of a server and no escape can change.
+///
+/// ```
+/// assert_eq!(transload_sql::hex_literal(b"it's"), "X'69742773'");
+/// ```
+#[must_use]
+pub fn hex_literal(bytes: &[u8]) -> String {
+    let digits: String = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
+    format!("X'{digits}'")
 }
 
 /// A text for systems without `E''` of which nobody documents whether a backslash escapes in `''`, such as Redshift:

@@ -40,7 +40,9 @@ fi
 # INT is PostgreSQL's fast shutdown (sessions are ended), QUIT its immediate one. Not KILL: that
 # would leave its children and shared memory behind.
 stop postgres INT QUIT
+stop mariadb TERM KILL
 stop bigquery TERM KILL
+stop bigquery_1 TERM KILL
 
 [[ ! -f $data/transload-services ]] || rm -rf "$data"
 rm -rf "$run"

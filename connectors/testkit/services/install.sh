@@ -27,6 +27,18 @@ has_extension() {
     -n $(compgen -G "$1/../share/postgresql*/extension/$2.control") ]]
 }
 
+# Somebody else's transaction (unattended-upgrades) is waited for.
+apt_get() {
+  as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get -qq -o DPkg::Lock::Timeout=120 -o Acquire::Retries=5 "$@" >&2
+}
+
+# `update` succeeds with an index that it could not fetch, and only `install` finds out.
+apt_install() {
+  apt_get install -y --no-install-recommends "$@" ||
+    { apt_get update && apt_get install -y --no-install-recommends "$@"; }
+}
+
 # One apt transaction for all that is missing.
 install_packages() {
   local packages=() postgres=() bin
@@ -38,6 +50,7 @@ install_packages() {
   have git || packages+=(git)
   # Debian puts it where only root looks.
   have pgbouncer || [[ -x /usr/sbin/pgbouncer ]] || packages+=(pgbouncer)
+  mariadb_bin >/dev/null || packages+=(mariadb-server mariadb-client)
   if bin=$(postgres_bin); then
     has_extension "$bin" postgis || postgres=("postgresql-$(major_version "$bin")-postgis-3")
   else
@@ -48,14 +61,13 @@ install_packages() {
   have apt-get || die "missing: ${packages[*]} ${postgres[*]}; there is no apt-get here, please install them by hand"
 
   say "installing ${packages[*]} ${postgres[*]}"
-  as_root apt-get update -qq
+  retry apt_get update || say "the package lists may be old"
   # A distribution that has left 15 behind offers its own (newer) one under the plain name.
   if ((${#postgres[@]})) && ! apt-cache show "${postgres[0]}" >/dev/null 2>&1; then
     postgres=("${postgres[@]/-15/}")
     postgres=("${postgres[@]/%-postgis-3/-postgis}")
   fi
-  as_root env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -y -qq --no-install-recommends "${packages[@]}" "${postgres[@]}" >&2
+  retry apt_install "${packages[@]}" "${postgres[@]}"
   bin=$(postgres_bin) || die "PostgreSQL was installed, but no version >= 15 was found"
   has_extension "$bin" postgis || die "PostGIS was installed, but not for the PostgreSQL in $bin"
 }
@@ -91,7 +103,7 @@ install_emulator() {
   rm -rf "$dir"
   mkdir -p "$dir/home"
   "$python" -m venv "$dir/venv"
-  "$dir/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r "$requirements"
+  retry "$dir/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r "$requirements"
   # DuckDB looks for extensions in $HOME/.duckdb, so the emulator gets a HOME of its own.
   HOME=$dir/home "$dir/venv/bin/python" - <<'PY'
 import duckdb_extensions
@@ -115,7 +127,7 @@ install_vector() {
   say "installing a PostgreSQL with pgvector into $dir"
   rm -rf "$dir"
   mkdir -p "$dir"
-  "$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+  retry "$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
     --python-version 3.12 -r "$requirements" -d "$dir"
   "$python" -m zipfile -e "$dir"/*.whl "$dir"
   rm "$dir"/*.whl
@@ -125,6 +137,6 @@ install_vector() {
   printf '%s\n' "$want" >"$dir/stamp"
 }
 
-install_packages
+with_lock "$TRANSLOAD_CACHE/install.lock" install_packages
 with_lock "$TRANSLOAD_CACHE/install.lock" install_emulator
 with_lock "$TRANSLOAD_CACHE/install.lock" install_vector

@@ -9,6 +9,9 @@ takes the time zone out, opens the database, loads ducklake, and only then sets 
 Of a read session, local-bigquery takes the table and forgets the snapshot time, so that a session sees
 rows that come later. Its SQL does travel in time, so the wrapper asks for the table as of that time.
 
+It looks whether a job's id is taken and then puts the job down, with nothing between that keeps others out: two requests at
+once with one id both run, which BigQuery promises not to do and exactly-once loads rest on. So submissions take turns.
+
 The extensions are read from `$HOME/.duckdb`; up.sh sets HOME to the folder install.sh filled.
 """
 
@@ -56,13 +59,26 @@ def with_snapshot_time(read):
     read.parse, read.create_session = parse_as_of, create
 
 
+def one_at_a_time(runner):
+    """Lets a job's id be taken once."""
+    submit, turn = runner.submit, threading.Lock()
+
+    def submit_in_turn(*args, **kwargs):
+        with turn:
+            return submit(*args, **kwargs)
+
+    runner.submit = submit_in_turn
+
+
 if __name__ == "__main__":
     # Before the import: local_bigquery looks `duckdb.connect` up when it is imported.
     duckdb.connect = connect
 
     from local_bigquery.cli import main
     from local_bigquery.grpc import read
+    from local_bigquery.jobs import runner
 
     with_snapshot_time(read)
+    one_at_a_time(runner)
 
     main()

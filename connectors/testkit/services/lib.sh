@@ -13,6 +13,21 @@ die() {
 }
 have() { command -v "$1" >/dev/null 2>&1; }
 
+# Registries and mirrors fail now and then, and none of these tools begins a download again that broke off.
+export PIP_RETRIES=${PIP_RETRIES:-10} PIP_DEFAULT_TIMEOUT=${PIP_DEFAULT_TIMEOUT:-60}
+export CARGO_NET_RETRY=${CARGO_NET_RETRY:-10} npm_config_fetch_retries=${npm_config_fetch_retries:-5}
+
+# retry COMMAND...: up to three times. For one command; `set -e` does not hold within a function that is run so.
+retry() {
+  local try
+  for try in 1 2; do
+    "$@" && return
+    say "try $try of 3 failed: $*"
+    sleep $((try * 10))
+  done
+  "$@"
+}
+
 # The Rust toolchain is the one thing we do not install: a project should not choose it for you.
 need_rust() {
   have cargo || PATH=$PATH:$HOME/.cargo/bin
@@ -28,7 +43,7 @@ with_lock() {
   mkdir -p "$(dirname "$file")"
   if have flock; then
     (
-      flock -w 900 9 || die "waited 15 minutes for $file"
+      flock -w 1800 9 || die "waited half an hour for $file"
       "$@" 9>&-
     ) 9>"$file"
   else
@@ -55,6 +70,19 @@ postgres_bin() {
   done
   [[ -n $best ]] || return 1
   printf '%s\n' "$best"
+}
+
+# mariadb_bin: print the folder of mariadbd, or fail. Debian puts it where only root looks.
+mariadb_bin() {
+  local dir
+  for dir in "${TRANSLOAD_MARIADB_BIN:-}" "$(dirname "$(command -v mariadbd || echo /nonexistent/x)")" \
+    /usr/sbin /usr/libexec /usr/local/bin /opt/homebrew/bin; do
+    [[ -n $dir && -x $dir/mariadbd ]] || continue
+    have mariadb-install-db || return 1
+    printf '%s\n' "$dir"
+    return
+  done
+  return 1
 }
 
 # process_identity PID: what tells this process from a later one that got the same number.
@@ -87,7 +115,11 @@ recorded_pid() {
   printf '%s\n' "$pid"
 }
 
-# services_running RUN_DIR: both servers that up.sh recorded there are alive.
+# services_running RUN_DIR: the servers that up.sh recorded there are alive.
 services_running() {
-  [[ -r $1/env ]] && recorded_pid "$1" postgres >/dev/null && recorded_pid "$1" bigquery >/dev/null
+  local name
+  [[ -r $1/env ]] || return 1
+  for name in postgres mariadb bigquery bigquery_1; do
+    recorded_pid "$1" "$name" >/dev/null || return 1
+  done
 }

@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use tokio::sync::Notify;
 use transload_core::connector::{
-    Connector, Credentialed, CursorFilter, Descriptor, Destination, LoadOutcome, LoadPlan, LoadRecord,
-    LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome, ServerInfo, Source,
+    Connector, Credentialed, Descriptor, Destination, Extent, KeyComparison, LoadOutcome, LoadPlan,
+    LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome, ServerInfo, Source,
 };
 use transload_core::proof::{ProofLevel, TableFigures};
 use transload_core::schema::{TargetRef, TargetTable, Warning};
@@ -27,10 +28,16 @@ pub enum Fault {
     RefuseWrite(u64),
     /// The n-th batch, counted from 0, is never taken: the write hangs until it is dropped.
     HangAtWrite(u64),
+    /// The first batch of keys is refused.
+    RefuseKeys,
     /// The commit fails and does nothing; the load is dropped.
     FailCommit,
     /// The commit is done, and then reported as failed.
     CommitThenFail,
+    /// The commit has begun ([`Script::hung`] tells), waits for [`Script::go_on`] and is done a little later.
+    SlowCommit,
+    /// As [`Self::SlowCommit`], but it fails and does nothing.
+    SlowCommitFails,
 }
 
 /// The script: one fault per load, in order; loads after its end go well.
@@ -41,6 +48,7 @@ pub struct Script(Arc<ScriptState>);
 struct ScriptState {
     faults: Mutex<VecDeque<Fault>>,
     hung: Notify,
+    go_on: Notify,
 }
 
 impl Script {
@@ -48,12 +56,24 @@ impl Script {
     #[must_use]
     pub fn new(faults: &[Fault]) -> Self {
         let faults = Mutex::new(faults.iter().copied().collect());
-        Self(Arc::new(ScriptState { faults, hung: Notify::new() }))
+        Self(Arc::new(ScriptState { faults, ..ScriptState::default() }))
     }
 
-    /// Waits until a write hangs.
+    /// Waits until a write hangs, or a slow commit has begun.
     pub async fn hung(&self) {
         self.0.hung.notified().await;
+    }
+
+    /// Lets a slow commit go on.
+    pub fn go_on(&self) {
+        self.0.go_on.notify_one();
+    }
+
+    /// What a slow commit does first. The pause is for what was done before [`Self::go_on`] to reach the engine.
+    async fn hesitate(&self) {
+        self.0.hung.notify_one();
+        self.0.go_on.notified().await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 
     fn next(&self) -> Fault {
@@ -144,10 +164,10 @@ impl Destination for FaultyDestination {
     async fn figures(
         &self,
         target: &TargetTable,
-        window: Option<&CursorFilter>,
+        extent: Extent<'_>,
         level: ProofLevel,
     ) -> Result<TableFigures> {
-        self.inner.figures(target, window, level).await
+        self.inner.figures(target, extent, level).await
     }
 
     async fn last_loads(&self, target: &TargetRef, job_name: &str) -> Result<Vec<LoadRecord>> {
@@ -161,7 +181,8 @@ impl Destination for FaultyDestination {
         }
         let inner = self.inner.begin_load(request).await?;
         let script = self.script.clone();
-        Ok(Box::new(FaultyWriter { inner, fault: fault_now, writes: AtomicU64::new(0), script }))
+        let (writes, keeps) = (AtomicU64::new(0), AtomicU64::new(0));
+        Ok(Box::new(FaultyWriter { inner, fault: fault_now, writes, keeps, script }))
     }
 }
 
@@ -170,6 +191,7 @@ struct FaultyWriter {
     inner: Box<dyn LoadWriter>,
     fault: Fault,
     writes: AtomicU64,
+    keeps: AtomicU64,
     script: Script,
 }
 
@@ -187,6 +209,18 @@ impl LoadWriter for FaultyWriter {
         }
     }
 
+    async fn keep(&self, keys: RecordBatch) -> Result<()> {
+        let number = self.keeps.fetch_add(1, Ordering::Relaxed);
+        match self.fault {
+            Fault::RefuseKeys if number == 0 => Err(fault("while keys were told")),
+            _ => self.inner.keep(keys).await,
+        }
+    }
+
+    async fn compare_keys(&self) -> Result<KeyComparison> {
+        self.inner.compare_keys().await
+    }
+
     async fn seal(&self) -> Result<()> {
         self.inner.seal().await
     }
@@ -197,6 +231,14 @@ impl LoadWriter for FaultyWriter {
             Fault::CommitThenFail => {
                 self.inner.commit(record).await?;
                 Err(fault("after the commit"))
+            }
+            Fault::SlowCommit => {
+                self.script.hesitate().await;
+                self.inner.commit(record).await
+            }
+            Fault::SlowCommitFails => {
+                self.script.hesitate().await;
+                Err(fault("before the commit"))
             }
             _ => self.inner.commit(record).await,
         }

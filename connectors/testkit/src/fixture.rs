@@ -13,37 +13,26 @@ use transload_core::{Connection, Registry, Result};
 use crate::cell::{Cell, Row};
 use crate::table::{Kind, TestTable};
 
-/// Why a case did not pass.
+/// Why a case did not pass. There is no third outcome: what cannot run with a subject is not in its set of cases.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Failure {
-    /// It failed.
-    Failed(String),
-    /// It cannot run here, for this reason; a failure under `TRANSLOAD_STRICT=1`.
-    Ignored(String),
-}
+pub struct Failure(String);
 
 impl Failure {
     /// A failure.
     pub fn new(text: impl Into<String>) -> Self {
-        Self::Failed(text.into())
+        Self(text.into())
     }
 
     /// Says what was being done.
     #[must_use]
     pub fn during(self, what: &str) -> Self {
-        match self {
-            Self::Failed(text) => Self::Failed(format!("{what}: {text}")),
-            ignored @ Self::Ignored(_) => ignored,
-        }
+        Self(format!("{what}: {}", self.0))
     }
 }
 
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Failed(text) => f.write_str(text),
-            Self::Ignored(reason) => write!(f, "ignored: {reason}"),
-        }
+        f.write_str(&self.0)
     }
 }
 
@@ -58,7 +47,7 @@ impl<E: std::error::Error> From<E> for Failure {
             }
             cause = next.source();
         }
-        Self::Failed(text)
+        Self(text)
     }
 }
 
@@ -67,10 +56,15 @@ pub type Done<T = ()> = std::result::Result<T, Failure>;
 
 /// An environment variable that a test needs.
 ///
+/// Tests of a server that answers one request at a time run in a group of cargo-nextest. A second
+/// server has its address in `<name>_1`, and those of the group's second slot use that.
+///
 /// # Errors
 /// A failure that says which variable is missing and how to get it.
 pub fn need_env(name: &str) -> Done<String> {
-    std::env::var(name).map_err(|_| {
+    let slot = std::env::var("NEXTEST_TEST_GROUP_SLOT").ok();
+    let of_slot = slot.and_then(|slot| std::env::var(format!("{name}_{slot}")).ok());
+    of_slot.map_or_else(|| std::env::var(name), Ok).map_err(|_| {
         Failure::new(format!("{name} is not set: start the servers with connectors/testkit/services/up.sh"))
     })
 }
@@ -86,8 +80,6 @@ pub struct SourceFacts {
     pub not_null: bool,
     /// What its tables are.
     pub table_kind: TableKind,
-    /// Whether a table may exist without a row. Default: yes.
-    pub empty_tables: bool,
     /// Whether a session whose table changes ends with a `conflict` or `schema_changed` error, in place of
     /// going on with the rows of its beginning. Default: no.
     pub changes_end_sessions: bool,
@@ -102,7 +94,6 @@ impl Default for SourceFacts {
             primary_keys: false,
             not_null: false,
             table_kind: TableKind::Table,
-            empty_tables: true,
             changes_end_sessions: false,
             text_cursors: true,
         }
@@ -140,10 +131,6 @@ pub trait SourceFixture: Send + Sync {
 pub struct DestinationFacts {
     /// Column types that it keeps exactly.
     pub types: Vec<BigQueryType>,
-    /// Why a second load of the same table at the same time is not a `conflict`, where that is so.
-    pub concurrent_loads: Option<&'static str>,
-    /// Cases that cannot run against what stands in for the real system, with the reason.
-    pub cannot: Vec<(&'static str, &'static str)>,
 }
 
 /// Reads and drops tables at a destination by other means than transload.
@@ -311,11 +298,7 @@ impl SourceFixture for MemoryFixture {
 #[async_trait]
 impl DestinationFixture for MemoryFixture {
     fn facts(&self) -> DestinationFacts {
-        DestinationFacts {
-            types: crate::table::all_target_types(),
-            concurrent_loads: None,
-            cannot: Vec::new(),
-        }
+        DestinationFacts { types: crate::table::all_target_types() }
     }
 
     async fn read(&self, table: &TargetTable) -> Done<Option<Vec<Row>>> {

@@ -106,7 +106,7 @@ fn answer(state: &mut State, request: &Request) -> Answer {
 fn upload(state: &mut State, request: &Request, bucket: &str) -> Answer {
     if request.target.contains("uploadType=resumable") {
         let name = request.json()["name"].as_str().unwrap_or_default().to_owned();
-        let id = format!("s{}", state.sessions.len());
+        let id = format!("s{}", state.requests.len());
         let bucket = bucket.to_owned();
         state.sessions.insert(id.clone(), Session { bucket, name, content: Vec::new() });
         let host = request.header("host").unwrap_or_default();

@@ -13,7 +13,15 @@ const FIRST_DAY: i32 = -719_162;
 const LAST_DAY: i32 = 2_932_896;
 const DAY_MICROS: i64 = 86_400_000_000;
 
-/// A random generator with a seed: from `TRANSLOAD_SEED`, or a fresh one.
+/// The seed of this run's random values: `TRANSLOAD_SEED`, `PROPTEST_RNG_SEED` (where a run shall try what another one
+/// did), or a fresh one.
+#[must_use]
+pub fn seed() -> u64 {
+    let named = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    named("TRANSLOAD_SEED").or_else(|| named("PROPTEST_RNG_SEED")).unwrap_or_else(rand::random)
+}
+
+/// A random generator with a [`seed`].
 #[derive(Debug)]
 pub struct Seeded {
     /// The seed, to be printed when something fails.
@@ -26,8 +34,7 @@ impl Seeded {
     /// From the environment, or fresh.
     #[must_use]
     pub fn from_env() -> Self {
-        let seed = std::env::var("TRANSLOAD_SEED").ok().and_then(|text| text.parse().ok());
-        let seed = seed.unwrap_or_else(rand::random);
+        let seed = seed();
         Self { seed, rng: StdRng::seed_from_u64(seed) }
     }
 

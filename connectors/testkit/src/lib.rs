@@ -11,12 +11,14 @@ pub mod fixture;
 pub mod gcs;
 pub mod generate;
 pub mod http;
+pub mod mariadb;
 pub mod proxy;
 mod runner;
 pub mod secret_manager;
 mod source;
 pub mod suite;
 pub mod table;
+pub mod wait;
 
 pub use cell::{Cell, Float, Form, Row};
 pub use fixture::{

@@ -48,6 +48,9 @@ pub struct Capability {
     pub append: bool,
     /// A destination can merge by key.
     pub merge: bool,
+    /// A merge can remove or mark the rows that the source has no longer, or that say that they are deleted
+    /// ([`LoadWriter::keep`](super::LoadWriter::keep)).
+    pub deletes: bool,
     /// A destination keeps committed loads when the process ends.
     pub durable: bool,
 }
@@ -67,11 +70,19 @@ impl Capability {
         replace: false,
         append: false,
         merge: false,
+        deletes: false,
         durable: false,
     };
     /// A durable destination with every load strategy.
-    pub const DESTINATION: Self =
-        Self { destination: true, replace: true, append: true, merge: true, durable: true, ..Self::NONE };
+    pub const DESTINATION: Self = Self {
+        destination: true,
+        replace: true,
+        append: true,
+        merge: true,
+        deletes: true,
+        durable: true,
+        ..Self::NONE
+    };
 
     /// With schemas.
     #[must_use]
@@ -122,6 +133,7 @@ impl Capability {
             replace: self.replace || other.replace,
             append: self.append || other.append,
             merge: self.merge || other.merge,
+            deletes: self.deletes || other.deletes,
             durable: self.durable || other.durable,
         }
     }

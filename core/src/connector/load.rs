@@ -9,8 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::CursorInterval;
-use crate::error::Result;
+use super::{CursorInterval, Deletes, KeyComparison};
+use crate::error::{Error, Result};
 use crate::schema::{CursorValue, Overrides, TargetTable};
 
 /// What may happen when the existing target table differs from what the job needs.
@@ -96,9 +96,15 @@ pub struct LoadRecord {
     /// Key columns of a `merge`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub key: Vec<String>,
+    /// Where the job is cut into shards, of which this is one's record; empty if it is not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shard_at: Vec<String>,
     /// `connection: table` of the source. Empty in records of before it was kept.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub source: String,
+    /// What tells the source table from others of the same name ([`ReadSession::object`](super::ReadSession::object)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_object: Option<String>,
     /// Where the window began (exclusive of rows already loaded there).
     pub window_lo: Option<CursorValue>,
     /// Where the window ended, inclusive: the watermark of the next run.
@@ -112,6 +118,12 @@ pub struct LoadRecord {
     pub boundary: BoundaryRows,
     /// Rows written by this load.
     pub rows: u64,
+    /// Rows that it removed, because the source deleted them. The destination counts.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub deleted: u64,
+    /// Rows that it marked as deleted. The destination counts.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub marked: u64,
     /// Hash of the mapping that the rows were cast with.
     pub mapping_hash: String,
     /// Types that detection chose for text columns: later loads keep them, whatever their sample says.
@@ -121,6 +133,11 @@ pub struct LoadRecord {
     pub committed_at: String,
     /// Version of transload that wrote it.
     pub engine: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Of several load records the one with the highest sequence of every job; for destinations that keep them as a
@@ -143,8 +160,13 @@ pub struct LoadRequest {
     pub target: TargetTable,
     /// How rows meet those that are there.
     pub mode: WriteMode,
+    /// What becomes of rows that the source deleted; of a merge only.
+    pub deletes: Deletes,
     /// The deterministic load id.
     pub load_id: String,
+    /// Identity of the job, as in its [`LoadRecord`]. Nobody else runs this job meanwhile, so that what an earlier load of
+    /// it left staged may go; other jobs may load into the table at the same time.
+    pub job: String,
     /// Memory that the writer may use for buffering, in bytes.
     pub memory_budget: usize,
     /// What the job says to this destination in its own words, as [`Destination::check_options`] accepted it.
@@ -173,12 +195,23 @@ pub struct LoadOutcome {
     pub superseded: u64,
     /// Rows that had to be written again although they did not change (merge only).
     pub rewritten: u64,
+    /// Rows of the target that were removed because the source deleted them (merge only).
+    pub deleted: u64,
+    /// Rows of the target that were marked because the source has them no longer (merge only).
+    pub marked: u64,
+    /// Rows of the target whose mark was taken away, without those that rows of the load replaced (merge only).
+    pub unmarked: u64,
     /// Bytes that were written or sent, encoded.
     pub bytes: u64,
     /// Bytes that the destination bills for putting the rows in place, where it bills by bytes.
     pub bytes_billed: Option<u64>,
     /// The load had been committed before, by somebody else; nothing was done.
     pub already_committed: bool,
+}
+
+fn cannot_delete() -> Error {
+    Error::unsupported("this destination cannot find rows that the source deleted")
+        .hint("leave `load.detect_deletes` out")
 }
 
 /// One load in progress. Dropping it without commit aborts it as far as that is possible without
@@ -192,6 +225,27 @@ pub trait LoadWriter: Send + Sync + fmt::Debug {
     /// # Errors
     /// Those of the destination. After an error the load can only be aborted.
     async fn write(&self, batch: RecordBatch) -> Result<()>;
+
+    /// Says which keys the source has, for a load with [`Deletes::missing`]; may be called from several tasks, and
+    /// while rows are written. Batches have the key columns of the target in the order of the mode's key; no value is
+    /// NULL, and keys may come more than once. Back-pressure as of [`Self::write`].
+    ///
+    /// # Errors
+    /// Those of the destination; `unsupported` where [`Capability::deletes`](super::Capability::deletes) is false.
+    async fn keep(&self, keys: RecordBatch) -> Result<()> {
+        let _ = keys;
+        Err(cannot_delete())
+    }
+
+    /// Compares the keys that [`Self::keep`] was told with the target, and changes nothing: what it says is what
+    /// [`Self::commit`] will do. Called once, after the last key, of loads with [`Deletes::missing`]. Not calling it
+    /// before the commit is an error of that.
+    ///
+    /// # Errors
+    /// As [`Self::keep`].
+    async fn compare_keys(&self) -> Result<KeyComparison> {
+        Err(cannot_delete())
+    }
 
     /// Finishes what [`Self::write`] has taken, as far as that is possible without anybody seeing it: what remains
     /// for [`Self::commit`] should be short, since a commit that has begun can no longer be cancelled. Called once,

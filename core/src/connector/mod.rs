@@ -11,6 +11,7 @@
 //!   The behaviour suite in `connectors/testkit` tests both directions.
 
 mod covered;
+mod deletes;
 mod descriptor;
 mod load;
 mod read;
@@ -25,6 +26,7 @@ use serde_json::{Map, Value, json};
 
 pub use covered::CursorInterval;
 pub(crate) use covered::{Gap, cover, gaps, order};
+pub use deletes::{Deletes, Extent, KeyComparison, Missing};
 pub use descriptor::{Capability, Category, Descriptor};
 pub use load::{
     BoundaryRows, LoadOutcome, LoadPlan, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, PrepareOutcome,
@@ -342,8 +344,7 @@ pub trait Destination: Send + Sync + fmt::Debug {
     /// Those of reaching the system.
     async fn last_load(&self, target: &TargetRef, job: &str) -> Result<Option<LoadRecord>>;
 
-    /// Figures of the rows of a table, or of those in `window` (over the target's columns), computed by the system
-    /// itself, in the order of `target`'s columns. A figure that it cannot express as
+    /// Figures of the rows of a table that `extent` names, computed by the system itself, in the order of `target`'s columns. A figure that it cannot express as
     /// [`Measure`](crate::proof::Measure) of the target's Arrow type says is `None`.
     ///
     /// # Errors
@@ -351,10 +352,10 @@ pub trait Destination: Send + Sync + fmt::Debug {
     async fn figures(
         &self,
         target: &TargetTable,
-        window: Option<&CursorFilter>,
+        extent: Extent<'_>,
         level: ProofLevel,
     ) -> Result<TableFigures> {
-        let _ = (target, window, level);
+        let _ = (target, extent, level);
         Err(Error::unsupported("this destination cannot compute figures of its rows"))
     }
 

@@ -9,7 +9,7 @@ use arrow_select::filter::filter_record_batch;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::batch::BatchStream;
+use crate::batch::{BatchStream, SAMPLE_BYTES};
 use crate::error::{Error, ErrorKind, Result};
 use crate::proof::{ProofLevel, TableFigures};
 use crate::schema::{CursorValue, TableSchema};
@@ -95,6 +95,14 @@ pub struct ReadPlan {
     pub batch_bytes: usize,
 }
 
+impl ReadPlan {
+    /// For a sample of so many rows, in batches that stop soon after [`SAMPLE_BYTES`].
+    #[must_use]
+    pub fn sample(rows: usize) -> Self {
+        Self { limit: u64::try_from(rows).ok(), batch_bytes: SAMPLE_BYTES / 4, ..Self::default() }
+    }
+}
+
 /// One independently readable part of a table. It is JSON, so that any worker may read it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Split {
@@ -156,6 +164,20 @@ pub struct OpenTransaction {
 pub trait ReadSession: Send + Sync + fmt::Debug {
     /// The table as this session sees it.
     fn table(&self) -> &TableSchema;
+
+    /// What tells this table from another one that had the same name before: an identifier that the system gives to no
+    /// other table and that stays while the table lives, whatever happens to its rows and columns. `None` where the system
+    /// knows no such thing.
+    fn object(&self) -> Option<&str> {
+        None
+    }
+
+    /// Why what this session reads is not one consistent snapshot, although the connector declares
+    /// [`Capability::snapshot`](super::Capability::snapshot): a database may not allow what its system can. `None`
+    /// where it is. Runs warn with it.
+    fn no_snapshot(&self) -> Option<&str> {
+        None
+    }
 
     /// Lowest and highest cursor and the number of NULLs, from the session's snapshot, at full precision.
     ///

@@ -2,13 +2,14 @@
 
 use serde_json::Value;
 
+use super::deletes::{DeletePolicy, DetectDeletesDocument, SoftDeleteDocument, SoftDeletePolicy};
 use super::document::{DestinationDocument, JobDocument, LoadDocument, MaxRejectsDocument, StrategyName};
 use super::{CursorBound, EtlJob, NullCursors, Schedule, StepDocument};
 use crate::connector::OnSchemaChange;
 use crate::error::Result;
 use crate::profile::ProfileLevel;
 use crate::proof::ProofLevel;
-use crate::schema::{AddedColumn, LayoutDocument, RejectPolicy, RoundPolicy, TableRef};
+use crate::schema::{AddedColumn, DeletedWhen, LayoutDocument, RejectPolicy, RoundPolicy, TableRef};
 
 /// Builds an [`EtlJob`]; [`Self::build`] checks it.
 #[derive(Debug, Clone)]
@@ -101,6 +102,43 @@ impl EtlJobBuilder {
         self
     }
 
+    /// `merge`: finds the rows of the target that the source has no longer, and removes or marks them.
+    #[must_use]
+    pub fn detect_deletes(mut self, policy: DeletePolicy) -> Self {
+        self.0.load.detect_deletes = Some(DetectDeletesDocument { policy, max_ratio: None });
+        self
+    }
+
+    /// After [`Self::detect_deletes`]: stops, and changes nothing, when more than this share (0 to 1) of the target's
+    /// rows would go.
+    #[must_use]
+    pub fn max_deleted_ratio(mut self, ratio: f64) -> Self {
+        if let Some(detect) = &mut self.0.load.detect_deletes {
+            detect.max_ratio = Some(ratio);
+        }
+        self
+    }
+
+    /// `merge`: says by which column of the source rows tell that they are deleted, and what becomes of them.
+    #[must_use]
+    pub fn soft_delete(
+        mut self,
+        column: impl Into<String>,
+        deleted_when: DeletedWhen,
+        policy: SoftDeletePolicy,
+    ) -> Self {
+        let column = column.into();
+        self.0.load.soft_delete = Some(SoftDeleteDocument { column, deleted_when, policy });
+        self
+    }
+
+    /// Names the column that marks deleted rows. Default: `_deleted_at`.
+    #[must_use]
+    pub fn mark_column(mut self, name: impl Into<String>) -> Self {
+        self.0.load.mark_column = Some(name.into());
+        self
+    }
+
     /// Begins the first load at this cursor value.
     #[must_use]
     pub fn backfill_since(mut self, since: impl Into<String>) -> Self {
@@ -120,6 +158,14 @@ impl EtlJobBuilder {
     #[must_use]
     pub fn backfill_step(mut self, step: StepDocument) -> Self {
         self.0.load.backfill_step = Some(step);
+        self
+    }
+
+    /// `append`: cuts the job at these cursor values into [`EtlJob::shards`], which several processes may run at the same
+    /// time.
+    #[must_use]
+    pub fn shard_at(mut self, cuts: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.0.load.shard_at = cuts.into_iter().map(Into::into).collect();
         self
     }
 
@@ -165,7 +211,8 @@ impl EtlJobBuilder {
         self
     }
 
-    /// Lets `replace` go on even if the source is empty and the target is not.
+    /// Lets `replace`, and `merge` with [`Self::detect_deletes`], go on even if the source is empty and the target is
+    /// not.
     #[must_use]
     pub fn allow_empty(mut self) -> Self {
         self.0.load.allow_empty = true;

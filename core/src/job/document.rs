@@ -4,8 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::deletes::{DetectDeletesDocument, SoftDeleteDocument};
 use super::schedule::Schedule;
-use super::strategy::{Backfill, CursorBound, LoadStrategy, NullCursors};
+use super::strategy::{Backfill, CursorBound, LoadStrategy, NullCursors, Shard};
 use crate::connector::OnSchemaChange;
 use crate::error::{Error, Result};
 use crate::profile::ProfileLevel;
@@ -108,8 +109,8 @@ pub struct LoadDocument {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Vec<String>>,
     /// What becomes of rows without a cursor value: `include` (default of `merge`) reads them on every run and loads
-    /// those that are new or changed, `warn` (default of `append`) leaves them out and says how many there are, `fail`
-    /// ends the run. The report counts them in any case.
+    /// those that are new or changed, `warn` (default of `append`) leaves them out and says how many there are, `skip`
+    /// leaves them out without a word, `fail` ends the run. The report counts them in any case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_null_cursor: Option<NullCursors>,
     /// The first load begins this many days ago.
@@ -127,6 +128,15 @@ pub struct LoadDocument {
     /// and times. Default: one range.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backfill_step: Option<StepDocument>,
+    /// `append`: cut the job at these cursor values, in ascending order, into shards that several processes load into the
+    /// table at the same time, each with a snapshot, a commit and a watermark of its own. The last one also loads what comes
+    /// later, the first one rows without a cursor value. A job that has loaded may not be cut in another way. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shard_at: Vec<String>,
+    /// Which shard this document is, from 0 to the number of cuts. A job that is cut and names none cannot run itself: its
+    /// shards can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<usize>,
     /// Leave the newest rows to a later run: a number for integer cursors, a duration such as `"15m"` for
     /// dates and times. Default: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -143,7 +153,8 @@ pub struct LoadDocument {
     /// `merge`: read this far below the watermark again; a number or a duration. Default: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lookback: Option<StepDocument>,
-    /// `replace`: go on even if the source is empty and the target is not. Default: false.
+    /// `replace`, and `merge` with `detect_deletes`: go on even if the source is empty and the target is not. Default:
+    /// false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_empty: bool,
     /// `replace`: stop, and change nothing, when the new rows are fewer than this share (0 to 1) of those that
@@ -151,6 +162,17 @@ pub struct LoadDocument {
     /// one. 0 switches the check off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_ratio: Option<f64>,
+    /// `merge`: find the rows of the target that the source has no longer, and remove or mark them. The target must
+    /// belong to this job alone. Default: they stay as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detect_deletes: Option<DetectDeletesDocument>,
+    /// `merge`: a column of the source says which rows are deleted. Default: such rows are rows like others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soft_delete: Option<SoftDeleteDocument>,
+    /// The column of the target that has the time at which a run found a row deleted, a TIMESTAMP, NULL while the row
+    /// is alive; it is added to the target under the policy `mark`. Default: `_deleted_at`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark_column: Option<String>,
 }
 
 /// A number (integer and decimal cursors) or a duration text (dates and times).
@@ -295,6 +317,45 @@ impl LoadDocument {
         Self { strategy, ..Self::default() }
     }
 
+    /// Which part of a job that is cut this is.
+    pub(super) fn shard(&self) -> Option<Shard<'_>> {
+        self.shard.map(|index| Shard { index, at: &self.shard_at })
+    }
+
+    fn check_shards(&self) -> Result<()> {
+        let count = self.shard_at.len();
+        if count > 0 && self.strategy != StrategyName::Append {
+            return Err(invalid("`load.shard_at` does not belong to this strategy").hint(
+                "only `append` can be cut: `replace` has one commit, and a `merge` by several processes could put an \
+                 older row in the place of a newer one",
+            ));
+        }
+        if self.shard.is_some_and(|shard| count == 0 || shard > count) {
+            return Err(invalid("`load.shard` is none of the shards that `load.shard_at` makes")
+                .with("shards", if count == 0 { 0 } else { count + 1 })
+                .hint("it counts from 0 to the number of values in `load.shard_at`"));
+        }
+        if count > 0 && self.backfill_days.is_some() {
+            return Err(invalid(
+                "`load.backfill_days` begins elsewhere every day, and `load.shard_at` does not",
+            )
+            .hint("use `load.backfill_since`"));
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        if let Some(twice) = self.shard_at.iter().find(|at| !seen.insert(at.as_str())) {
+            return Err(invalid(format!("`load.shard_at` has {twice} twice")).hint("name it once"));
+        }
+        Ok(())
+    }
+
+    /// Where the job's part of the cursor begins and ends.
+    fn ends(&self) -> Result<(Option<Backfill>, Option<String>)> {
+        let (backfill, until) = (self.backfill()?, self.until.clone());
+        let Some(Shard { index, at }) = self.shard() else { return Ok((backfill, until)) };
+        let since = index.checked_sub(1).and_then(|before| at.get(before)).cloned().map(Backfill::Since);
+        Ok((since.or(backfill), at.get(index).cloned().or(until)))
+    }
+
     fn backfill(&self) -> Result<Option<Backfill>> {
         match (self.backfill_days, &self.backfill_since) {
             (Some(_), Some(_)) => {
@@ -328,13 +389,15 @@ impl LoadDocument {
     }
 
     fn strategy(&self) -> Result<LoadStrategy> {
-        let (backfill, lag) = (self.backfill()?, step(self.lag.as_ref(), "lag")?);
-        let (bound, until, step_of_ranges) = (self.cursor_bound, self.until.clone(), self.backfill_step()?);
+        self.check_shards()?;
+        let ((backfill, until), lag) = (self.ends()?, step(self.lag.as_ref(), "lag")?);
+        let (bound, step_of_ranges) = (self.cursor_bound, self.backfill_step()?);
         match self.strategy {
             StrategyName::Replace => {
                 refuse(self.cursor.is_some(), "cursor")?;
                 refuse(self.key.is_some(), "key")?;
                 self.refuse_windows()?;
+                self.refuse_deletes()?;
                 refuse(self.restart, "restart")?;
                 if self.min_ratio.is_some_and(|ratio| !(0.0..=1.0).contains(&ratio)) {
                     return Err(invalid("`load.min_ratio` is not a number from 0 to 1")
@@ -345,14 +408,17 @@ impl LoadDocument {
             StrategyName::Append => {
                 refuse(self.key.is_some(), "key")?;
                 refuse(self.lookback.is_some(), "lookback")?;
+                self.refuse_deletes()?;
                 refuse(self.allow_empty, "allow_empty")?;
                 refuse(self.min_ratio.is_some(), "min_ratio")?;
                 let cursor = self.cursor.clone().ok_or_else(|| missing("cursor", "the column that grows"))?;
                 let nulls = self.on_null_cursor.unwrap_or(NullCursors::Warn);
+                // One shard is enough to load them, or to warn of them.
+                let elsewhere = self.shard.is_some_and(|shard| shard > 0) && nulls != NullCursors::Fail;
+                let nulls = if elsewhere { NullCursors::Skip } else { nulls };
                 Ok(LoadStrategy::Append { cursor, backfill, lag, bound, until, step: step_of_ranges, nulls })
             }
             StrategyName::Merge => {
-                refuse(self.allow_empty, "allow_empty")?;
                 refuse(self.min_ratio.is_some(), "min_ratio")?;
                 let key = self.key.clone().filter(|key| !key.is_empty());
                 let key = key.ok_or_else(|| missing("key", "the columns that identify a row"))?;
@@ -376,7 +442,7 @@ impl LoadDocument {
     }
 }
 
-fn refuse(given: bool, field: &str) -> Result<()> {
+pub(super) fn refuse(given: bool, field: &str) -> Result<()> {
     if given {
         return Err(invalid(format!("`load.{field}` does not belong to this strategy"))
             .hint("drop the field or choose another `load.strategy`"));
@@ -405,7 +471,7 @@ fn step(document: Option<&StepDocument>, field: &str) -> Result<Option<CursorSte
     }
 }
 
-fn invalid(message: impl Into<String>) -> Error {
+pub(super) fn invalid(message: impl Into<String>) -> Error {
     Error::config(format!("job document: {}", message.into()))
 }
 
@@ -457,12 +523,14 @@ impl JobDocument {
         self.destination.layout.check()?;
         let strategy = self.load.strategy()?;
         self.check_needed_columns(&strategy)?;
+        self.check_deletes()?;
         self.mapping.check(&self.destination)?;
         Ok(strategy)
     }
 
     fn check_needed_columns(&self, strategy: &LoadStrategy) -> Result<()> {
-        for needed in strategy.key().iter().map(String::as_str).chain(strategy.cursor()) {
+        let told = self.load.soft_delete.as_ref().map(|soft| soft.column.as_str());
+        for needed in strategy.key().iter().map(String::as_str).chain(strategy.cursor()).chain(told) {
             let chosen =
                 self.source.columns.as_ref().is_none_or(|columns| columns.iter().any(|c| c == needed));
             let dropped = self.mapping.overrides.get(needed).is_some_and(|column| column.drop);

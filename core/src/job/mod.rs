@@ -4,6 +4,7 @@
 //! runs. A job that exists is valid: everything that can be checked without I/O has been checked.
 
 mod builder;
+mod deletes;
 mod document;
 mod schedule;
 mod strategy;
@@ -12,21 +13,20 @@ use jiff::{Timestamp, Zoned};
 use serde_json::{Map, Value};
 
 pub use builder::EtlJobBuilder;
+pub use deletes::{DeletePolicy, DetectDeletesDocument, SoftDeleteDocument, SoftDeletePolicy};
 pub use document::{
     DestinationDocument, JobDocument, LoadDocument, MappingDocument, MaxRejects, MaxRejectsDocument,
     SourceDocument, StepDocument, StrategyName,
 };
 pub use schedule::{CloudSchedulerFields, Every, Schedule, Weekday};
-pub use strategy::{Backfill, CursorBound, LoadStrategy, NullCursors};
+pub use strategy::{Backfill, CursorBound, LoadStrategy, NullCursors, Shard};
 
 use crate::connector::OnSchemaChange;
 use crate::document::parse;
 use crate::error::{Error, Result};
 use crate::profile::ProfileLevel;
 use crate::proof::ProofLevel;
-use crate::schema::{
-    AddedColumns, LayoutDocument, Overrides, RejectPolicy, RoundPolicy, TableRef, TargetRef,
-};
+use crate::schema::{LayoutDocument, Overrides, RejectPolicy, RoundPolicy, TableRef, TargetRef};
 
 /// A valid job: one source table to one destination table.
 ///
@@ -150,6 +150,72 @@ impl EtlJob {
         self.document.load.restart
     }
 
+    /// Which part of a job that is cut this is.
+    #[must_use]
+    pub fn shard(&self) -> Option<Shard<'_>> {
+        self.document.load.shard()
+    }
+
+    /// Where the job is cut, as text in the cursor's form; empty if it is not.
+    #[must_use]
+    pub fn shard_at(&self) -> &[String] {
+        &self.document.load.shard_at
+    }
+
+    /// The parts of a job that `load.shard_at` cuts, which several processes may run at the same time; of any other job
+    /// the job itself.
+    ///
+    /// # Errors
+    /// None in practice; the cuts were checked with the job.
+    ///
+    /// ```
+    /// use transload_core::EtlJob;
+    ///
+    /// let job = EtlJob::builder("events")
+    ///     .from("shop", "public.events")
+    ///     .into("lake", "raw", "events")
+    ///     .append("at")
+    ///     .shard_at(["2024-01-01", "2025-01-01"])
+    ///     .build()?;
+    /// let shards = job.shards()?;
+    /// assert_eq!(shards.len(), 3);
+    /// assert_eq!(shards[1].strategy().until(), Some("2025-01-01"));
+    /// # Ok::<(), transload_core::Error>(())
+    /// ```
+    pub fn shards(&self) -> Result<Vec<Self>> {
+        if self.shard_at().is_empty() || self.shard().is_some() {
+            return Ok(vec![self.clone()]);
+        }
+        let shard = |index| {
+            let mut document = self.document.clone();
+            document.load.shard = Some(index);
+            Self::from_document(document)
+        };
+        (0..=self.shard_at().len()).map(shard).collect()
+    }
+
+    /// All ends of a job that is cut, from where its first part begins to where the last one ends; empty if it is not.
+    pub(crate) fn ends_of_shards(&self) -> Vec<&str> {
+        let load = &self.document.load;
+        if load.shard_at.is_empty() {
+            return Vec::new();
+        }
+        load.backfill_since.iter().chain(&load.shard_at).chain(&load.until).map(String::as_str).collect()
+    }
+
+    /// Refuses a job that only its parts can do.
+    pub(crate) fn check_whole(&self) -> Result<()> {
+        if self.shard_at().is_empty() || self.shard().is_some() {
+            return Ok(());
+        }
+        let text = format!(
+            "job `{}` is cut into {} shards and runs as those",
+            self.name(),
+            self.shard_at().len() + 1
+        );
+        Err(Error::config(text).hint("run what its `shards()` gives, here or in several processes"))
+    }
+
     /// Overrides of the mapping, by column.
     #[must_use]
     pub fn overrides(&self) -> &Overrides {
@@ -160,12 +226,6 @@ impl EtlJob {
     #[must_use]
     pub fn detects_types(&self) -> bool {
         self.document.mapping.detect_types
-    }
-
-    /// Columns that the load adds, by their name at the destination.
-    #[must_use]
-    pub fn added(&self) -> &AddedColumns {
-        &self.document.mapping.add
     }
 
     /// The hash of the only mapping that a run may use.
@@ -244,9 +304,9 @@ impl EtlJob {
         self.document.row_limit
     }
 
-    /// What makes this job this job in the eyes of a destination: its name, source table, strategy,
-    /// cursor and key. A job with another cursor or key does not continue the old one's watermark: its run ends
-    /// with a `config` error unless the document says `load.restart`.
+    /// What makes this job this job in the eyes of a destination: its name, source table, strategy, cursor and key, and
+    /// which shard it is. A job with another cursor or key does not continue the old one's watermark: its run ends with a
+    /// `config` error unless the document says `load.restart`.
     /// 32 hexadecimal digits.
     #[must_use]
     pub fn identity(&self) -> String {
@@ -266,6 +326,13 @@ impl EtlJob {
         for column in self.strategy.key() {
             hasher.update(column.as_bytes());
             hasher.update(b"\0");
+        }
+        if let Some(Shard { index, at }) = self.shard() {
+            for cut in at {
+                hasher.update(cut.as_bytes());
+                hasher.update(b"\0");
+            }
+            hasher.update(index.to_string().as_bytes());
         }
         hasher.finalize().to_hex()[..32].to_owned()
     }
@@ -314,12 +381,56 @@ mod tests {
                 "`load.cursor_bound` does not belong to",
             ),
             (json!({"strategy": "append", "cursor": "a", "backfill_days": 1, "backfill_since": "x"}), "both"),
+            (
+                json!({"strategy": "merge", "key": ["id"], "cursor": "a", "shard_at": ["1"]}),
+                "`load.shard_at`",
+            ),
+            (json!({"strategy": "append", "cursor": "a", "shard": 0}), "`load.shard` is none of"),
+            (
+                json!({"strategy": "append", "cursor": "a", "shard_at": ["1"], "shard": 2}),
+                "`load.shard` is none of",
+            ),
+            (
+                json!({"strategy": "append", "cursor": "a", "shard_at": ["1", "1"]}),
+                "`load.shard_at` has 1 twice",
+            ),
+            (
+                json!({"strategy": "append", "cursor": "a", "shard_at": ["1"], "backfill_days": 1}),
+                "elsewhere every day",
+            ),
             (json!({"strategy": "appendd", "cursor": "at"}), "appendd"),
             (json!({"strategy": "append", "curser": "at"}), "unknown field `load.curser`"),
         ] {
             let error = job(load.clone()).unwrap_err();
             assert!(error.to_string().contains(expected), "{load}: {error}");
             assert_eq!(error.kind(), crate::ErrorKind::Config);
+        }
+    }
+
+    #[test]
+    fn shards_have_ends_and_identities_of_their_own() {
+        let load = json!({"strategy": "append", "cursor": "id", "backfill_since": "5", "until": "99", "shard_at": ["10", "20"], "on_null_cursor": "include"});
+        let whole = job(load).unwrap();
+        let shards = whole.shards().unwrap();
+        let ends: Vec<_> = shards
+            .iter()
+            .map(|shard| match shard.strategy() {
+                LoadStrategy::Append { backfill: Some(Backfill::Since(since)), until, nulls, .. } => {
+                    (since.as_str(), until.as_deref().unwrap(), *nulls)
+                }
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let (include, skip) = (NullCursors::Include, NullCursors::Skip);
+        assert_eq!(ends, [("5", "10", include), ("10", "20", skip), ("20", "99", skip)]);
+        let identities: std::collections::BTreeSet<_> =
+            shards.iter().chain([&whole]).map(EtlJob::identity).collect();
+        assert_eq!(identities.len(), 4);
+        assert!(whole.check_whole().unwrap_err().hint_text().unwrap().contains("shards()"));
+        for shard in &shards {
+            shard.check_whole().unwrap();
+            assert_eq!(shard.shards().unwrap(), std::slice::from_ref(shard));
+            assert_eq!(EtlJob::from_json(shard.to_json().unwrap()).unwrap(), *shard);
         }
     }
 

@@ -36,8 +36,19 @@ pub enum NullCursors {
     Include,
     /// They are left out, counted and warned of.
     Warn,
+    /// They are left out and counted.
+    Skip,
     /// The run fails.
     Fail,
+}
+
+/// A part of a job whose table is loaded by several processes at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shard<'a> {
+    /// Which part: 0 has the lowest cursor values.
+    pub index: usize,
+    /// The cursor values at which the job is cut, as text in the cursor's form: the first of the next part each.
+    pub at: &'a [String],
 }
 
 /// How the rows of a run meet those of earlier runs.

@@ -106,11 +106,14 @@ impl SideProof {
     #[must_use]
     pub fn compare(passed: TableFigures, there: &TableFigures, names: &[String], seconds: f64) -> Self {
         let (rows, rows_there) = (passed.rows, there.rows);
+        let mut ours = passed.columns.into_iter();
+        let mut theirs = there.columns.iter().cloned();
+        // A column that one side says nothing of is named as not compared.
         let columns: Vec<_> = names
             .iter()
-            .zip(passed.columns)
-            .zip(&there.columns)
-            .map(|((name, figures), there)| ColumnProof::new(name, figures, there))
+            .map(|name| {
+                ColumnProof::new(name, ours.next().unwrap_or_default(), theirs.next().unwrap_or_default())
+            })
             .collect();
         let wrong: Vec<&str> = columns
             .iter()
@@ -130,7 +133,7 @@ impl SideProof {
 }
 
 impl ColumnProof {
-    fn new(name: &str, figures: ColumnFigures, there: &ColumnFigures) -> Self {
+    fn new(name: &str, figures: ColumnFigures, there: ColumnFigures) -> Self {
         let text = |value: &Option<String>| value.clone();
         let checks = [
             ("values", both(figures.values, there.values, |a, b| a == b)),
@@ -147,11 +150,99 @@ impl ColumnProof {
             (_, true) => Verdict::Equal,
             _ => Verdict::Different,
         };
-        let there = (!different.is_empty()).then(|| there.clone());
+        let there = (!different.is_empty()).then_some(there);
         Self { column: name.to_owned(), verdict, compared, different, figures, there }
     }
 }
 
 fn both<T>(ours: Option<T>, there: Option<T>, equal: impl Fn(&T, &T) -> bool) -> Option<bool> {
     Some(equal(&ours?, &there?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::{ArrayRef, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray};
+
+    use super::super::{Fold, ProofLevel};
+    use super::*;
+
+    fn figures(column: ArrayRef) -> TableFigures {
+        let batch = RecordBatch::try_from_iter_with_nullable([("c", column, true)]).unwrap();
+        let mut fold = Fold::new(&batch.schema(), ProofLevel::Values);
+        fold.add(&batch).unwrap();
+        fold.finish()
+    }
+
+    fn compared(ours: ArrayRef, theirs: ArrayRef) -> SideProof {
+        SideProof::compare(figures(ours), &figures(theirs), &["c".to_owned()], 0.0)
+    }
+
+    fn numbers(values: &[Option<i64>]) -> ArrayRef {
+        Arc::new(Int64Array::from(values.to_vec()))
+    }
+
+    fn texts(values: &[&str]) -> ArrayRef {
+        Arc::new(StringArray::from(values.to_vec()))
+    }
+
+    #[test]
+    fn one_changed_value_of_any_type_is_seen() {
+        let decimals = |last| {
+            let values = Decimal128Array::from(vec![1_i128 << 100, last]);
+            Arc::new(values.with_precision_and_scale(38, 9).unwrap()) as ArrayRef
+        };
+        let floats = |last| Arc::new(Float64Array::from(vec![1.5, last])) as ArrayRef;
+        let pairs = [
+            (numbers(&[Some(1), Some(5), Some(9)]), numbers(&[Some(1), Some(6), Some(9)]), vec!["checksum"]),
+            (numbers(&[Some(1), None]), numbers(&[Some(1), Some(1)]), vec!["values", "checksum"]),
+            (texts(&["a", "b", "c"]), texts(&["a", "bb", "c"]), vec!["checksum"]),
+            (texts(&["a", ""]), texts(&["a", "z"]), vec!["checksum", "min", "max"]),
+            (decimals(7), decimals(8), vec!["checksum", "min"]),
+            (floats(2.0), floats(2.000_000_000_000_000_4), vec!["checksum", "max"]),
+        ];
+        for (ours, theirs, different) in pairs {
+            let side = compared(ours, theirs);
+            assert_eq!(side.columns[0].different, different, "{side:?}");
+            assert_eq!(side.verdict, Verdict::Different);
+            assert_eq!(side.reason.as_deref(), Some("columns with other values: c"));
+            assert!(side.columns[0].there.is_some(), "the other side's figures are told");
+        }
+    }
+
+    #[test]
+    fn values_that_make_up_for_each_other_are_seen_by_the_squares() {
+        let side = compared(numbers(&[Some(0), Some(4), Some(6), Some(9)]), numbers(&[0, 5, 5, 9].map(Some)));
+        assert_eq!(side.columns[0].different, ["checksum"]);
+        // Two steps of the first modulus apart: only the squares differ.
+        let far = 2 * ((1_i64 << 31) - 1);
+        let side = compared(numbers(&[0, 7, far + 8].map(Some)), numbers(&[0, far + 7, far + 8].map(Some)));
+        assert_eq!(side.columns[0].different, ["checksum"]);
+        let (ours, theirs) = (side.columns[0].figures.checksum, side.columns[0].there.as_ref());
+        assert_eq!(ours.unwrap().sum, theirs.unwrap().checksum.unwrap().sum);
+    }
+
+    #[test]
+    fn lost_and_doubled_rows_are_seen_and_the_order_of_rows_is_not() {
+        let rows = numbers(&[3, 1, 2].map(Some));
+        assert_eq!(compared(rows.clone(), numbers(&[1, 2, 3].map(Some))).verdict, Verdict::Equal);
+        for other in [numbers(&[3, 1].map(Some)), numbers(&[3, 1, 2, 2].map(Some))] {
+            let side = compared(rows.clone(), other.clone());
+            assert_eq!(side.verdict, Verdict::Different);
+            let there = other.len();
+            assert_eq!(side.reason, Some(format!("3 rows passed and {there} are there")));
+        }
+    }
+
+    #[test]
+    fn figures_that_a_side_does_not_have_are_not_compared() {
+        let names = ["a".to_owned(), "b".to_owned()];
+        let ours = figures(numbers(&[Some(1)]));
+        let there = TableFigures { rows: 1, columns: vec![ColumnFigures::default()] };
+        let side = SideProof::compare(ours, &there, &names, 0.0);
+        let verdicts: Vec<_> = side.columns.iter().map(|column| column.verdict).collect();
+        assert_eq!(verdicts, [Verdict::NotCompared, Verdict::NotCompared], "and neither is left out");
+        assert_eq!(side.verdict, Verdict::Equal, "the rows were counted");
+    }
 }

@@ -8,13 +8,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_data::ArrayData;
 use arrow_schema::{DataType, FieldRef};
-use arrow_select::filter::filter_record_batch;
 
 use super::window::{Place, Range};
+use crate::batch::without_rows;
 use crate::connector::{BoundaryRows, LoadRecord};
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::{CursorValue, TableSchema};
@@ -145,7 +145,7 @@ impl Boundary {
             self.treat(&batch, rows, treat, &mut dropped)?;
         }
         let count = u64::try_from(dropped.len()).unwrap_or(u64::MAX);
-        Ok((without(batch, &dropped)?, count))
+        Ok((without_rows(batch, &dropped)?, count))
     }
 
     /// The rows of a batch that the destination has after this load, be it by an earlier one.
@@ -153,7 +153,7 @@ impl Boundary {
         match (&self.beyond, batch.column_by_name(&self.cursor)) {
             (Some(beyond), Some(column)) => {
                 let dropped = beyond.rows_in(column)?;
-                without(batch, &dropped)
+                without_rows(batch, &dropped)
             }
             _ => Ok(batch),
         }
@@ -304,19 +304,6 @@ fn still_there(table: &TableSchema, columns: &[String]) -> Result<()> {
         })?;
     }
     Ok(())
-}
-
-fn without(batch: RecordBatch, dropped: &[usize]) -> Result<RecordBatch> {
-    if dropped.is_empty() {
-        return Ok(batch);
-    }
-    let mut keep = vec![true; batch.num_rows()];
-    for row in dropped {
-        if let Some(slot) = keep.get_mut(*row) {
-            *slot = false;
-        }
-    }
-    Ok(filter_record_batch(&batch, &BooleanArray::from(keep))?)
 }
 
 #[cfg(test)]

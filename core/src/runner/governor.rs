@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{retry, telemetry};
+use super::telemetry;
+use crate::backoff::full_jitter;
 use crate::connection::{Connection, ConnectionLimits};
 
 /// Without overload for so long, one more read at once is tried.
@@ -124,7 +125,7 @@ impl State {
             self.in_a_row += 1;
             self.allowed = Some((from / 2).max(1));
             self.since = now;
-            let pause = retry::pause(self.in_a_row, Duration::from_millis(250), Duration::from_secs(10));
+            let pause = full_jitter(self.in_a_row, Duration::from_millis(250), Duration::from_secs(10));
             self.paused_until = self.paused_until.max(now + pause);
         }
         lowered || known

@@ -14,11 +14,16 @@ pub(super) async fn last_load(destination: &dyn Destination, job: &EtlJob) -> Re
 
 /// `loads`: the newest load of every identity that had the job's name.
 fn continued(job: &EtlJob, loads: Vec<LoadRecord>) -> Result<Option<LoadRecord>> {
+    let (others, loads): (Vec<_>, Vec<_>) = loads.into_iter().partition(|load| is_other_shard(job, load));
     // Every load counts on from the newest one of its name, so the highest number is the newest.
     let newest = loads
         .into_iter()
         .max_by(|a, b| a.sequence.cmp(&b.sequence).then_with(|| a.committed_at.cmp(&b.committed_at)));
-    let Some(newest) = newest else { return Ok(None) };
+    let Some(newest) = newest else {
+        // All shards have the types that the first one found.
+        let pinned = others.into_iter().map(|other| other.pinned).max_by_key(|pinned| pinned.len());
+        return Ok(pinned.map(|pinned| LoadRecord { pinned, ..LoadRecord::default() }));
+    };
     if newest.job == job.identity() {
         return Ok(Some(newest));
     }
@@ -34,6 +39,17 @@ fn continued(job: &EtlJob, loads: Vec<LoadRecord>) -> Result<Option<LoadRecord>>
     }))
 }
 
+/// Whether a load is another shard's of the same job, cut in the same way: it has a watermark of its own.
+fn is_other_shard(job: &EtlJob, load: &LoadRecord) -> bool {
+    let strategy = job.strategy();
+    job.shard().is_some()
+        && load.job != job.identity()
+        && load.shard_at == job.shard_at()
+        && load.strategy == strategy.as_str()
+        && load.cursor.as_deref() == strategy.cursor()
+        && load.source == source_of(job)
+}
+
 fn changed(job: &EtlJob, newest: &LoadRecord) -> Error {
     let mut changes = Vec::new();
     let mut compare = |what: &str, was: &str, is: &str| {
@@ -45,6 +61,7 @@ fn changed(job: &EtlJob, newest: &LoadRecord) -> Error {
     let strategy = job.strategy();
     compare("strategy", &newest.strategy, strategy.as_str());
     compare("cursor", newest.cursor.as_deref().unwrap_or_default(), strategy.cursor().unwrap_or_default());
+    compare("shard_at", &newest.shard_at.join(", "), &job.shard_at().join(", "));
     // Records of before they kept source and key tell nothing of them.
     if !newest.source.is_empty() {
         compare("source", &newest.source, &source_of(job));
@@ -116,6 +133,30 @@ mod tests {
             assert!(error.message().contains(says), "{error}");
             assert!(error.hint_text().unwrap().contains("load.restart"), "{error:?}");
         }
+    }
+
+    #[test]
+    fn shards_do_not_count_for_each_other() {
+        let cut =
+            |at: &[&str]| job().append("id").shard_at(at.iter().copied()).build().unwrap().shards().unwrap();
+        let of = |shard: &EtlJob, sequence| LoadRecord {
+            shard_at: shard.shard_at().to_vec(),
+            pinned: [("a".to_owned(), crate::schema::ColumnOverride::default())].into(),
+            ..record(shard, sequence)
+        };
+        let shards = cut(&["10", "20"]);
+        let loads = || vec![of(&shards[0], 4), of(&shards[2], 1)];
+        assert_eq!(continued(&shards[0], loads()).unwrap(), Some(of(&shards[0], 4)));
+        // One that has not loaded begins at its beginning, with the types that are known.
+        let first = continued(&shards[1], loads()).unwrap().unwrap();
+        assert_eq!((first.sequence, first.watermark, first.pinned.len()), (0, None, 1));
+        // Cut in another way, or not at all, rows would come a second time.
+        for other in [&cut(&["10", "21"])[1], &cut(&["10"])[0], &job().append("id").build().unwrap()] {
+            let error = continued(other, loads()).unwrap_err();
+            assert!(error.message().contains("shard_at was `10, 20` and is"), "{error}");
+        }
+        let before = vec![record(&job().append("id").build().unwrap(), 7)];
+        assert!(continued(&shards[1], before).unwrap_err().message().contains("shard_at was none and is"));
     }
 
     #[test]

@@ -4,12 +4,16 @@ mod batch;
 mod boundary;
 mod budget;
 mod course;
+mod deleting;
 mod demotion;
 mod eta;
 mod governor;
 mod history;
+mod loss;
+mod mapping;
 mod options;
 mod pipeline;
+mod plan;
 mod progress;
 mod progress_out;
 mod proving;
@@ -236,11 +240,11 @@ impl Runner {
     async fn proposal(&self, job: &EtlJob) -> Result<(TableMapping, TargetTable, Arc<dyn Destination>)> {
         let (source, destination) = self.open(job).await?;
         let last = destination.last_load(&job.target(), &job.identity()).await?;
-        let advise = run::wants_advice(job, destination.as_ref()).await?;
+        let advise = mapping::wants_advice(job, destination.as_ref()).await?;
         let session = source.begin(&job.source_table()).await?;
-        let sampling = run::Sampling { rows: self.options.sample_rows, advise };
+        let sampling = mapping::Sampling { rows: self.options.sample_rows, advise };
         let mut none = Demotions::default();
-        let mapping = run::map(session.as_ref(), job, last.as_ref(), sampling, &mut none).await?;
+        let mapping = mapping::map(session.as_ref(), job, last.as_ref(), sampling, &mut none).await?;
         session.close().await?;
         let target = mapping.wanted_table(job.target(), job.layout(), advise)?;
         Ok((mapping, target, destination))
@@ -251,6 +255,9 @@ impl Runner {
         let destination = self.connection_named(job.destination_connection())?;
         let opened = tokio::try_join!(self.registry.source(source), self.registry.destination(destination))?;
         opened.1.check_options(job.destination_options())?;
+        let of = |connection: &Connection| self.registry.connector(connection.kind());
+        let (from, into) = (of(source)?.descriptor().capability, of(destination)?.descriptor().capability);
+        deleting::check_ends(job, from, into)?;
         Ok(opened)
     }
 }
@@ -259,3 +266,5 @@ impl Runner {
 mod tests;
 #[cfg(test)]
 mod tests_batch;
+#[cfg(test)]
+mod tests_deletes;

@@ -2,7 +2,7 @@
 //! task a split.
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
 use super::boundary::Boundary;
+use super::deleting::{KeyCount, KeyReading};
 use super::governor::{Governor, Slot};
 use super::progress::Tracker;
 use super::quarantine::Quarantine;
@@ -23,7 +24,7 @@ use crate::error::{Error, ErrorKind, Result, ResultExt as _};
 use crate::job::MaxRejects;
 use crate::profile::{Profiler, SharedProfile};
 use crate::proof::{Folds, SharedProof};
-use crate::schema::{BatchLedger, Caster, Ledger};
+use crate::schema::{BatchLedger, Caster, Ledger, Tombstone};
 
 /// What the tasks of one load share.
 pub(super) struct Pipeline {
@@ -40,12 +41,30 @@ pub(super) struct Pipeline {
     pub(super) quarantine: Option<Quarantine>,
     pub(super) max_rejects: Option<MaxRejects>,
     pub(super) ledger: Mutex<Ledger>,
+    /// The keys of the source, if rows that it deleted are looked for.
+    pub(super) keys: Option<KeyReading>,
+    /// Which rows say that they are deleted.
+    pub(super) tombstone: Option<Tombstone>,
+    /// Those of them that the destination's figures leave out.
+    pub(super) unproven: Option<Tombstone>,
+    /// Rows that say that they are deleted.
+    pub(super) tombstones: AtomicU64,
+}
+
+/// What is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// The rows of the load.
+    Rows,
+    /// The keys of the whole table.
+    Keys,
 }
 
 /// A split to be read, perhaps not for the first time.
 #[derive(Debug)]
 struct Reading {
     split: Split,
+    part: Part,
     /// Attempts that failed before a row came.
     failed: u32,
     pause: Duration,
@@ -58,10 +77,13 @@ pub(super) async fn run(
     splits: Vec<Split>,
     parallelism: usize,
     stop: &Stop,
+    part: Part,
 ) -> Result<()> {
-    pipeline.tracker.planned(splits.len());
-    let mut waiting: VecDeque<Reading> =
-        splits.into_iter().map(|split| Reading { split, failed: 0, pause: Duration::ZERO }).collect();
+    if part == Part::Rows {
+        pipeline.tracker.planned(splits.len());
+    }
+    let reading = |split| Reading { split, part, failed: 0, pause: Duration::ZERO };
+    let mut waiting: VecDeque<Reading> = splits.into_iter().map(reading).collect();
     let mut tasks = JoinSet::new();
     loop {
         while tasks.len() < parallelism.max(1)
@@ -89,10 +111,17 @@ pub(super) async fn run(
 }
 
 /// Reads a split to its end. Gives it back if it must be read again, which is possible as long as no row of it
-/// has been handed on: a writer cannot give back the rows of one split.
+/// has been handed on: a writer cannot give back the rows of one split. Keys that come twice are the same keys.
 async fn read_split(pipeline: Arc<Pipeline>, reading: Reading) -> Result<Option<Reading>> {
     tokio::time::sleep(reading.pause).await;
     let slot = pipeline.governor.slot().await;
+    if reading.part == Part::Keys {
+        // What the writer makes of keys is no error of the read.
+        return match read_keys(&pipeline, &reading.split).await? {
+            Ok(()) => Ok(None),
+            Err(error) => again(reading, &slot, error).map(Some),
+        };
+    }
     let _active = pipeline.tracker.split();
     let (first, mut batches) = match open(pipeline.session.as_ref(), &reading.split).await {
         Ok(opened) => opened,
@@ -114,6 +143,36 @@ async fn read_split(pipeline: Arc<Pipeline>, reading: Reading) -> Result<Option<
     pipeline.profile.join(profiler).operation("profile")?;
     pipeline.tracker.split_done();
     Ok(None)
+}
+
+/// Reads a split of keys to its end. The inner result is that of the read, the outer one that of the writer.
+async fn read_keys(pipeline: &Pipeline, split: &Split) -> Result<Result<()>> {
+    let Some(keys) = &pipeline.keys else { return Ok(Ok(())) };
+    let mut counted = KeyCount::default();
+    let mut told = Ok(());
+    let read = async {
+        let mut batches = pipeline.session.read(split).await?;
+        while let Some(batch) = batches.next().await {
+            let batch = batch?;
+            pipeline.governor.pace(count(batch.num_rows()), count(batch_bytes(&batch))).await;
+            told = keys.take(&batch, pipeline.writer.as_ref(), &mut counted).await;
+            if told.is_err() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    };
+    let read: Result<()> = read.await;
+    told?;
+    if read.is_ok() {
+        keys.count(&counted);
+    }
+    Ok(read.operation("read keys"))
+}
+
+fn count(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
 }
 
 /// The first batch of a split, if it has rows, and those behind it.
@@ -147,7 +206,6 @@ impl Pipeline {
         mut profiler: Option<&mut Profiler>,
         mut folds: Option<&mut Folds>,
     ) -> Result<()> {
-        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         let (rows, bytes) = (count(batch.num_rows()), count(batch_bytes(&batch)));
         self.tracker.read(rows, bytes);
         self.governor.pace(rows, bytes).await;
@@ -164,7 +222,7 @@ impl Pipeline {
                 {
                     // The destination has the known rows too.
                     let there = boundary.at_destination(batch)?;
-                    folds.written(&self.caster.cast(&there).operation("cast")?.0)?;
+                    folds.written(&self.proven(&self.caster.cast(&there).operation("cast")?.0)?)?;
                 }
                 fresh
             }
@@ -183,7 +241,10 @@ impl Pipeline {
                 profiler.add(&cast).operation("profile")?;
             }
             if let Some(folds) = &mut folds {
-                folds.written(&cast)?;
+                folds.written(&self.proven(&cast)?)?;
+            }
+            if let Some(tombstone) = &self.tombstone {
+                self.tombstones.fetch_add(count(tombstone.rows(&cast)?.true_count()), Ordering::Relaxed);
             }
             self.writer.write(cast).await.operation("write")?;
             self.tracker.rows_written.fetch_add(rows, Ordering::Relaxed);
@@ -192,6 +253,11 @@ impl Pipeline {
             tokio::task::yield_now().await;
         }
         Ok(())
+    }
+
+    /// The rows of a batch that the destination's figures will be of.
+    fn proven(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        self.unproven.as_ref().map_or_else(|| Ok(batch.clone()), |tombstone| tombstone.alive(batch))
     }
 
     /// Adds the ledger of a batch, and ends the run as soon as there are more rejects than a number allows.

@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 
 use crate::batch::batch_bytes;
 use crate::connector::{
-    BoundaryRows, Destination, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, WriteMode,
+    BoundaryRows, Deletes, Destination, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, WriteMode,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::EtlJob;
@@ -150,7 +150,9 @@ impl Quarantine {
         let request = LoadRequest {
             target: self.target.clone(),
             mode: WriteMode::Append,
+            deletes: Deletes::default(),
             load_id: load_id.clone(),
+            job: self.record.job.clone(),
             memory_budget: self.memory_budget,
             options: self.options.clone(),
         };

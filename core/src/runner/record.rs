@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::history;
 use super::window::{Place, Range};
-use crate::connector::{BoundaryRows, LoadRecord, cover};
+use crate::connector::{BoundaryRows, KeyComparison, LoadRecord, cover};
 use crate::error::Result;
 use crate::job::{EtlJob, LoadStrategy};
 use crate::schema::{TableMapping, pins};
@@ -41,11 +41,13 @@ pub(super) struct Finished<'a> {
     pub(super) range: Option<&'a Range>,
     pub(super) boundary: BoundaryRows,
     pub(super) mapping: &'a TableMapping,
+    /// What tells the source table from others of the same name.
+    pub(super) source_object: Option<String>,
 }
 
 /// The record of a load after `last`.
 pub(super) fn record(job: &EtlJob, finished: Finished<'_>, last: Option<&LoadRecord>) -> Result<LoadRecord> {
-    let Finished { load_id, rows, range, mut boundary, mapping } = finished;
+    let Finished { load_id, rows, range, mut boundary, mapping, source_object } = finished;
     let mut watermark = last.and_then(|last| last.watermark.clone());
     let mut covered = last.map(LoadRecord::covered_intervals).unwrap_or_default();
     if job.row_limit().is_some() {
@@ -53,6 +55,9 @@ pub(super) fn record(job: &EtlJob, finished: Finished<'_>, last: Option<&LoadRec
         // have any content.
         let keep = matches!(job.strategy(), LoadStrategy::Append { .. });
         boundary = last.filter(|_| keep).map(|last| last.boundary.clone()).unwrap_or_default();
+    } else if range.is_none() {
+        // Only keys were compared.
+        boundary = last.map(|last| last.boundary.clone()).unwrap_or_default();
     } else if let Some(range) = range
         && let Some(interval) = range.interval()
     {
@@ -71,12 +76,16 @@ pub(super) fn record(job: &EtlJob, finished: Finished<'_>, last: Option<&LoadRec
         strategy: job.strategy().as_str().to_owned(),
         cursor: job.strategy().cursor().map(str::to_owned),
         key: job.strategy().key().to_vec(),
+        shard_at: job.shard_at().to_vec(),
         source: history::source_of(job),
+        source_object,
         window_lo: range.and_then(|range| range.lo.clone()),
         watermark,
         covered,
         boundary,
         rows,
+        deleted: 0,
+        marked: 0,
         mapping_hash: mapping.hash(),
         pinned,
         committed_at: Timestamp::now().to_string(),
@@ -85,7 +94,15 @@ pub(super) fn record(job: &EtlJob, finished: Finished<'_>, last: Option<&LoadRec
 }
 
 /// Whether a load would leave the target and what is known of the job as they are.
-pub(super) fn nothing_new(job: &EtlJob, record: &LoadRecord, last: Option<&LoadRecord>) -> bool {
+pub(super) fn nothing_new(
+    job: &EtlJob,
+    record: &LoadRecord,
+    last: Option<&LoadRecord>,
+    compared: Option<KeyComparison>,
+) -> bool {
+    if compared.is_some_and(|compared| !compared.changes_nothing()) {
+        return false;
+    }
     let covered = last.map(LoadRecord::covered_intervals).unwrap_or_default();
     match job.strategy() {
         LoadStrategy::Replace { .. } => false,

@@ -68,6 +68,16 @@ pub struct RowCounts {
     pub rewritten: u64,
     /// Written rows of which a value did not fit and is NULL.
     pub incomplete: u64,
+    /// Keys of the source that were compared with the target (`load.detect_deletes`).
+    pub keys: u64,
+    /// Rows of the target that were removed because the source deleted them.
+    pub deleted: u64,
+    /// Rows of the target that were marked because the source has them no longer.
+    pub marked: u64,
+    /// Marked rows of the target whose key is back at the source and which no written row replaced: unmarked.
+    pub unmarked: u64,
+    /// Written rows that say of themselves that they are deleted (`load.soft_delete`).
+    pub tombstones: u64,
 }
 
 /// Values of one column that did not fit and became NULL, be it that the quarantine has them or not.
@@ -113,6 +123,8 @@ pub(super) struct Committed<'a> {
     pub(super) range: Option<&'a Range>,
     pub(super) record: &'a LoadRecord,
     pub(super) outcome: &'a LoadOutcome,
+    /// Written rows that say that they are deleted.
+    pub(super) tombstones: u64,
     pub(super) began: Instant,
 }
 
@@ -190,6 +202,8 @@ pub struct RunReport {
     pub destination: String,
     /// `replace`, `append` or `merge`.
     pub strategy: &'static str,
+    /// Which shard of the job, of those that are cut (`load.shard_at`).
+    pub shard: Option<usize>,
     /// How often the run began: 1, and one more for each retry; 0 if the job was skipped.
     pub attempts: u32,
     /// The deterministic id of the load, once the window was decided.
@@ -255,6 +269,7 @@ impl RunReport {
             source: format!("{}: {}", job.source_connection(), job.source_table()),
             destination: format!("{}: {}", job.destination_connection(), job.target()),
             strategy: job.strategy().as_str(),
+            shard: job.shard().map(|shard| shard.index),
             attempts: 1,
             load_id: None,
             committed: false,
@@ -382,20 +397,29 @@ impl RunReport {
         self.quarantine = Some(QuarantineCount { table: kept.table.to_string(), rows: before + kept.rows });
     }
 
-    /// A load was committed: that of the run, or of one of its ranges.
-    pub(super) fn loaded(&mut self, committed: Committed<'_>, tracker: &Tracker) {
-        let Committed { range, record, outcome, began } = committed;
-        self.committed = true;
-        self.bytes_written += outcome.bytes;
-        self.bytes_billed = match (self.bytes_billed, outcome.bytes_billed) {
+    /// The destination bills bytes, if it tells.
+    pub(super) fn bill(&mut self, bytes: Option<u64>) {
+        self.bytes_billed = match (self.bytes_billed, bytes) {
             (None, billed) | (billed, None) => billed,
             (Some(before), Some(now)) => Some(before + now),
         };
+    }
+
+    /// A load was committed: that of the run, or of one of its ranges.
+    pub(super) fn loaded(&mut self, committed: Committed<'_>, tracker: &Tracker) {
+        let Committed { range, record, outcome, tombstones, began } = committed;
+        self.committed = true;
+        self.bytes_written += outcome.bytes;
+        self.bill(outcome.bytes_billed);
         self.rows.written += record.rows;
         self.rows.inserted += outcome.inserted;
         self.rows.updated += outcome.updated;
         self.rows.superseded += outcome.superseded;
         self.rows.rewritten += outcome.rewritten;
+        self.rows.deleted += outcome.deleted;
+        self.rows.marked += outcome.marked;
+        self.rows.unmarked += outcome.unmarked;
+        self.rows.tombstones += tombstones;
         self.rows.incomplete += std::mem::take(&mut self.incomplete);
         if let Some(range) = range {
             if self.ranges.len() >= NAMED_RANGES {

@@ -22,6 +22,9 @@ pub struct RunReportDocument {
     pub status: RunStatus,
     /// `replace`, `append` or `merge`.
     pub strategy: String,
+    /// Which shard of the job, of those that are cut (`load.shard_at`); counted from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shard: Option<usize>,
     /// `connection: table` of the source.
     pub source: String,
     /// `connection: dataset.table` of the destination.
@@ -127,6 +130,7 @@ impl From<&RunReport> for RunReportDocument {
             job: report.job.clone(),
             status: report.status,
             strategy: report.strategy.to_owned(),
+            shard: report.shard,
             source: report.source.clone(),
             destination: report.destination.clone(),
             attempts: report.attempts,

@@ -1,7 +1,6 @@
 //! Stopping, waiting and trying again.
 
 use std::future::Future;
-use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -9,6 +8,7 @@ use tokio::time::Instant;
 use super::governor::Governor;
 use super::progress::CancelHandle;
 use super::telemetry;
+use crate::backoff::full_jitter;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How often something is tried again by itself before the run is over, or begins again.
@@ -63,24 +63,14 @@ fn passed(limit: Duration) -> Error {
         .hint("raise the deadline, or load less at once")
 }
 
-/// The pause after an attempt, counted from 1: any up to a bound that doubles, so that those who failed together
-/// do not come back together.
-pub(super) fn pause(attempt: u32, first: Duration, most: Duration) -> Duration {
-    let doublings = attempt.saturating_sub(1).min(16);
-    let bound = first.saturating_mul(1 << doublings).min(most);
-    // The standard library's only source of randomness; nothing here must be unpredictable.
-    let share = RandomState::new().hash_one(attempt) % 1000;
-    bound.mul_f64(share as f64 / 1000.0)
-}
-
 /// The pause before a run begins again.
 pub(super) fn pause_of_run(attempt: u32) -> Duration {
-    pause(attempt, Duration::from_secs(1), Duration::from_secs(60))
+    full_jitter(attempt, Duration::from_secs(1), Duration::from_secs(60))
 }
 
 /// The pause before a split, or the beginning of a session, is tried again.
 pub(super) fn pause_of_read(attempt: u32) -> Duration {
-    pause(attempt, Duration::from_millis(500), Duration::from_secs(8))
+    full_jitter(attempt, Duration::from_millis(500), Duration::from_secs(8))
 }
 
 /// Asks a source again while it reports overload. Only for what has no effect before it succeeds.
@@ -108,19 +98,6 @@ pub(super) async fn patiently<T, F: Future<Output = Result<T>>>(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pauses_are_random_below_a_bound_that_doubles() {
-        let (first, most) = (Duration::from_secs(1), Duration::from_secs(60));
-        for attempt in 1..40 {
-            let bound = Duration::from_secs(1 << (attempt - 1).min(6)).min(most);
-            let pauses: Vec<_> = (0..50).map(|_| pause(attempt, first, most)).collect();
-            assert!(pauses.iter().all(|pause| *pause < bound), "{attempt}: {pauses:?}");
-            // Full jitter: some in the lower half, some in the upper one.
-            assert!(pauses.iter().any(|pause| *pause < bound / 2));
-            assert!(pauses.iter().any(|pause| *pause > bound / 2));
-        }
-    }
 
     #[tokio::test(start_paused = true)]
     async fn a_deadline_and_a_cancel_stop() {

@@ -16,6 +16,7 @@ use crate::connector::{
 };
 use crate::error::ErrorKind;
 use crate::memory::Memory;
+use crate::proof::{ProofLevel, TableFigures, Verdict};
 use crate::schema::{TableRef, TableSchema};
 
 /// What a source does, by the name of the table.
@@ -147,6 +148,13 @@ impl ReadSession for ScriptedSession {
             "flaky" if self.of.state.refusals.fetch_add(1, Ordering::SeqCst) < 2 => {
                 return Err(Error::new(ErrorKind::Unreachable, "lost"));
             }
+            "lossy" | "doubling" => {
+                let rows = if self.name == "lossy" { 99 } else { 100 };
+                let batches = self.inner.read(split).await?.map(move |batch| Ok(batch?.slice(0, rows)));
+                let again = if self.name == "doubling" { Some(self.inner.read(split).await?) } else { None };
+                let again = futures::stream::iter(again).flatten();
+                return Ok(Box::pin(batches.chain(again.map(|batch| Ok(batch?.slice(7, 1))))));
+            }
             "late" => {
                 let batches = self.inner.read(split).await?;
                 let lost = futures::stream::iter([Err(Error::new(ErrorKind::Unreachable, "lost"))]);
@@ -159,6 +167,10 @@ impl ReadSession for ScriptedSession {
             let _busy = &reading;
             batch
         })))
+    }
+
+    async fn figures(&self, plan: &ReadPlan, level: ProofLevel) -> Result<TableFigures> {
+        self.inner.figures(plan, level).await
     }
 
     async fn close(self: Box<Self>) -> Result<()> {
@@ -380,4 +392,44 @@ async fn runs_wait_for_memory_and_say_so() {
     assert!(phases.lock().unwrap().contains(&("b_two".to_owned(), Phase::Wait)));
     assert!(batch.reports[1].seconds.wait > 0.0, "{batch:?}");
     assert_eq!(budget.free(), budget.total());
+}
+
+#[tokio::test]
+async fn a_source_that_loses_or_doubles_a_row_is_found_before_anything_is_committed() {
+    for (table, found) in [("lossy", "99 rows passed and 100 are there"), ("doubling", "101 rows passed")] {
+        let scene = scene(&[("a", table)]);
+        let proven = |level| {
+            let builder = EtlJob::builder("proven").from("a", &format!("public.{table}"));
+            builder.into("lake", "a", table).replace().proof(level).build().unwrap()
+        };
+        for level in [ProofLevel::Counts, ProofLevel::Values] {
+            let report = scene.runner.run(&proven(level)).await;
+            let error = report.error.as_ref().expect("the run fails");
+            assert_eq!((error.kind(), report.committed), (ErrorKind::Data, false));
+            assert!(error.message().contains(found), "{error}");
+            assert!(scene.memory.rows("lake", "a", table).is_none_or(|rows| rows == 0));
+        }
+        let report = scene.runner.run(&proven(ProofLevel::Off)).await;
+        assert_eq!(report.status, RunStatus::Succeeded, "nobody looked");
+    }
+}
+
+#[tokio::test]
+async fn rows_that_somebody_changed_at_the_destination_are_found_after_the_commit() {
+    let scene = scene(&[("a", "one")]);
+    // A trigger or another writer: a row more lands with those of the run, here by an append to what was there.
+    let builder = |name: &str| {
+        let job = EtlJob::builder(name).from("a", "public.one").into("lake", "a", "one").append("id");
+        job.proof(ProofLevel::Values).build().unwrap()
+    };
+    assert_eq!(verdict(&scene.runner.run(&builder("first")).await), Some(Verdict::Equal));
+    let report = scene.runner.run(&builder("second")).await;
+    assert_eq!((report.status, verdict(&report)), (RunStatus::Succeeded, Some(Verdict::Different)));
+    let warned = report.warnings.iter().find(|(_, warning)| warning.code == "W_PROOF_DIFFERENT");
+    let text = &warned.expect("a warning").1.text;
+    assert!(text.contains("100 rows passed and 200 are there"), "{text}");
+}
+
+fn verdict(report: &RunReport) -> Option<Verdict> {
+    report.proof.as_ref().map(|proof| proof.verdict)
 }

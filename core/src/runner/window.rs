@@ -180,6 +180,7 @@ fn nulls(known: Known<'_>, warnings: &mut Vec<Warning>) -> Result<bool> {
     }
     match known.strategy.null_cursors() {
         NullCursors::Include => Ok(true),
+        NullCursors::Skip => Ok(false),
         NullCursors::Warn => {
             warnings.push(Warning::new(
                 "W_NULL_CURSOR",
@@ -210,6 +211,28 @@ fn only_nulls(summary: &CursorSummary) -> Range {
         hi_loaded: false,
         nulls: true,
     }
+}
+
+/// Refuses the ends of a job that is cut unless each is past the one before: the shards between others would overlap,
+/// and each would load the rows there. Every shard looks at all of them, since it may be the only one that runs.
+pub(super) fn check_shards(ends: &[&str], cursor: &ColumnSchema) -> Result<()> {
+    let parse = |text: &&str| {
+        let value = CursorValue::parse(text, &cursor.data_type);
+        value.map_err(|error| error.operation("shard_at").with("column", &cursor.name))
+    };
+    let values = ends.iter().map(parse).collect::<Result<Vec<_>>>()?;
+    for (pair, texts) in values.windows(2).zip(ends.windows(2)) {
+        if let ([before, after], [first, second]) = (pair, texts)
+            && order(before, after)?.is_ge()
+        {
+            return Err(Error::config(format!("{second} follows {first} in the cuts of the job and is not past it"))
+                .with("column", &cursor.name)
+                .hint(
+                    "`load.backfill_since`, the values of `load.shard_at` and `load.until` must ascend, in this order",
+                ));
+        }
+    }
+    Ok(())
 }
 
 /// Where loading ends for good.

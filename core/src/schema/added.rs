@@ -23,6 +23,9 @@ pub enum AddedValue {
     LoadId,
     /// The same value for every row, as text.
     Constant(String),
+    /// When a load found the row deleted; NULL while it is alive. A TIMESTAMP. It is not for `mapping.add`: a job has
+    /// it by `load.detect_deletes` or `load.soft_delete`.
+    DeletedAt,
 }
 
 /// A column that the source does not have.
@@ -62,7 +65,7 @@ impl AddedMapping {
         let context = |error: Error| error.operation("add column").with("column", name);
         check_target_name(name).map_err(context)?;
         let own = match column.value {
-            AddedValue::LoadedAt => Some(BigQueryType::Timestamp),
+            AddedValue::LoadedAt | AddedValue::DeletedAt => Some(BigQueryType::Timestamp),
             AddedValue::LoadId => Some(BigQueryType::String),
             AddedValue::Constant(_) => None,
         };

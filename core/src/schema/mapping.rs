@@ -281,6 +281,7 @@ impl TableMapping {
             let value = match &added.value {
                 AddedValue::LoadedAt => "loaded_at".to_owned(),
                 AddedValue::LoadId => "load_id".to_owned(),
+                AddedValue::DeletedAt => "deleted_at".to_owned(),
                 AddedValue::Constant(text) => format!("constant {text:?}"),
             };
             format!("added {:?} {} {value}", added.target_name, added.bigquery_type)

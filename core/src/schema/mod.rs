@@ -25,6 +25,7 @@ mod rejects;
 mod systems;
 mod table;
 mod target;
+mod tombstone;
 
 pub use added::{AddedColumn, AddedColumns, AddedMapping, AddedValue};
 pub use advice::{
@@ -55,6 +56,7 @@ pub use recipe::Recipe;
 pub use systems::{TypeAnswer, TypeRow, WARNING_CODES, look_up_type, type_rows, type_systems};
 pub use table::{ColumnSchema, EXTENSION_KEY, Extension, SOURCE_TYPE_KEY, TableRef, TableSchema, TypeNote};
 pub use target::{TargetColumn, TargetRef, TargetTable};
+pub use tombstone::{DeletedWhen, Tombstone};
 
 /// The values of a column as canonical texts: decimals with all their digits, times as ISO 8601, bytes in base64.
 ///

@@ -14,7 +14,7 @@ use crate::outcome::Exit;
 use crate::stop::Stop;
 
 /// Once the process was told to stop, reports get so long to be delivered.
-const LAST_REPORT: Duration = Duration::from_secs(3);
+pub(crate) const LAST_REPORT: Duration = Duration::from_secs(3);
 
 pub(crate) struct Batch {
     control: Option<ControlPlane>,

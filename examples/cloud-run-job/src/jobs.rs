@@ -96,10 +96,24 @@ pub(crate) fn of_file(path: &Path, choice: &Choice, registry: Registry) -> Resul
     Ok((runner, work))
 }
 
-/// Keeps the jobs of this task. A job belongs to the same task as long as their number stays, whatever other
-/// jobs there are.
-pub(crate) fn share(work: &mut Vec<Work>, task: &TaskDocument) {
-    work.retain(|work| task_of(&work.id, task.count) == task.index);
+/// The jobs of this task, and of jobs that are cut the shards of this task. A job belongs to the same task as long as
+/// their number stays, whatever other jobs there are; its shards belong to the tasks from there on, one each. Gives how many
+/// there are for all tasks, too.
+pub(crate) fn share(work: Vec<Work>, task: &TaskDocument) -> (Vec<Work>, usize) {
+    let (mut own, mut all) = (Vec::new(), 0);
+    for Work { id, job } in work {
+        let first = task_of(&id, task.count);
+        let shards: Vec<Result<EtlJob>> = match job.as_ref().map(EtlJob::shards) {
+            Ok(Ok(shards)) => shards.into_iter().map(Ok).collect(),
+            Ok(Err(error)) => vec![Err(error)],
+            Err(_) => vec![job],
+        };
+        all += shards.len();
+        let tasks = (first..task.count.max(1)).chain(0..first).cycle();
+        let mine = tasks.zip(shards).filter(|(owner, _)| *owner == task.index);
+        own.extend(mine.map(|(_, job)| Work { id: id.clone(), job }));
+    }
+    (own, all)
 }
 
 fn task_of(id: &str, count: u32) -> u32 {
@@ -117,6 +131,30 @@ mod tests {
     fn the_hash_never_changes() {
         let tasks: Vec<_> = ["1", "2", "3", "daily_orders", ""].map(|id| task_of(id, 7)).into();
         assert_eq!(tasks, [3, 0, 0, 1, 4]);
+    }
+
+    #[test]
+    fn shards_are_spread_over_the_tasks() {
+        let job = |name: &str, cuts: &[&str]| {
+            let job = EtlJob::builder(name).from("a", "t").into("b", "d", "t").append("id");
+            Work { id: name.to_owned(), job: job.shard_at(cuts.iter().copied()).build() }
+        };
+        let shards_of = |index| {
+            let task = TaskDocument { index, count: 3, ..TaskDocument::default() };
+            let (work, all) = share(vec![job("whole", &[]), job("cut", &["1", "2", "3", "4"])], &task);
+            assert_eq!(all, 6);
+            work.iter()
+                .filter(|work| work.id == "cut")
+                .map(|w| w.job.as_ref().unwrap().shard().unwrap().index)
+                .collect()
+        };
+        let mut all: Vec<Vec<usize>> = (0..3).map(shards_of).collect();
+        assert!(all.iter().all(|shards| (1..=2).contains(&shards.len())), "{all:?}");
+        all.sort();
+        assert_eq!(all, [vec![0, 3], vec![1, 4], vec![2]]);
+        let whole = (0..3).map(|index| TaskDocument { index, count: 3, ..TaskDocument::default() });
+        let whole: usize = whole.map(|task| share(vec![job("whole", &[])], &task).0.len()).sum();
+        assert_eq!(whole, 1);
     }
 
     #[test]

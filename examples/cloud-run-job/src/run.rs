@@ -6,7 +6,7 @@ use transload::control_plane::{ControlPlane, ControlPlaneOptions};
 use transload::runner::{MemoryBudget, RunAllOptions};
 use transload::{CancelHandle, Error, RunReport, Runner, SecretStores, default_registry};
 
-use crate::batch::Batch;
+use crate::batch::{Batch, LAST_REPORT};
 use crate::config::{Config, From};
 use crate::jobs::{self, Work};
 use crate::outcome::Exit;
@@ -14,6 +14,7 @@ use crate::stop::Stop;
 
 /// Cloud Run kills ten seconds after SIGTERM. Runs that are cancelled get so long to clean up behind themselves.
 const CLEAN_UP: Duration = Duration::from_secs(6);
+const _: () = assert!(CLEAN_UP.as_secs() + LAST_REPORT.as_secs() < 10, "Cloud Run gives ten seconds");
 
 pub(crate) async fn run(config: Config) -> Exit {
     let stop = match Stop::on_signals() {
@@ -68,9 +69,8 @@ async fn prepare(config: &Config) -> Result<Prepared, Error> {
 }
 
 async fn run_prepared(config: &Config, prepared: Prepared, stop: &Stop) -> Exit {
-    let Prepared { control, runner, mut work } = prepared;
-    let all = work.len();
-    jobs::share(&mut work, &config.task);
+    let Prepared { control, runner, work } = prepared;
+    let (work, all) = jobs::share(work, &config.task);
     let (index, count) = (config.task.index, config.task.count);
     tracing::info!(
         jobs = work.len(),

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use transload_testkit::http::{Answer, HttpServer, Reply, Request};
 use transload_testkit::proxy::Proxy;
+use transload_testkit::wait::{PATIENCE, eventually};
 
 const TOKEN: &str = "t0ken-of-the-tests";
 const SIGTERM: rustix::process::Signal = rustix::process::Signal::TERM;
@@ -127,7 +128,7 @@ impl Done {
 }
 
 async fn run(variables: &[(&str, &str)]) -> Done {
-    let output = tokio::time::timeout(Duration::from_secs(60), program(variables).output()).await;
+    let output = tokio::time::timeout(PATIENCE, program(variables).output()).await;
     Done::new(output.expect("the program hangs").unwrap())
 }
 
@@ -146,6 +147,8 @@ struct State {
     reports: BTreeMap<String, Value>,
     /// The status of an answer to a report; 0 to put it down.
     report_status: u16,
+    /// When a report that is refused may come again, in seconds, if that is said.
+    retry_after: &'static str,
     /// The answer to everything, if there is one.
     answer: Option<Answer>,
     progress: usize,
@@ -216,7 +219,14 @@ impl State {
                     self.cancel.as_deref().is_some_and(|job| request.json()["progress"]["job"] == job);
                 Reply::json(200, &json!({"cancel": cancel}))
             }
-            ["v1", "runs", _, "report"] if self.report_status > 0 => Reply::empty(self.report_status),
+            ["v1", "runs", _, "report"] if self.report_status > 0 => {
+                let reply = Reply::empty(self.report_status);
+                if self.retry_after.is_empty() {
+                    reply
+                } else {
+                    reply.header("retry-after", self.retry_after)
+                }
+            }
             ["v1", "runs", id, "report"] => {
                 let known = self.reports.insert((*id).to_owned(), request.json());
                 assert!(known.is_none_or(|known| known == request.json()), "two reports under one id");
@@ -228,11 +238,7 @@ impl State {
 }
 
 fn variables<'a>(url: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-    let mut all = vec![
-        ("TRANSLOAD_CONTROL_PLANE_URL", url),
-        ("TRANSLOAD_CONTROL_PLANE_TOKEN", TOKEN),
-        ("TRANSLOAD_DEADLINE_SECONDS", "1"),
-    ];
+    let mut all = vec![("TRANSLOAD_CONTROL_PLANE_URL", url), ("TRANSLOAD_CONTROL_PLANE_TOKEN", TOKEN)];
     all.extend(more);
     all
 }
@@ -340,6 +346,7 @@ async fn exit_2_the_configuration_is_wrong() {
 
 #[tokio::test]
 async fn exit_3_the_control_plane_cannot_be_asked() {
+    let hasty = [("TRANSLOAD_DEADLINE_SECONDS", "1")];
     let place = Place::new(&["orders"]);
     let host = Host::new(&place, &["orders"]);
     let server = host.start().await;
@@ -349,12 +356,12 @@ async fn exit_3_the_control_plane_cannot_be_asked() {
         Reply { body: b"<html>".to_vec(), ..Reply::empty(200) }.into(),
     ] {
         host.set(|state| state.answer = Some(answer));
-        let done = run(&variables(&server.url(), &[])).await;
+        let done = run(&variables(&server.url(), &hasty)).await;
         assert_eq!(done.code, Some(3), "{}", done.text);
     }
     let url = server.url();
     drop(server);
-    let done = run(&variables(&url, &[])).await;
+    let done = run(&variables(&url, &hasty)).await;
     assert_eq!(done.code, Some(3), "{}", done.text);
     assert!(done.says("ERROR", "the control plane did not answer"), "{}", done.text);
 }
@@ -364,7 +371,8 @@ async fn exit_4_a_report_waits_in_the_spool_for_the_next_start() {
     let place = Place::new(&["orders", "customers"]);
     let host = Host::new(&place, &["orders", "customers"]);
     let server = host.start().await;
-    host.set(|state| state.report_status = 503);
+    // Later than anybody waits.
+    host.set(|state| (state.report_status, state.retry_after) = (503, "86400"));
     let spool = place.path("spool");
     let url = server.url();
     let with_spool = variables(&url, &[("TRANSLOAD_SPOOL", text(&spool))]);
@@ -424,6 +432,36 @@ async fn three_tasks_run_every_job_once() {
     let more = [("CLOUD_RUN_TASK_INDEX", "999"), ("CLOUD_RUN_TASK_COUNT", "1000")];
     let done = run(&variables(&url, &more)).await;
     assert_eq!(done.code, Some(0), "{}", done.text);
+}
+
+/// One table, cut into five shards, by three tasks at once. They meet at the table, which takes one load at a time.
+#[tokio::test]
+async fn three_tasks_share_a_table() {
+    let place = Place::new(&["orders"]);
+    let mut job = job("orders");
+    job["load"]["shard_at"] = json!(["21", "41", "61", "81"]);
+    let file = place.file(&[job]);
+    let task = |index| {
+        let variables = [
+            ("TRANSLOAD_JOBS_FILE", text(&file)),
+            ("TRANSLOAD_RETRIES", "50"),
+            ("CLOUD_RUN_TASK_INDEX", index),
+            ("CLOUD_RUN_TASK_COUNT", "3"),
+        ];
+        async move { run(&variables).await }
+    };
+    for expected in [100, 101] {
+        let (first, second, third) = tokio::join!(task("0"), task("1"), task("2"));
+        let mut shards = Vec::new();
+        for done in [&first, &second, &third] {
+            assert_eq!(done.code, Some(0), "{}", done.text);
+            shards.extend(done.reports().iter().map(|report| report["shard"].as_u64().unwrap()));
+        }
+        shards.sort_unstable();
+        assert_eq!((shards, place.rows("orders")), (vec![0, 1, 2, 3, 4], expected));
+        let shop = rusqlite::Connection::open(place.path("shop.db")).unwrap();
+        shop.execute("INSERT INTO orders SELECT max(id) + 1, '7.50' FROM orders", []).unwrap();
+    }
 }
 
 /// A table in PostgreSQL, dropped at the end.
@@ -492,15 +530,11 @@ impl Table {
 
 /// Sends SIGTERM once `when` holds, and waits for the end.
 async fn terminate(child: Child, when: impl Fn() -> bool) -> (Done, Duration) {
-    let begin = Instant::now();
-    while !when() {
-        assert!(begin.elapsed() < Duration::from_secs(30), "it never came so far");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    eventually("it comes so far", || async { when() }).await;
     let id = rustix::process::Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
     rustix::process::kill_process(id, SIGTERM).unwrap();
     let told = Instant::now();
-    let output = tokio::time::timeout(Duration::from_secs(30), child.wait_with_output()).await;
+    let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
     (Done::new(output.expect("the program does not end").unwrap()), told.elapsed())
 }
 
@@ -532,15 +566,22 @@ async fn exit_143_sigterm_during_a_run() {
     println!("SIGTERM to exit: {took:?}");
     assert_eq!(place.rows("orders"), 0, "nothing half loaded");
     assert!(done.says("WARNING", "2 of 2 jobs were cancelled or not begun"), "{}", done.text);
-    let statuses: Vec<_> =
-        host.set(|state| state.reports.values().map(|end| end["report"]["status"].clone()).collect());
-    assert_eq!(statuses, [json!("cancelled")], "{}", done.text);
+    let cancelled = || {
+        host.set(|state| state.reports.values().filter(|end| end["report"]["status"] == "cancelled").count())
+    };
+    assert_eq!((cancelled(), host.set(|state| state.reports.len())), (1, 1), "{}", done.text);
     // The next start does it all.
     proxy.pass();
     let done = run(&variables(&url, &more)).await;
     assert_eq!(done.code, Some(0), "{}", done.text);
-    assert_eq!(host.succeeded(), ["first", "second"]);
+    assert_eq!((cancelled(), host.succeeded()), (1, vec!["first".to_owned(), "second".to_owned()]));
     table.drop().await;
+}
+
+/// Whether a report is kept there, and not only begun to be written.
+fn has_report(spool: &Path) -> bool {
+    let Ok(mut entries) = std::fs::read_dir(spool) else { return false };
+    entries.any(|entry| entry.unwrap().path().extension().is_some_and(|extension| extension == "json"))
 }
 
 /// The control plane is gone when the process is told to stop: the report stays in the spool.
@@ -551,11 +592,9 @@ async fn exit_143_sigterm_while_a_report_is_sent() {
     host.set(|state| state.report_status = 503);
     let server = host.start().await;
     let (url, spool) = (server.url(), place.path("spool"));
-    let mut variables = variables(&url, &[("TRANSLOAD_SPOOL", text(&spool))]);
-    variables.retain(|(name, _)| *name != "TRANSLOAD_DEADLINE_SECONDS");
+    let variables = variables(&url, &[("TRANSLOAD_SPOOL", text(&spool))]);
     let child = program(&variables).spawn().unwrap();
-    let kept = || std::fs::read_dir(&spool).is_ok_and(|entries| entries.count() > 0);
-    let (done, took) = terminate(child, kept).await;
+    let (done, took) = terminate(child, || has_report(&spool)).await;
     assert_eq!(done.code, Some(143), "{}", done.text);
     assert!(took < Duration::from_secs(9), "{took:?}");
     assert_eq!(place.rows("orders"), 100, "it was committed");
@@ -573,20 +612,9 @@ async fn a_process_killed_while_it_reports_loses_no_report() {
     let server = host.start().await;
     host.set(|state| state.report_status = 503);
     let (url, spool) = (server.url(), place.path("spool"));
-    let mut variables = variables(&url, &[("TRANSLOAD_SPOOL", text(&spool))]);
-    variables.retain(|(name, _)| *name != "TRANSLOAD_DEADLINE_SECONDS");
+    let variables = variables(&url, &[("TRANSLOAD_SPOOL", text(&spool))]);
     let mut child = program(&variables).spawn().unwrap();
-    let begin = Instant::now();
-    let report = || {
-        std::fs::read_dir(&spool).is_ok_and(|mut entries| {
-            entries
-                .any(|entry| entry.unwrap().path().extension().is_some_and(|extension| extension == "json"))
-        })
-    };
-    while !report() {
-        assert!(begin.elapsed() < Duration::from_secs(30));
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    eventually("a report is kept", || async { has_report(&spool) }).await;
     child.kill().await.unwrap();
     host.set(|state| state.report_status = 0);
     let done = run(&variables).await;
@@ -633,11 +661,7 @@ async fn reports_do_not_wait_for_other_jobs() {
     let (url, password) = (server.url(), table.password());
     let more = [("SHOP_PASSWORD", password.as_str()), ("TRANSLOAD_CONCURRENCY", "2")];
     let mut child = program(&variables(&url, &more)).spawn().unwrap();
-    let begin = Instant::now();
-    while host.succeeded().is_empty() {
-        assert!(begin.elapsed() < Duration::from_secs(30), "no report while another job hangs");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    eventually("a report while another job hangs", || async { !host.succeeded().is_empty() }).await;
     child.kill().await.unwrap();
     assert_eq!(host.succeeded(), ["customers"]);
     assert_eq!((place.rows("customers"), place.rows("orders")), (100, 0));

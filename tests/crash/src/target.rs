@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use arrow_array::Array as _;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int64Type;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -49,7 +50,7 @@ impl Target {
         json!({"connection": "warehouse", "dataset": dataset, "table": "orders"})
     }
 
-    /// All rows; none if there is no table.
+    /// All rows that are not marked as deleted; none if there is no table.
     ///
     /// # Errors
     /// What cannot be read.
@@ -136,7 +137,8 @@ fn files(table: &Path) -> Done<Rows> {
                 let (id, at) =
                     (column("id")?.as_primitive::<Int64Type>(), column("at")?.as_primitive::<Int64Type>());
                 let what = column("what")?.as_string::<i32>();
-                for row in 0..batch.num_rows() {
+                let marks = batch.column_by_name("_deleted_at");
+                for row in (0..batch.num_rows()).filter(|row| marks.is_none_or(|marks| marks.is_null(*row))) {
                     *rows.entry((id.value(row), at.value(row), what.value(row).to_owned())).or_default() += 1;
                 }
             }
@@ -157,8 +159,12 @@ async fn answer(request: reqwest::RequestBuilder) -> Done<Value> {
 
 async fn table(dataset: &str) -> Done<Rows> {
     let client = reqwest::Client::new();
+    let schema = answer(client.get(format!("{}/datasets/{dataset}/tables/orders", base()?))).await?;
+    let fields = schema["schema"]["fields"].as_array().cloned().unwrap_or_default();
+    let marks = fields.iter().any(|field| field["name"] == json!("_deleted_at"));
     let sql = format!(
-        "SELECT CONCAT(CAST(id AS STRING), ' ', CAST(at AS STRING), ' ', what) FROM `{dataset}`.`orders`"
+        "SELECT CONCAT(CAST(id AS STRING), ' ', CAST(at AS STRING), ' ', what) FROM `{dataset}`.`orders`{}",
+        if marks { " WHERE _deleted_at IS NULL" } else { "" }
     );
     let body = json!({"query": sql, "useLegacySql": false, "timeoutMs": 100_000});
     let mut page = answer(client.post(format!("{}/queries", base()?)).json(&body)).await?;

@@ -72,11 +72,22 @@ pub fn authorized(request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
     }
 }
 
+/// Status and body of an answer. Where two statements commit at the same moment, the emulator refuses one of them as a
+/// whole; that one is made again.
 pub async fn answer(request: reqwest::RequestBuilder) -> Done<(u16, Value)> {
-    let response = authorized(request).send().await?;
-    let status = response.status().as_u16();
-    let text = response.text().await?;
-    Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+    let request = authorized(request).build()?;
+    let client = reqwest::Client::new();
+    let mut tries = 0;
+    loop {
+        let again = request.try_clone().ok_or_else(|| Failure::new("a request that streams"))?;
+        let response = client.execute(again).await?;
+        let status = response.status().as_u16();
+        let text = response.text().await?;
+        tries += 1;
+        if status != 400 || !text.contains("Failed to commit DuckLake transaction") || tries == 10 {
+            return Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))));
+        }
+    }
 }
 
 /// All rows of a query as texts; `None` if its table does not exist.

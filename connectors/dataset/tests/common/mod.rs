@@ -15,7 +15,8 @@ use arrow_array::types::Int64Type;
 use arrow_array::{Array as _, ArrayRef, Int64Array, RecordBatch, StringArray};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use transload_core::connector::{
-    Connector as _, Credentialed, Destination, LoadOutcome, LoadRecord, LoadRequest, LoadWriter, WriteMode,
+    Connector as _, Credentialed, Deletes, Destination, LoadOutcome, LoadRecord, LoadRequest, LoadWriter,
+    WriteMode,
 };
 use transload_core::schema::{BigQueryType, Mode, TargetColumn, TargetRef, TargetTable};
 use transload_core::{Connection, Result};
@@ -68,7 +69,9 @@ pub fn request(target: &TargetTable, mode: WriteMode, load_id: &str) -> LoadRequ
     LoadRequest {
         target: target.clone(),
         mode,
+        deletes: Deletes::default(),
         load_id: load_id.to_owned(),
+        job: "a".to_owned(),
         memory_budget: 64 << 20,
         options: serde_json::Map::new(),
     }

@@ -186,7 +186,7 @@ pub(super) fn described(table: &TableRef, results: &[Vec<Row>]) -> Result<Result
     let mut schema = TableSchema::new(table.clone(), found);
     schema.comment = optional(row, "comment")?.filter(|comment| !comment.is_empty()).map(str::to_owned);
     add_keys(&mut schema, keys)?;
-    Ok(Ok(Described { quoted: quoted(table)?, table: schema, reads, pages: 0 }))
+    Ok(Ok(Described { quoted: quoted(table)?, table: schema, reads, pages: 0, oid: None }))
 }
 
 /// A line for each column of each key, with the numbers of the key's columns in their order, as `{2,1}`.

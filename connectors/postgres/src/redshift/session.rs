@@ -13,7 +13,7 @@ use crate::connect::{Connect, Opened};
 use crate::copy::CopyDecoder;
 use crate::dialect::Dialect;
 use crate::reading::{Lease, Own};
-use crate::select::{batch_bytes_of, collect_sample, sample_plan, summary};
+use crate::select::{batch_bytes_of, collect_sample, summary};
 
 pub(super) struct RedshiftSession {
     described: Described,
@@ -61,7 +61,7 @@ impl ReadSession for RedshiftSession {
     }
 
     async fn sample(&self, rows: usize) -> Result<RecordBatch> {
-        let reading = self.rows(&sample_plan(rows)).await?;
+        let reading = self.rows(&ReadPlan::sample(rows)).await?;
         Ok(collect_sample(reading, &self.described, rows).await?.0)
     }
 

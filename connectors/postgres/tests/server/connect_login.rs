@@ -238,13 +238,18 @@ async fn a_real_unix_socket() {
     );
 }
 
-/// The kernel's timer of a connection from this port: what it is and its seconds. Linux only.
-fn timer(port: u16) -> Option<(u32, u64)> {
+/// The kernel's timer of the open connection between these ports: what it is and its seconds. Linux only.
+fn timer(local: u16, server: u16) -> Option<(u32, u64)> {
+    const ESTABLISHED: &str = "01";
     let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
-    let end = format!(":{port:04X}");
-    let line = table
-        .lines()
-        .find(|line| line.split_whitespace().nth(1).is_some_and(|local| local.ends_with(&end)))?;
+    let (local, server) = (format!(":{local:04X}"), format!(":{server:04X}"));
+    // Another connection of this machine may have the same port at its end.
+    let line = table.lines().find(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
+        [_, here, there, state, ..] => {
+            here.ends_with(&local) && there.ends_with(&server) && state == ESTABLISHED
+        }
+        _ => false,
+    })?;
     let (kind, when) = line.split_whitespace().nth(5)?.split_once(':')?;
     Some((kind.parse().ok()?, u64::from_str_radix(when, 16).ok()? / 100))
 }
@@ -268,7 +273,9 @@ async fn the_system_keeps_connections_alive() {
             let sql =
                 format!("SELECT client_port::bigint FROM pg_stat_activity WHERE application_name = '{name}'");
             let port = u16::try_from(place.number(&sql).await).unwrap();
-            let (kind, seconds) = timer(port).expect("the connection is in the table");
+            let server = connection().to_json()["port"].as_u64().unwrap();
+            let (kind, seconds) =
+                timer(port, u16::try_from(server).unwrap()).expect("the connection is in the table");
             match expected {
                 Some(expected) => {
                     assert_eq!(kind, expected);

@@ -119,7 +119,7 @@ async fn transaction_mode_loses_nothing_of_a_read() {
 async fn a_pool_that_is_too_small_is_an_error_and_not_a_wait() {
     let ground = Ground::new();
     let server = server(&ground).await;
-    let settings = "pool_mode = transaction\ndefault_pool_size = 1\nquery_wait_timeout = 1";
+    let settings = "pool_mode = transaction\ndefault_pool_size = 1\nquery_wait_timeout = 5";
     let (_pooler, pooled) = pooler(&ground, &server, settings).await;
     let session = begin(&pooled).await;
     let splits = session.splits(&ReadPlan { parallelism: 2, ..ReadPlan::default() }).await.unwrap();

@@ -71,7 +71,7 @@ async fn a_table_that_changes_all_the_time_reads_as_one_snapshot() {
             .await;
         let (stop, transfers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let mut writers = Vec::new();
-        for worker in 0..3_i32 {
+        for worker in 0..3_i64 {
             let (client, stop, transfers, schema) =
                 (client().await, Arc::clone(&stop), Arc::clone(&transfers), place.schema.clone());
             writers.push(tokio::spawn(async move {

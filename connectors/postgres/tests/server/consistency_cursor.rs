@@ -10,6 +10,7 @@ use tokio_postgres::Client;
 use transload_core::job::{CursorBound, StepDocument};
 use transload_core::schema::TableRef;
 use transload_core::{Connection, ErrorKind, EtlJob, RunReport, Secret};
+use transload_testkit::wait::PATIENCE;
 
 use crate::lake::Lake;
 use crate::own::Server;
@@ -74,6 +75,34 @@ async fn late_row(shop: &Connection, lake: &Lake, job: &EtlJob) -> (RunReport, R
 }
 
 #[tokio::test]
+async fn a_table_that_was_created_again_is_told() {
+    in_database(|shop| async move {
+        let admin = client_of(&shop).await;
+        run(&admin, OLD).await;
+        let (lake, job) = (Lake::new(), job(CursorBound::Max));
+        assert_eq!(codes(&lake.load(&shop, &job).await), [] as [&str; 0]);
+        // What keeps the table keeps it: rewritten, renamed and back, emptied, with another column.
+        for change in [
+            "VACUUM FULL t",
+            "ALTER TABLE t RENAME TO other; ALTER TABLE other RENAME TO t",
+            "TRUNCATE t; INSERT INTO t VALUES (1, now())",
+            "ALTER TABLE t ADD COLUMN more text",
+        ] {
+            run(&admin, change).await;
+            assert_eq!(codes(&lake.load(&shop, &job).await), [] as [&str; 0], "{change}");
+        }
+        run(&admin, "DROP TABLE t").await;
+        run(&admin, &OLD.replace("(0, now() - interval '1 hour')", "(7, now())")).await;
+        let report = lake.load(&shop, &job).await;
+        assert_eq!((codes(&report), report.rows.written), (vec!["W_SOURCE_RECREATED"], 1));
+        // Told once: the next load knows the table.
+        run(&admin, "INSERT INTO t VALUES (8, now())").await;
+        assert_eq!(codes(&lake.load(&shop, &job).await), [] as [&str; 0]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn up_to_the_maximum_a_late_row_is_missed() {
     in_database(|shop| async move {
         run(&client_of(&shop).await, OLD).await;
@@ -95,7 +124,9 @@ async fn below_the_oldest_transaction_no_row_is_missed_and_none_comes_twice() {
         assert_eq!(during.rows.written, 1, "only the row from before the open transaction");
         assert_eq!((codes(&during), codes(&after)), (vec!["W_OPEN_TRANSACTION"], vec![]));
         let text = &during.warnings.iter().find(|(column, _)| column.is_none()).unwrap().1.text;
-        assert!(text.contains("open for 1s") && text.contains("idle in transaction"), "{text}");
+        // Since more than a second; how much more is the machine's.
+        assert!(text.contains("open for ") && !text.contains("open for 0s"), "{text}");
+        assert!(text.contains("idle in transaction"), "{text}");
         assert_eq!(lake.ids(), [0, 1, 2]);
         assert_eq!(lake.load(&shop, &job).await.rows.written, 0);
         assert_eq!(lake.ids(), [0, 1, 2]);
@@ -171,9 +202,13 @@ async fn under_load(shop: Connection, column: &str, value: &'static str) {
     let (lake, job) = (Lake::new(), job(CursorBound::OldestTransaction));
     let begun = Instant::now();
     let (mut runs, mut committed) = (0, 0);
-    while begun.elapsed() < Duration::from_secs(5) {
+    // On a busy machine it takes longer until enough has happened.
+    let most = Duration::from_secs(5)..PATIENCE;
+    let mut rows = 0_i64;
+    while begun.elapsed() < most.start || ((committed <= 5 || rows <= 100) && begun.elapsed() < most.end) {
         committed += u32::from(lake.load(&shop, &job).await.committed);
         runs += 1;
+        rows = admin.query_one("SELECT count(*) FROM t", &[]).await.unwrap().get(0);
     }
     assert!(committed > 5, "{committed} of {runs} runs brought something");
     stop.store(true, Ordering::Relaxed);

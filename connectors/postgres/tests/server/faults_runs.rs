@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use tokio_postgres::Client;
 use transload_core::schema::TableRef;
 use transload_core::{CancelHandle, Connection, ErrorKind, EtlJob, RunReport, RunStatus, RunnerOptions};
 use transload_testkit::proxy::{Break, Proxy, after_bytes};
+use transload_testkit::wait::eventually;
 
 use crate::lake::Lake;
 use crate::own::Server;
+use crate::support::open;
 
 fn table() -> TableRef {
     TableRef::new("public", "t")
@@ -57,13 +58,7 @@ fn failed(report: &RunReport, kinds: &[ErrorKind]) {
 
 /// Waits until a connection stalls in the middle of its rows, so that the run cannot end before the fault.
 async fn stalled(proxy: &Proxy, before: u64) {
-    for attempt in 0.. {
-        if proxy.broken() > before {
-            return;
-        }
-        assert!(attempt < 600, "no connection came so far");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    eventually("a connection comes so far", || async { proxy.broken() > before }).await;
 }
 
 /// A run during which `fault` happens while rows are on their way.
@@ -194,13 +189,10 @@ async fn a_server_that_restarts_under_a_run() {
 /// Waits until the server has noticed that the sessions of a run are gone.
 async fn gone(admin: &Client) {
     let sessions = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'etl'";
-    for attempt in 0.. {
-        if admin.query_one(sessions, &[]).await.unwrap().get::<_, i64>(0) == 0 {
-            return;
-        }
-        assert!(attempt < 100, "sessions of a run that is over");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    eventually("the sessions of a run that is over end", || async {
+        admin.query_one(sessions, &[]).await.unwrap().get::<_, i64>(0) == 0
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -232,6 +224,20 @@ async fn a_server_without_connections_left() {
     drop(others);
 }
 
+/// How often the server has refused a connection of the role, by its log. The log is written by a process of its own,
+/// so a line is waited for that comes after all of them.
+async fn refusals(server: &Server, admin: &Client) -> i64 {
+    let last = format!("nobody_{}", rand::random::<u64>());
+    let nobody = server.connection().option("username", last.as_str());
+    open(&nobody).await.unwrap().check().await.unwrap_err();
+    let log = || async {
+        let row = admin.query_one("SELECT pg_read_file('log/refusals')", &[]).await.unwrap();
+        row.get::<_, String>(0)
+    };
+    eventually("the log is written", || async { log().await.contains(&last) }).await;
+    i64::try_from(log().await.matches("too many connections for role").count()).unwrap()
+}
+
 /// The server's log is the oracle for what it refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_that_a_role_may_not_open_wait_for_the_others() {
@@ -239,7 +245,6 @@ async fn readers_that_a_role_may_not_open_wait_for_the_others() {
         Server::start("logging_collector = on\nlog_directory = 'log'\nlog_filename = 'refusals'").await;
     let admin = server.admin().await;
     create(&admin).await;
-    let refused = "SELECT count(*) FROM regexp_matches(pg_read_file('log/refusals'), 'too many connections for role', 'g')";
     let mut before = 0;
     for limit in [1, 2, 3] {
         let role = format!(
@@ -257,7 +262,7 @@ async fn readers_that_a_role_may_not_open_wait_for_the_others() {
         );
         assert_eq!((report.rows.read, report.rows.written), (30_000, 30_000), "{limit}");
         assert_eq!(lake.ids(), (1..=30_000).collect::<Vec<_>>(), "{limit}");
-        let now: i64 = admin.query_one(refused, &[]).await.unwrap().get(0);
+        let now = refusals(&server, &admin).await;
         assert!(now > before, "the server refused nobody with a limit of {limit}");
         before = now;
         gone(&admin).await;
@@ -265,7 +270,7 @@ async fn readers_that_a_role_may_not_open_wait_for_the_others() {
         let limits = serde_json::json!({"parallel_reads": limit});
         let told = shop.limited(serde_json::from_value(limits).unwrap());
         assert_eq!(lake.run(&told, &job).await.status, RunStatus::Succeeded);
-        let now: i64 = admin.query_one(refused, &[]).await.unwrap().get(0);
+        let now = refusals(&server, &admin).await;
         assert_eq!(now, before, "{limit}");
         gone(&admin).await;
     }

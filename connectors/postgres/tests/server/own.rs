@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls};
 use transload_core::Connection;
+use transload_testkit::wait::{PATIENCE, eventually};
 
 /// No server outlives this many seconds, even if the test is killed.
-const LIFETIME: &str = "600";
+const LIFETIME: &str = "1200";
 
 /// A folder that the servers of a test may use, and the user they run as. It is removed after the last of them.
 #[derive(Clone)]
@@ -116,6 +117,7 @@ fn bin() -> PathBuf {
     newest.join("bin")
 }
 
+/// A port that nobody had a moment ago. Somebody may take it before it is used.
 pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -139,7 +141,7 @@ impl Server {
     pub(crate) async fn start_on(ground: &Ground, settings: &str, hba: &str) -> Self {
         let (ground, settings, hba) = (ground.clone(), settings.to_owned(), hba.to_owned());
         blocking(move || {
-            let server = Self { ground, data: "data", port: free_port(), process: None };
+            let server = Self { ground, data: "data", port: 0, process: None };
             let make = ["-U", "postgres", "-A", "trust", "--encoding=UTF8", "--no-locale", "--no-sync", "-D"];
             server.ground.run(&bin().join("initdb"), &[make.as_slice(), &[&server.folder()]].concat());
             if !hba.is_empty() {
@@ -159,7 +161,7 @@ impl Server {
     pub(crate) async fn standby(&self, settings: &str) -> Self {
         let (ground, from, settings) = (self.ground.clone(), self.port.to_string(), settings.to_owned());
         blocking(move || {
-            let server = Self { ground, data: "standby", port: free_port(), process: None };
+            let server = Self { ground, data: "standby", port: 0, process: None };
             let copy =
                 ["-h", "127.0.0.1", "-U", "postgres", "-R", "-X", "stream", "-c", "fast", "-N", "-p", &from];
             let folder = server.folder();
@@ -183,21 +185,44 @@ impl Server {
 
     /// Starts the server and waits until it takes connections.
     fn run(mut self) -> Self {
+        let again = self.port != 0;
+        for _ in 0..5 {
+            if !again {
+                self.port = free_port();
+            }
+            if self.launched() {
+                return self;
+            }
+        }
+        panic!("no port stays free until a server has it");
+    }
+
+    /// False if somebody else has the port.
+    fn launched(&mut self) -> bool {
         let path = self.ground.path(&format!("{}.log", self.data));
-        let log = std::fs::File::options().create(true).append(true).open(&path).unwrap();
+        let log = std::fs::File::create(&path).unwrap();
         let mut command = self.ground.command(Path::new("timeout"));
         command.args(["--signal=INT", LIFETIME]).arg(bin().join("postgres"));
         command.args(["-D", &self.folder(), "-p", &self.port.to_string()]);
         command.stdout(log.try_clone().unwrap()).stderr(log);
-        self.process = Some(command.spawn().expect("the server is started with timeout(1)"));
-        let until = Instant::now() + Duration::from_secs(60);
+        let process = self.process.insert(command.spawn().expect("the server is started with timeout(1)"));
+        let until = Instant::now() + PATIENCE;
         loop {
+            // Over its socket, which nobody else has.
             let mut ready = Command::new(bin().join("pg_isready"));
-            ready.args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()]);
+            ready.arg("-q").arg("-h").arg(self.ground.folder.path()).args(["-p", &self.port.to_string()]);
             if ready.status().unwrap().success() {
-                return self;
+                return true;
             }
             let said = || std::fs::read_to_string(&path).unwrap_or_default();
+            if let Some(ended) = process.try_wait().unwrap() {
+                assert!(
+                    said().contains("Address already in use"),
+                    "the server ends with {ended}: {}",
+                    said()
+                );
+                return false;
+            }
             assert!(Instant::now() < until, "the server does not start: {}", said());
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -266,11 +291,8 @@ impl Drop for Running {
 
 /// Waits until something listens there.
 pub(crate) async fn listening(port: u16) {
-    for _ in 0..200 {
-        if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("nothing listens on port {port}");
+    eventually("something listens", || async {
+        tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()
+    })
+    .await;
 }

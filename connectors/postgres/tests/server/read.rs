@@ -1,7 +1,5 @@
 //! Snapshots, splits, batches, and reads that end before their time.
 
-use std::time::Duration;
-
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int32Type;
@@ -11,6 +9,7 @@ use futures::{StreamExt as _, TryStreamExt};
 use transload_core::ErrorKind;
 use transload_core::connector::{CursorFilter, ReadPlan, Split};
 use transload_core::schema::{CursorValue, Nanos};
+use transload_testkit::wait::eventually;
 
 use crate::support::{Place, batches, connection, in_schema, open, read_plan};
 
@@ -218,13 +217,7 @@ async fn a_dropped_stream_stops_the_query_and_keeps_the_snapshot() {
         assert!(rows.next().await.unwrap().unwrap().num_rows() > 0);
         drop(rows);
         let active = format!("SELECT count(*) FROM pg_stat_activity WHERE application_name = '{}' AND state = 'active'", place.schema);
-        for attempt in 0.. {
-            if place.number(&active).await == 0 {
-                break;
-            }
-            assert!(attempt < 100, "the query still runs");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        eventually("the query ends", || async { place.number(&active).await == 0 }).await;
         // The session goes on, and a further connection still finds its snapshot.
         let plan = ReadPlan { limit: Some(100), ..ReadPlan::default() };
         assert_eq!(read_plan(session.as_ref(), &plan).await.unwrap().num_rows(), 100);

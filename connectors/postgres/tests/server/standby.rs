@@ -9,6 +9,7 @@ use tokio_postgres::Client;
 use transload_core::connector::{ReadPlan, ReadSession, Split};
 use transload_core::schema::TableRef;
 use transload_core::{Connection, ErrorKind, Result, RunStatus};
+use transload_testkit::wait::eventually;
 
 use crate::lake::Lake;
 use crate::own::Server;
@@ -25,14 +26,8 @@ async fn run(client: &Client, sql: &str) {
 /// Waits until the standby has applied everything that the primary has written.
 async fn caught_up(primary: &Client, standby: &Client) {
     let written: String = primary.query_one("SELECT pg_current_wal_lsn()::text", &[]).await.unwrap().get(0);
-    for attempt in 0.. {
-        let sql = format!("SELECT pg_last_wal_replay_lsn() >= '{written}'::pg_lsn");
-        if standby.query_one(&sql, &[]).await.unwrap().get(0) {
-            return;
-        }
-        assert!(attempt < 600, "the standby does not follow");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let sql = format!("SELECT pg_last_wal_replay_lsn() >= '{written}'::pg_lsn");
+    eventually("the standby follows", || async { standby.query_one(&sql, &[]).await.unwrap().get(0) }).await;
 }
 
 struct Pair {

@@ -196,10 +196,7 @@ impl Database {
 
     /// Writes, reads and compares the values of each case, `rows` generated ones each.
     pub(crate) async fn check(&self, cases: Vec<Case>, rows: usize) {
-        let seed = match std::env::var("TRANSLOAD_SEED") {
-            Ok(seed) => seed.parse().expect("TRANSLOAD_SEED is a number"),
-            Err(_) => rand::rng().random(),
-        };
+        let seed = transload_testkit::generate::seed();
         let mut failed = Vec::new();
         for (i, case) in cases.into_iter().enumerate() {
             let name = case.type_name.clone();

@@ -12,6 +12,7 @@ use rand::Rng as _;
 use rand::rngs::StdRng;
 use transload_core::SchemaMapper;
 use transload_core::schema::TableRef;
+use transload_testkit::wait::eventually;
 
 use crate::own::{Ground, Running, free_port};
 use crate::support::load;
@@ -56,15 +57,15 @@ impl Server {
         let port = free_port();
         let mut run = ground.command(&bin.join("postgres"));
         run.args(["-D", data, "-h", "127.0.0.1", "-k", "", "-F", "-p", &port.to_string()]);
-        let process = Running(run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        let mut process = Running(run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
         let url = format!("postgresql://postgres@127.0.0.1:{port}/postgres");
-        for _ in 0..300 {
-            if tokio_postgres::connect(&url, tokio_postgres::NoTls).await.is_ok() {
-                return Self { _process: process, url, _ground: ground };
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        }
-        panic!("{version} did not start");
+        eventually(&format!("{version} starts"), || {
+            let ended = process.0.try_wait().unwrap();
+            assert!(ended.is_none(), "{version} ends with {ended:?}");
+            async { tokio_postgres::connect(&url, tokio_postgres::NoTls).await.is_ok() }
+        })
+        .await;
+        Self { _process: process, url, _ground: ground }
     }
 
     async fn in_database<F: Future<Output = ()> + Send + 'static>(

@@ -215,9 +215,6 @@ async fn several_tasks(ctx: Arc<Ctx>) -> Done {
 async fn second_load(ctx: Arc<Ctx>) -> Done {
     let loading = Loading::prepared(&ctx).await?;
     let first = loading.begin(WriteMode::Append, "000001-a").await?;
-    if let Some(reason) = ctx.loaded()?.facts().concurrent_loads {
-        return Err(Failure::Ignored(reason.to_owned()));
-    }
     error_of("a second load", loading.begin(WriteMode::Append, "000001-b").await, &[ErrorKind::Conflict])?;
     let other = Loading::prepare(&ctx, loading.table.clone()).await?;
     error_of("by another", other.begin(WriteMode::Append, "000001-b").await, &[ErrorKind::Conflict])?;

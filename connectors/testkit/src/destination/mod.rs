@@ -1,5 +1,6 @@
 //! What every destination must do.
 
+mod deletes;
 mod load;
 mod merge;
 mod prepare;
@@ -8,7 +9,7 @@ mod record;
 use std::sync::Arc;
 
 use transload_core::connector::{
-    Destination, LoadOutcome, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, WriteMode,
+    Deletes, Destination, LoadOutcome, LoadRecord, LoadRequest, LoadWriter, OnSchemaChange, WriteMode,
 };
 use transload_core::schema::{BigQueryType, Mode, TargetTable};
 
@@ -24,6 +25,7 @@ pub(crate) fn add(cases: &mut Cases) {
     prepare::add(cases);
     load::add(cases);
     merge::add(cases);
+    deletes::add(cases);
     record::add(cases);
 }
 
@@ -56,10 +58,19 @@ impl Loading {
     }
 
     async fn begin(&self, mode: WriteMode, load_id: &str) -> transload_core::Result<Box<dyn LoadWriter>> {
+        self.begin_deleting(mode, Deletes::default(), load_id).await
+    }
+
+    async fn begin_deleting(
+        &self,
+        mode: WriteMode,
+        deletes: Deletes,
+        load_id: &str,
+    ) -> transload_core::Result<Box<dyn LoadWriter>> {
         let (target, load_id) = (self.table.clone(), load_id.to_owned());
-        let options = serde_json::Map::new();
+        let (job, options) = ("a".to_owned(), serde_json::Map::new());
         self.destination
-            .begin_load(LoadRequest { target, mode, load_id, memory_budget: BUDGET, options })
+            .begin_load(LoadRequest { target, mode, deletes, load_id, job, memory_budget: BUDGET, options })
             .await
     }
 

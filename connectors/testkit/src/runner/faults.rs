@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use transload_core::connector::Capability;
+use transload_core::job::StepDocument;
 use transload_core::{CancelHandle, ErrorKind, EtlJob, RunStatus};
 
 use super::{Orders, Set, fail, holds, succeed};
@@ -12,7 +13,7 @@ use crate::fault::{Fault, Faulty, Script};
 use crate::fixture::Done;
 use crate::suite::Pair;
 
-pub(super) fn add(set: &mut Set<'_>, capability: Capability, cursor: bool) {
+pub(super) fn add(set: &mut Set<'_>, capability: Capability, cursor: bool, integers: bool) {
     if capability.append && cursor {
         for (name, fault) in [
             ("append_refused_at_begin", Fault::RefuseBegin),
@@ -23,6 +24,12 @@ pub(super) fn add(set: &mut Set<'_>, capability: Capability, cursor: bool) {
             set.add(&format!("fault_{name}"), move |pair| append_with(pair, fault));
         }
         set.add("cancel_in_the_middle", cancel_in_the_middle);
+        set.add("cancel_during_the_commit", |pair| cancel_during_commit(pair, true));
+        set.add("cancel_during_a_commit_that_fails", |pair| cancel_during_commit(pair, false));
+        // Only numbers can be cut into ranges: text has no distance.
+        if integers {
+            set.add("cancel_during_the_commit_of_a_range", cancel_between_ranges);
+        }
         set.add("dropped_run_in_the_middle", dropped_in_the_middle);
     }
     if capability.merge && cursor {
@@ -134,6 +141,62 @@ async fn cancel_in_the_middle(pair: Arc<Pair>) -> Done {
     holds(&pair, "after the next run", &rows).await
 }
 
+/// Runs a job and cancels it as soon as a commit has begun.
+async fn cancelled_at_commit(pair: &Pair, job: &EtlJob, script: &Script) -> Done<transload_core::RunReport> {
+    let cancel = CancelHandle::new();
+    let runner = pair.runner_with(Faulty::new(pair.into.subject.connector(), script))?.cancel_with(&cancel);
+    let script = script.clone();
+    let canceller = tokio::spawn(async move {
+        script.hung().await;
+        cancel.cancel();
+        script.go_on();
+    });
+    let report = runner.run(job).await;
+    canceller.await?;
+    Ok(report)
+}
+
+/// A commit that has begun decides, and the report tells what it did.
+async fn cancel_during_commit(pair: Arc<Pair>, goes_well: bool) -> Done {
+    let mut orders = Orders::new(&pair, "late_cancel")?;
+    let rows = orders.rows(&[(1, 1, "a"), (2, 2, "b")]);
+    orders.put(&pair, rows.clone()).await?;
+    let job = append_job(&orders, &pair)?;
+    let fault = if goes_well { Fault::SlowCommit } else { Fault::SlowCommitFails };
+    let report = cancelled_at_commit(&pair, &job, &Script::new(&[fault])).await?;
+    equal("committed", &report.committed, &goes_well)?;
+    if goes_well {
+        equal("status", &report.status, &RunStatus::Succeeded)?;
+        equal("written", &report.rows.written, &2)?;
+    } else {
+        // What ended the run is the commit, not the cancel: it says whether anything was done.
+        equal("status", &report.status, &RunStatus::Failed)?;
+        let kind = report.error.as_ref().map(transload_core::Error::kind);
+        equal("kind", &kind, &Some(ErrorKind::Unreachable))?;
+    }
+    holds(&pair, "after the cancel", if goes_well { &rows } else { &[] }).await?;
+    let report = succeed(&pair.runner()?, &job).await?;
+    equal("written by the next run", &report.rows.written, &if goes_well { 0 } else { 2 })?;
+    holds(&pair, "after the next run", &rows).await
+}
+
+/// The range whose commit has begun is committed, the next one is not begun.
+async fn cancel_between_ranges(pair: Arc<Pair>) -> Done {
+    let mut orders = Orders::new(&pair, "late_cancel")?;
+    let rows: Vec<Row> = (0..40).map(|n| orders.row(n, n, "row")).collect();
+    orders.put(&pair, rows.clone()).await?;
+    let job = orders.job(&pair)?.append("id").backfill_step(StepDocument::Units(10)).build()?;
+    let report = cancelled_at_commit(&pair, &job, &Script::new(&[Fault::SlowCommit])).await?;
+    equal("status", &report.status, &RunStatus::Cancelled)?;
+    equal("committed", &(report.committed, report.ranges_committed), &(true, 1))?;
+    let first = usize::try_from(report.rows.written)?;
+    ensure(first > 0 && first < 40, || format!("{first} rows of the first range"))?;
+    holds(&pair, "after the cancel", rows.get(..first).unwrap_or_default()).await?;
+    let report = succeed(&pair.runner()?, &job).await?;
+    equal("written by both", &(first + usize::try_from(report.rows.written)?), &40)?;
+    holds(&pair, "after the next run", &rows).await
+}
+
 async fn dropped_in_the_middle(pair: Arc<Pair>) -> Done {
     let mut orders = Orders::new(&pair, "dropped")?;
     let rows = many(&orders);
@@ -150,8 +213,9 @@ async fn dropped_in_the_middle(pair: Arc<Pair>) -> Done {
     holds(&pair, "after the drop", &[]).await?;
     // Tasks of a dropped run end by themselves, and with them their hold on the table.
     let mut report = runner.run(&job).await;
-    for _ in 0..50 {
-        if report.error.as_ref().map(transload_core::Error::kind) != Some(ErrorKind::Conflict) {
+    let begun = std::time::Instant::now();
+    while report.error.as_ref().map(transload_core::Error::kind) == Some(ErrorKind::Conflict) {
+        if begun.elapsed() > crate::wait::PATIENCE {
             break;
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;

@@ -1,5 +1,6 @@
 //! Whole runs of jobs from one connector into another.
 
+mod deletes;
 mod faults;
 mod policy;
 mod quarantine;
@@ -7,7 +8,7 @@ mod strategy;
 mod windows;
 
 use transload_core::connector::Capability;
-use transload_core::job::{EtlJobBuilder, LoadStrategy};
+use transload_core::job::{EtlJobBuilder, LoadStrategy, SoftDeletePolicy};
 use transload_core::proof::{ProofLevel, Verdict};
 use transload_core::schema::{TableRef, TargetRef, TargetTable};
 use transload_core::{EtlJob, RunReport, RunStatus, Runner};
@@ -21,12 +22,14 @@ use crate::table::{Kind, TestColumn, TestTable, same_rows, target_forms};
 pub(crate) fn add(cases: &mut Cases, prefix: &str, from: &Subject, into: &Subject) {
     let capability = into.capability();
     let cursor = from.capability().cursor;
+    let integers = from.source.as_ref().is_some_and(|source| source.facts().kinds.contains(&Kind::Int));
     let mut set = Set { cases, prefix, from, into };
     policy::add(&mut set, capability, cursor);
     quarantine::add(&mut set, capability, cursor);
     strategy::add(&mut set, capability, cursor);
     windows::add(&mut set, capability, cursor);
-    faults::add(&mut set, capability, cursor);
+    faults::add(&mut set, capability, cursor, integers);
+    deletes::add(&mut set, capability, cursor);
 }
 
 /// Cases of one pair.
@@ -138,7 +141,8 @@ async fn succeed(runner: &Runner, job: &EtlJob) -> Done<RunReport> {
     let rows = report.rows;
     equal("read = already loaded + written", &rows.read, &(rows.already_loaded + rows.written))?;
     if report.committed {
-        let sum = rows.inserted + rows.updated + rows.superseded;
+        let removes = job.soft_delete().is_some_and(|soft| soft.policy == SoftDeletePolicy::Remove);
+        let sum = rows.inserted + rows.updated + rows.superseded + if removes { rows.tombstones } else { 0 };
         let again = report.warnings.iter().any(|(_, warning)| warning.code == "W_ALREADY_COMMITTED");
         ensure(again || sum == rows.written, || format!("written rows do not add up: {rows:?}"))?;
     }
@@ -149,7 +153,8 @@ async fn succeed(runner: &Runner, job: &EtlJob) -> Done<RunReport> {
 fn proven(runner: &Runner, job: &EtlJob, report: &RunReport) -> Done {
     // A run that had nothing to read has nothing to prove.
     let Some(proof) = &report.proof else {
-        return ensure(job.proof() == ProofLevel::Off || !report.committed, || {
+        let only_keys = job.detect_deletes().is_some() && report.rows.read == 0;
+        return ensure(job.proof() == ProofLevel::Off || !report.committed || only_keys, || {
             "the run has no proof".to_owned()
         });
     };
@@ -166,9 +171,10 @@ fn proven(runner: &Runner, job: &EtlJob, report: &RunReport) -> Done {
         let comparable = job.row_limit().is_none() && report.rows.superseded == 0 && !mixed;
         let fine = match (capability(name)?.figures, side.verdict) {
             (true, Verdict::Equal) | (false, Verdict::NotCompared) => true,
-            // Rows that were deleted at the source stay under `merge`.
+            // Rows that were deleted at the source stay under `merge`, unless it looks for them.
             (true, Verdict::NotCompared) => {
-                !comparable || matches!(job.strategy(), LoadStrategy::Merge { .. })
+                let merges = matches!(job.strategy(), LoadStrategy::Merge { .. });
+                !comparable || (merges && job.detect_deletes().is_none())
             }
             _ => false,
         };

@@ -33,6 +33,7 @@ pub(super) fn add(set: &mut Set<'_>, capability: Capability, cursor: bool) {
     if facts.kinds.contains(&Kind::Int) {
         set.add("append_lag_leaves_the_newest_rows", lag);
         set.add("until_is_exclusive", until);
+        set.add("shards_load_every_row_once", shards);
         set.add("backfill_in_ranges", ranges);
         set.add("backfill_goes_on_where_it_stopped", resumed);
         set.add("backfill_moved_to_an_earlier_start", moved_earlier);
@@ -175,6 +176,48 @@ async fn until(pair: Arc<Pair>) -> Done {
     equal("written", &succeed(&runner, &job("7")?).await?.rows.written, &3)?;
     equal("written", &succeed(&runner, &job("100")?).await?.rows.written, &3)?;
     holds(&pair, "all", &all).await
+}
+
+/// In any order, each for itself, again and again.
+async fn shards(pair: Arc<Pair>) -> Done {
+    let mut orders = Orders::new(&pair, "shards")?;
+    let mut all = thirty(&orders);
+    orders.put(&pair, all.clone()).await?;
+    let whole = orders.job(&pair)?.append("id").shard_at(["10", "20"]).build()?;
+    fail(&pair.runner()?, &whole, ErrorKind::Config).await?;
+    let shards = whole.shards()?;
+    let mut written = Vec::new();
+    // Each by a runner of its own, as processes have it.
+    for index in [2, 0, 0, 1, 2, 1] {
+        let report = succeed(&pair.runner()?, &shards[index]).await?;
+        equal("shard of the report", &report.shard, &Some(index))?;
+        written.push(report.rows.written);
+    }
+    equal("written", &written, &vec![11, 10, 0, 11, 0, 0])?;
+    holds(&pair, "all shards", &all).await?;
+    let more = vec![orders.row(30, 30, "more"), orders.row(29, 29, "a third one")];
+    orders.insert(&pair, more.clone()).await?;
+    all.extend(more);
+    for (shard, rows) in shards.iter().zip([0, 0, 2]) {
+        equal("written later", &succeed(&pair.runner()?, shard).await?.rows.written, &rows)?;
+    }
+    holds(&pair, "later", &all).await?;
+    // Shards of cuts that do not ascend would overlap: none of them runs, whichever it is.
+    for (since, cuts) in [(None, ["20", "10"]), (None, ["10", "010"]), (Some("15"), ["10", "20"])] {
+        let job = orders.job(&pair)?.append("id").shard_at(cuts);
+        let job = since.into_iter().fold(job, EtlJobBuilder::backfill_since).restart().build()?;
+        for shard in job.shards()? {
+            let error = fail(&pair.runner()?, &shard, ErrorKind::Config).await?;
+            ensure(error.message().contains("not past"), || {
+                format!("it is not said what is wrong: {error}")
+            })?;
+        }
+    }
+    // Cut in another way, rows would come twice.
+    let other = orders.job(&pair)?.append("id").shard_at(["15"]).build()?.shards()?;
+    let error = fail(&pair.runner()?, &other[0], ErrorKind::Config).await?;
+    ensure(error.message().contains("shard_at"), || format!("it is not said what changed: {error}"))?;
+    holds(&pair, "after the refusal", &all).await
 }
 
 /// Rows with ids 0 to 29, twice each of 10 and 20, which are ends of ranges.

@@ -37,6 +37,7 @@ use super::bigquery::{BigQueryType, Mode};
 use super::mapping::{ColumnMapping, TableMapping};
 use super::table::{ColumnSchema, Extension};
 use super::target::TargetRef;
+use super::tombstone::Tombstone;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Examples of changed values that are kept per column, batch and kind of change.
@@ -83,6 +84,8 @@ pub struct Caster {
     key: Vec<(String, usize)>,
     /// Name and, once it is known, the one value of the columns that the source does not have.
     added: Vec<(AddedMapping, Option<ArrayRef>)>,
+    /// Rows that a load marks as deleted.
+    marking: Option<Tombstone>,
     input: SchemaRef,
     output: SchemaRef,
 }
@@ -125,12 +128,13 @@ impl Caster {
         let added = mapping.added.iter().map(|column| {
             let value = match &column.value {
                 AddedValue::Constant(text) => Some(constant(text, &column.bigquery_type)?),
-                AddedValue::LoadedAt | AddedValue::LoadId => None,
+                AddedValue::LoadedAt | AddedValue::LoadId | AddedValue::DeletedAt => None,
             };
             Ok((column.clone(), value))
         });
         let added = added.collect::<Result<_>>()?;
-        let caster = Self { columns, key: Vec::new(), added, input: Arc::clone(input), output };
+        let (input, marking) = (Arc::clone(input), None);
+        let caster = Self { columns, key: Vec::new(), added, marking, input, output };
         Ok(caster.with_row_key(&mapping.primary_key))
     }
 
@@ -150,13 +154,21 @@ impl Caster {
         for (column, value) in &mut self.added {
             match column.value {
                 AddedValue::LoadId => *value = Some(Arc::new(StringArray::from(vec![load_id]))),
-                AddedValue::LoadedAt => {
+                AddedValue::LoadedAt | AddedValue::DeletedAt => {
                     let micros = TimestampMicrosecondArray::from(vec![loaded_at.as_microsecond()]);
                     *value = Some(Arc::new(micros.with_timezone("UTC")));
                 }
                 AddedValue::Constant(_) => {}
             }
         }
+        self
+    }
+
+    /// Sets by which column of the target rows say that they are deleted, so that [`AddedValue::DeletedAt`] has the
+    /// time of the load for them. Without it no row is marked.
+    #[must_use]
+    pub fn marking(mut self, tombstone: Option<Tombstone>) -> Self {
+        self.marking = tombstone;
         self
     }
 
@@ -223,13 +235,27 @@ impl Caster {
             let value = value.as_ref().ok_or_else(|| {
                 Error::internal(format!("added column `{}` has no value: for_load", column.target_name))
             })?;
-            arrays.push(take(value, &first, None)?);
+            let filled = match (&column.value, &self.marking) {
+                (AddedValue::DeletedAt, Some(tombstone)) => self.marked(tombstone, &arrays)?,
+                (AddedValue::DeletedAt, None) => UInt32Array::new_null(batch.num_rows()),
+                _ => first.clone(),
+            };
+            arrays.push(take(value, &filled, None)?);
         }
         ledger.incomplete_rows = count(incomplete.len());
         ledger.quarantined = quarantine::together(&quarantined)?;
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.output), arrays, &options)?;
         Ok((batch, ledger))
+    }
+
+    /// The one value for rows that are deleted, NULL for others.
+    fn marked(&self, tombstone: &Tombstone, arrays: &[ArrayRef]) -> Result<UInt32Array> {
+        let place = self.columns.iter().position(|column| column.target_name == tombstone.column);
+        let column = place.and_then(|place| arrays.get(place));
+        let column = column.ok_or_else(|| Error::internal("the column that marks rows is not loaded"))?;
+        let dead = tombstone.when.rows(column)?;
+        Ok(dead.iter().map(|dead| (dead == Some(true)).then_some(0)).collect())
     }
 
     /// What became of the values of one column. Only rows whose value changed are looked at one by one.

@@ -371,10 +371,33 @@ fn same_digits(value: f64, number: &Number<'_>) -> bool {
     }
     let count = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
     let exponent = number.exponent + count(number.integer.len()) - 1 - count(ahead);
-    let printed = format!("{:.*e}", length - 1, value.abs());
-    let Some((mantissa, power)) = printed.split_once('e') else { return false };
-    power.parse() == Ok(exponent)
-        && mantissa.bytes().filter(|byte| *byte != b'.').eq(digits().skip(ahead).take(length))
+    let says = |printed: &str| {
+        let Some((mantissa, power)) = printed.split_once('e') else { return false };
+        power.parse() == Ok(exponent)
+            && mantissa.bytes().filter(|byte| *byte != b'.').eq(digits().skip(ahead).take(length))
+    };
+    says(&format!("{:.*e}", length - 1, value.abs()))
+        || half_way(value.abs(), length).is_some_and(|odd| says(&odd))
+}
+
+/// A double half-way between two numbers of so many digits is printed as either: 1278909305801778.25 ends in 2 where
+/// it is rounded to even, and in 3 where somebody looked for the shortest text. This is the odd one.
+fn half_way(value: f64, length: usize) -> Option<String> {
+    let printed = format!("{value:.length$e}");
+    let (mantissa, power) = printed.split_once('e')?;
+    let kept = mantissa.strip_suffix('5')?;
+    // Nothing may follow the five.
+    let all = format!("{value:.*e}", MOST_DOUBLE_DIGITS - 1);
+    if !all.starts_with(mantissa)
+        || all.bytes().skip(mantissa.len()).take_while(|byte| *byte != b'e').any(|byte| byte != b'0')
+    {
+        return None;
+    }
+    // The point stands between both where there is one digit.
+    let kept = kept.strip_suffix('.').unwrap_or(kept);
+    let last = kept.bytes().next_back()?;
+    let ahead = kept.get(..kept.len() - 1)?;
+    Some(format!("{ahead}{}e{power}", char::from(last | 1)))
 }
 
 /// One of two words, compared without regard to case.
@@ -531,6 +554,17 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_double_between_two_texts_is_either() {
+        let value = f64::from_bits(4_832_974_437_764_378_825);
+        for text in
+            ["1278909305801778.2", "1278909305801778.3", "1278909305801778.25", "1.2789093058017783e15"]
+        {
+            assert_eq!(float(text.as_bytes()), Ok(value), "{text}");
+        }
+        assert_eq!(float(b"1278909305801778.24"), Err(Misfit::Precision));
     }
 
     #[test]

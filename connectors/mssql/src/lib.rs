@@ -1,0 +1,76 @@
+#![doc = include_str!("../README.md")]
+
+mod browser;
+mod catalog;
+mod cell;
+mod channel;
+mod collation;
+mod config;
+mod connect;
+mod decode;
+mod error;
+mod figures;
+mod filter;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+#[expect(clippy::panic, clippy::indexing_slicing, reason = "a fuzz target fails by panicking")]
+pub mod fuzzing;
+mod link;
+mod login;
+mod protocol;
+mod reading;
+mod rows;
+mod select;
+mod session;
+mod snapshot;
+mod source;
+mod splits;
+mod temporal;
+mod types;
+mod wire;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use transload_core::connector::{
+    Capability, Category, Connector, Credentialed, Descriptor, Destination, Source,
+};
+use transload_core::{Connection, Error, Result};
+
+pub use config::{
+    ApplicationIntent, Encrypt, InvalidText, Isolation, Login, MssqlConfig, SeventhDigit, Trust,
+};
+
+/// The connector.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Mssql;
+
+#[async_trait]
+impl Connector for Mssql {
+    fn descriptor(&self) -> Descriptor {
+        let capability = Capability::SOURCE.with_schemas().with_snapshot().with_cursor().with_figures();
+        Descriptor::new("sqlserver", "SQL Server and Azure Synapse", Category::Relational, capability)
+            .aliases(&["mssql", "azure_synapse", "azure_sql"])
+            .default_port(1433)
+            .takes_secret()
+            .options_of::<MssqlConfig>()
+    }
+
+    fn validate(&self, connection: &Connection) -> Result<()> {
+        connection.config::<MssqlConfig>()?.check()
+    }
+
+    async fn source(&self, target: Credentialed) -> Result<Arc<dyn Source>> {
+        let mut config: MssqlConfig = target.connection.config()?;
+        // A session holds its connections from its beginning on.
+        if let Some(most) = target.connection.limits().parallel_reads {
+            config.session_connections = config.session_connections.min(most.get());
+        }
+        Ok(Arc::new(source::MssqlSource::new(&config, target.secret.as_ref())?))
+    }
+
+    async fn destination(&self, _: Credentialed) -> Result<Arc<dyn Destination>> {
+        Err(Error::unsupported("SQL Server is a source only")
+            .hint("load into a connection of type `bigquery` or `dataset`"))
+    }
+}

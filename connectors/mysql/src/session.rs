@@ -1,0 +1,261 @@
+//! One read session: a snapshot, and reads inside it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arrow_array::RecordBatch;
+use arrow_select::concat::concat_batches;
+use async_trait::async_trait;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::sync::Mutex;
+use transload_core::batch::{BatchStream, SAMPLE_BYTES, collect_upto, spread};
+use transload_core::connector::{CursorSummary, ReadPlan, ReadSession, Split};
+use transload_core::proof::{ProofLevel, TableFigures};
+use transload_core::schema::TableSchema;
+use transload_core::{Error, Result};
+use transload_sql::figures::{COLUMNS_PER_QUERY, parse};
+use transload_sql::ranges::{BYTES_WORTH_A_SPLIT, Ranges, even, statements};
+
+use crate::catalog::Described;
+use crate::channel::{Answer, gone};
+use crate::config::ZeroDates;
+use crate::connect::{Connect, Opened};
+use crate::reading::{Busy, Lease, Reading};
+use crate::rows::RowDecoder;
+use crate::splits::{Key, Walk};
+
+/// Places of a table from which a sample is taken.
+const SAMPLE_PLACES: u64 = 8;
+
+/// Connections with one snapshot. One read at a time goes over each.
+#[derive(Clone)]
+struct Pool {
+    connect: Connect,
+    connections: Arc<[Arc<Mutex<Opened>>]>,
+    /// Reads that were dropped and are being cancelled: their connections will be free soon.
+    ending: Arc<AtomicUsize>,
+}
+
+pub(crate) struct MysqlSession {
+    described: Arc<Described>,
+    pool: Pool,
+}
+
+impl std::fmt::Debug for MysqlSession {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MysqlSession").field("table", &self.described.quoted).finish_non_exhaustive()
+    }
+}
+
+impl Pool {
+    /// The session's first connection, once it is free, for questions.
+    async fn ask(&self, sql: &str) -> Result<Vec<Answer>> {
+        let first = self.connections.first().ok_or_else(gone)?;
+        let mut busy = Busy::new(Arc::clone(first).lock_owned().await, &self.connect);
+        let answers = busy.channel()?.query(sql).await;
+        busy.done()?;
+        answers
+    }
+
+    /// A connection that is free, or will be soon.
+    async fn lease(&self) -> Result<Lease> {
+        let mut broken = false;
+        for connection in self.connections.iter() {
+            if let Ok(lease) = Arc::clone(connection).try_lock_owned() {
+                if !lease.channel.is_lost() {
+                    return Ok(lease);
+                }
+                broken = true;
+            }
+        }
+        if self.ending.load(Ordering::Acquire) > 0 {
+            let waiting =
+                self.connections.iter().map(|connection| Box::pin(Arc::clone(connection).lock_owned()));
+            let mut waiting: Vec<_> = waiting.collect();
+            while !waiting.is_empty() {
+                let (lease, _, rest) = futures::future::select_all(waiting).await;
+                if !lease.channel.is_lost() {
+                    return Ok(lease);
+                }
+                waiting = rest;
+            }
+            return Err(gone());
+        }
+        if broken {
+            return Err(gone());
+        }
+        // Waiting would be for ever if the caller polls the first read only after this one.
+        Err(Error::config("more reads of a session at once than it was planned for")
+            .hint("read no more splits at once than were planned, or raise `session_connections`"))
+    }
+
+    /// The batches of a query.
+    async fn read(&self, sql: String, decoder: RowDecoder) -> Result<BatchStream> {
+        let lease = self.lease().await?;
+        let reading =
+            Reading::begin(&sql, decoder, lease, self.connect.clone(), Arc::clone(&self.ending)).await?;
+        reading.stream().await
+    }
+}
+
+impl MysqlSession {
+    pub(crate) fn new(connect: Connect, opened: Vec<Opened>, described: Described) -> Self {
+        let connections = opened.into_iter().map(|opened| Arc::new(Mutex::new(opened))).collect();
+        Self { described: Arc::new(described), pool: Pool { connect, connections, ending: Arc::default() } }
+    }
+
+    fn lenient(&self) -> bool {
+        self.pool.connect.options().zero_dates == ZeroDates::Null
+    }
+
+    /// A stream of each statement after the other.
+    async fn chained(&self, plan: &ReadPlan, conditions: Vec<Vec<String>>) -> Result<BatchStream> {
+        let mut statements = Vec::new();
+        for conditions in conditions {
+            let sql = self.described.select_sql(plan, conditions)?;
+            statements.push((sql, self.described.decoder(plan, self.lenient())?));
+        }
+        let mut statements = statements.into_iter();
+        let Some((sql, decoder)) = statements.next() else {
+            return Err(Error::internal("a split without a statement"));
+        };
+        // Errors of the first are told here.
+        let first = self.pool.read(sql, decoder).await?;
+        if statements.len() == 0 {
+            return Ok(first);
+        }
+        let pool = self.pool.clone();
+        let rest = stream::iter(statements.map(Ok)).and_then(move |(sql, decoder)| {
+            let pool = pool.clone();
+            async move { pool.read(sql, decoder).await }
+        });
+        Ok(Box::pin(first.chain(rest.try_flatten())))
+    }
+
+    /// Where a plan is cut into so many ranges, by the statistics of the key's index.
+    async fn ranges(&self, plan: &ReadPlan, key: &Key<'_>, count: u64) -> Result<Ranges> {
+        let summary = self.cursor_summary_of(key).await?;
+        let Some(span) = summary.and_then(|summary| key.span(&summary, plan)) else { return Ok(Ranges::ALL) };
+        // Inside a window nothing is known of how many rows it has.
+        if plan.filter.as_ref().is_some_and(|filter| filter.lo.is_some()) {
+            return Ok(key.ranges(even(span, count)));
+        }
+        let mut walk = Walk::new(&self.described, key, span, count);
+        while let Some(question) = walk.question()? {
+            walk.answer(estimated_rows(&self.pool.ask(&question).await?)?);
+        }
+        Ok(key.ranges(walk.cuts(count)))
+    }
+
+    /// `None` for a key with values that cannot be cursors, such as zero dates.
+    async fn cursor_summary_of(&self, key: &Key<'_>) -> Result<Option<CursorSummary>> {
+        let answers = self.pool.ask(&self.described.summary_sql(key.name())?).await?;
+        Ok(self.described.summary(key.name(), &answers).ok())
+    }
+
+    /// A sample from several places of a large table; `None` where there is no key to find them by.
+    async fn spread_sample(&self, rows: usize) -> Result<Option<Vec<RecordBatch>>> {
+        let estimate = self.described.table.rows_estimate.unwrap_or(0);
+        let enough = usize::try_from(estimate).unwrap_or(usize::MAX) > rows.saturating_mul(4);
+        let Some(key) = self.described.key_for(&ReadPlan::default()).filter(|_| enough) else {
+            return Ok(None);
+        };
+        let places = usize::try_from(SAMPLE_PLACES).unwrap_or(1);
+        let plan = ReadPlan::sample(rows.div_ceil(places));
+        let summary = self.cursor_summary_of(&key).await?;
+        let Some(span) = summary.and_then(|summary| key.span(&summary, &plan)) else { return Ok(None) };
+        let mut batches = Vec::new();
+        for split in key.ranges(even(span, SAMPLE_PLACES)).splits(places, &plan) {
+            for conditions in self.described.conditions(&split.part)? {
+                let stream = self.chained(&plan, vec![conditions]).await?;
+                collect_upto(stream, &mut batches, SAMPLE_BYTES / places).await?;
+            }
+        }
+        let found: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        // Where keys lie in heaps, some places are empty.
+        Ok((found >= rows / 2).then_some(batches))
+    }
+}
+
+fn estimated_rows(answers: &[Answer]) -> Result<u64> {
+    let answer = answers.last().ok_or_else(|| Error::internal("no answer to EXPLAIN"))?;
+    match answer.rows.first() {
+        Some(row) => Ok(answer.number(row, "rows")?.unwrap_or(0)),
+        None => Ok(0),
+    }
+}
+
+#[async_trait]
+impl ReadSession for MysqlSession {
+    fn table(&self) -> &TableSchema {
+        &self.described.table
+    }
+
+    async fn cursor_summary(&self, column: &str) -> Result<CursorSummary> {
+        let answers = self.pool.ask(&self.described.summary_sql(column)?).await?;
+        self.described.summary(column, &answers)
+    }
+
+    async fn sample(&self, rows: usize) -> Result<RecordBatch> {
+        let batches = match self.spread_sample(rows).await? {
+            Some(batches) => batches,
+            None => {
+                let mut batches = Vec::new();
+                let stream = self.chained(&ReadPlan::sample(rows), vec![Vec::new()]).await?;
+                collect_upto(stream, &mut batches, SAMPLE_BYTES).await?;
+                batches
+            }
+        };
+        spread(&concat_batches(&self.described.table.arrow_schema(), &batches)?, rows)
+    }
+
+    async fn splits(&self, plan: &ReadPlan) -> Result<Vec<Split>> {
+        // Unknown columns and impossible filters are told here, before anything is read.
+        self.described.select_sql(plan, Vec::new())?;
+        let most = usize::try_from(self.described.bytes / BYTES_WORTH_A_SPLIT).unwrap_or(usize::MAX).max(1);
+        let count = plan.parallelism.max(1).min(most).min(self.pool.connections.len());
+        let pieces = statements(self.described.table.rows_estimate).max(u64::try_from(count).unwrap_or(1));
+        // A limit is for the table, not for each of its parts.
+        let key = self
+            .described
+            .key_for(plan)
+            .filter(|_| plan.limit.is_none() && pieces > 1 && self.described.transactional);
+        let ranges = match key {
+            Some(key) => self.ranges(plan, &key, pieces).await?,
+            None => Ranges::ALL,
+        };
+        Ok(ranges.splits(count, plan))
+    }
+
+    async fn read(&self, split: &Split) -> Result<BatchStream> {
+        self.chained(&split.plan, self.described.conditions(&split.part)?).await
+    }
+
+    async fn figures(&self, plan: &ReadPlan, level: ProofLevel) -> Result<TableFigures> {
+        let columns = self.described.measured(plan, level, self.lenient())?;
+        let mut figures = TableFigures::default();
+        for part in columns.chunks(COLUMNS_PER_QUERY) {
+            let answers = self.pool.ask(&self.described.figures_sql(plan, part)?).await?;
+            let row = answers.last().and_then(|answer| answer.rows.first());
+            let row = row.ok_or_else(|| Error::internal("an aggregate without a row"))?;
+            let (rows, columns) = parse(row, part)?;
+            figures.rows = rows;
+            figures.columns.extend(columns);
+        }
+        Ok(figures)
+    }
+
+    async fn close(self: Box<Self>) -> Result<()> {
+        // A read-only transaction has nothing to commit; ending it tells whether the connection still lives. A read
+        // that somebody still holds keeps its connection until it is dropped.
+        for connection in self.pool.connections.iter() {
+            if let Ok(mut own) = connection.try_lock()
+                && !own.channel.is_lost()
+            {
+                own.channel.query("ROLLBACK").await?;
+                own.channel.quit().await;
+            }
+        }
+        Ok(())
+    }
+}
