@@ -9,11 +9,26 @@ use rustls_pki_types::SubjectPublicKeyInfoDer;
 use rustls_pki_types::pem::PemObject as _;
 use transload_core::{Error, ErrorKind, Result};
 
+use crate::protocol::broken;
+
 pub(crate) const NATIVE: &str = "mysql_native_password";
 pub(crate) const CACHING_SHA2: &str = "caching_sha2_password";
 pub(crate) const SHA256_PASSWORD: &str = "sha256_password";
 pub(crate) const ED25519: &str = "client_ed25519";
 pub(crate) const CLEAR: &str = "mysql_clear_password";
+
+/// Bytes of the nonce of [`ED25519`].
+const ED25519_NONCE: usize = 32;
+
+/// The nonce in a server's message. Those of MySQL's ways have a zero behind them and none within; MariaDB's
+/// `client_ed25519` has neither, so that one of 256 ends with a zero that belongs to it.
+pub(crate) fn nonce<'a>(plugin: &str, sent: &'a [u8]) -> Result<&'a [u8]> {
+    match plugin {
+        ED25519 if sent.len() == ED25519_NONCE => Ok(sent),
+        ED25519 => Err(broken("a nonce of an odd length")),
+        _ => Ok(sent.strip_suffix(&[0]).unwrap_or(sent)),
+    }
+}
 
 fn hash(algorithm: &'static Algorithm, parts: &[&[u8]]) -> Vec<u8> {
     digest(algorithm, &parts.concat()).as_ref().to_vec()
@@ -154,6 +169,16 @@ mod tests {
     }
     const NATIVE_SECRET: &str = "4f1522d6eb54737eda413b3e219ca6caebe3df2c";
     const SHA2_SECRET: &str = "7f7e3878fe488ed45081455d0d6e89e26d4ef86ef6c6aeed02397b6fe8ad5422";
+
+    #[test]
+    fn zeros_at_the_end_of_a_nonce() {
+        let mut random = [7; 32];
+        random[31] = 0;
+        assert_eq!(nonce(ED25519, &random).unwrap(), random);
+        assert_eq!(nonce(NATIVE, b"12345678abcdefghijkl\0").unwrap(), b"12345678abcdefghijkl");
+        assert_eq!(nonce(CACHING_SHA2, b"12345678abcdefghijkl\0").unwrap(), b"12345678abcdefghijkl");
+        assert_eq!(nonce(ED25519, &random[..31]).unwrap_err().kind(), ErrorKind::Data);
+    }
 
     #[test]
     fn keys_that_are_none_are_refused() {

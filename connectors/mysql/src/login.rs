@@ -52,13 +52,8 @@ impl Login<'_> {
                     .hint("check `tls`, `tls_ca` and the name in the server's certificate")
             })?;
         }
-        let plugin = if greeting.plugin.is_empty() { NATIVE } else { &greeting.plugin };
-        // What is not known is answered with the oldest way; the server then says which one the user needs.
-        let first = match plugin {
-            CACHING_SHA2 => CACHING_SHA2,
-            ED25519 => ED25519,
-            _ => NATIVE,
-        };
+        // Any other is answered with the oldest way; the server then says which one the user needs, with its nonce.
+        let first = if greeting.plugin == CACHING_SHA2 { CACHING_SHA2 } else { NATIVE };
         let proof = self.proof(first, &greeting.nonce, channel)?;
         channel.send(&self.response(wanted, first, &proof)).await?;
         self.finish(channel, first.to_owned(), greeting.nonce.clone()).await?;
@@ -136,7 +131,7 @@ impl Login<'_> {
                 Some((0xfe, rest)) => {
                     let mut parser = Parser(rest);
                     plugin = String::from_utf8_lossy(parser.text()).into_owned();
-                    nonce = parser.0.strip_suffix(&[0]).unwrap_or(parser.0).to_vec();
+                    nonce = auth::nonce(&plugin, parser.0)?.to_vec();
                     let proof = self.proof(&plugin, &nonce, channel)?;
                     channel.send(&proof).await?;
                 }

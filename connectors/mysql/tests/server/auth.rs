@@ -60,6 +60,21 @@ async fn ed25519_passwords() {
     }
 }
 
+/// A login draws a nonce, and some nonces are special: one of 256 ends with a zero, one of 256 begins with one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_nonces() {
+    let ways = [
+        User::new("ed", "IDENTIFIED VIA ed25519 USING PASSWORD('secret')"),
+        User::new("native", "IDENTIFIED VIA mysql_native_password USING PASSWORD('secret')"),
+    ];
+    for user in &ways {
+        let source = open(&user.connection("secret")).await.unwrap();
+        for number in 0..1_000 {
+            source.check().await.unwrap_or_else(|error| panic!("{}, login {number}: {error}", user.name));
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn several_ways_of_one_user() {
     let user = User::new(
