@@ -30,8 +30,10 @@ enum State {
     Open(Pull),
     /// A thread is waiting for a batch.
     Busy,
-    /// Read to its end, failed or closed.
+    /// Read to its end, or closed.
     Over,
+    /// A batch could not be read, or what a signal handler raised ended the wait for it.
+    Failed,
     /// Another library has the stream.
     HandedOver,
 }
@@ -55,6 +57,11 @@ impl PyReader {
             State::Over => {
                 self.replace(State::Over);
                 return Ok(None);
+            }
+            // An end would say that these were all rows.
+            State::Failed => {
+                self.replace(State::Failed);
+                "reading this table failed before its end; read the table again"
             }
             State::Busy => {
                 self.replace(State::Busy);
@@ -83,12 +90,14 @@ impl PyReader {
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<PyBatch>> {
         let Some(mut pull) = self.take(State::Busy)? else { return Ok(None) };
         let next = pull.next_batch(py).and_then(|next| next.transpose().or_raise(py));
-        let more = matches!(next, Ok(Some(_)));
+        let then = match &next {
+            Ok(Some(_)) => State::Open(pull),
+            Ok(None) => State::Over,
+            Err(_) => State::Failed,
+        };
         // `close` in the meantime wins.
-        if let State::Busy = self.replace(State::Over)
-            && more
-        {
-            self.replace(State::Open(pull));
+        if let State::Busy = self.replace(State::Over) {
+            self.replace(then);
         }
         Ok(next?.map(PyBatch))
     }

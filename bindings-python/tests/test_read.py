@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 import transload
 from conftest import orders, run_child
-from transload import Connection
+from transload import Connection, TransloadError
 
 
 def test_pyarrow_reads(shop):
@@ -95,6 +95,23 @@ def test_leaving_a_with_block_stops_the_read(endless):
     with endless.read("numbers") as reader:
         assert len(next(reader)) > 0
     assert list(reader) == []
+
+
+def test_a_reader_that_failed_has_no_end(tmp_path):
+    """An end would say that these were all rows."""
+    database = sqlite3.connect(tmp_path / "broken.db")
+    database.execute(
+        """CREATE VIEW broken AS
+           WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000)
+           SELECT CASE WHEN i = 200000 THEN abs(i - 200000 - 9223372036854775807 - 1) ELSE i END AS i FROM n"""
+    )
+    database.close()
+    reader = Connection(type="sqlite", path=str(tmp_path / "broken.db")).read("broken")
+    with pytest.raises(TransloadError, match="overflow|cannot"):
+        list(reader)
+    for use in (list, pa.table):
+        with pytest.raises(RuntimeError, match="failed before its end"):
+            use(reader)
 
 
 def test_a_large_table_is_pulled_on_demand(endless):

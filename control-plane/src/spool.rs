@@ -198,3 +198,24 @@ fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     reports.sort();
     Ok(reports)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// A host that has a report takes it again only if it is the same: numbers that are read and written again must not
+    /// change in their last digit.
+    #[tokio::test]
+    async fn reports_are_read_as_they_were_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::new(folder.path().to_owned());
+        let figures: Vec<f64> = (1..5_000).map(|sum| f64::from(sum) / 7.0 + f64::from(sum % 11)).collect();
+        let run_id = Uuid::now_v7().to_string();
+        let report = Some(json!({ "figures": figures }));
+        let end = RunEndDocument { run_id, job_id: "1".to_owned(), report, error: None, task: None };
+        let path = spool.keep(&end).await.unwrap();
+        let read = spool.read(&path).await.unwrap().unwrap();
+        assert_eq!(serde_json::to_string(&read).unwrap(), serde_json::to_string(&end).unwrap());
+    }
+}

@@ -17,6 +17,7 @@ use transload_core::{
     SecretStore, SecretStores,
 };
 use transload_testkit::http::{Answer, HttpServer, Reply, Request};
+use transload_testkit::port::KeptPort;
 use transload_testkit::wait::eventually;
 
 const TOKEN: &str = "t0ken-of-the-tests";
@@ -362,11 +363,8 @@ async fn failures_that_do_not_pass_are_clear_and_not_tried_again() {
 
 #[tokio::test]
 async fn nobody_there() {
-    let host = Host::new();
-    let server = host.start().await;
-    let url = server.url();
-    drop(server);
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    let nobody = KeptPort::any().unwrap();
+    let url = format!("http://127.0.0.1:{}", nobody.number());
     let control = client(&url, options().deadline(Duration::from_secs(3)));
     let begin = Instant::now();
     let error = control.job("1").await.unwrap_err();
@@ -597,7 +595,7 @@ async fn progress_is_throttled_and_never_waits() {
     progress.rows_read = rows;
     observe(&progress);
     let of_the_last = || posts().iter().filter(|post| post["progress"]["rows_read"] == rows).count();
-    eventually("a sign of life", || async { of_the_last() == 2 }).await;
+    eventually("a sign of life", || async { of_the_last() >= 2 }).await;
     assert!(begin.elapsed() >= INTERVAL * 6, "it is no busy loop: {:?}", begin.elapsed());
     drop(run);
     observe(&progress);

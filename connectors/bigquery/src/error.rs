@@ -163,6 +163,18 @@ pub(crate) fn client_may_pass(error: &google_cloud_gax::error::Error) -> bool {
     }
 }
 
+/// Whether the server did not take the token of a request, over HTTP or gRPC.
+pub(crate) fn is_refused_token(error: &Error) -> bool {
+    error.context_value("status") == Some("401")
+        || error.context_value("code") == Some(Code::Unauthenticated.name())
+}
+
+/// [`is_refused_token`] for an error of Google's client.
+pub(crate) fn client_refused_token(error: &google_cloud_gax::error::Error) -> bool {
+    error.http_status_code() == Some(401)
+        || error.status().is_some_and(|answer| answer.code == Code::Unauthenticated)
+}
+
 /// Whether a step that failed so may work when it is repeated.
 pub(crate) fn may_pass(error: &Error) -> bool {
     error.is_retryable() && passing(error.kind())

@@ -2,7 +2,7 @@
 //!
 //! A failure that may pass (429, a quota, 5xx, no answer) is tried again after a random pause, up to a bound
 //! that doubles ("full jitter"), until a deadline. A server that says `Retry-After` is left alone that long by
-//! every request of the connection. A first 401 makes the credentials anew.
+//! every request of the connection. A refused token is replaced once; requests that were sent with it go again.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -49,7 +49,7 @@ impl Retry {
 
     /// Begins a step.
     pub(crate) fn begin(&self) -> Tries {
-        Tries { retry: self.clone(), start: Instant::now(), failures: 0 }
+        Tries::new(self.clone())
     }
 
     /// Heeds what the headers of a failed answer say.
@@ -61,16 +61,25 @@ impl Retry {
         }
     }
 
-    /// Answers a 401: true if there are new credentials to try with.
-    pub(crate) fn renew(&self) -> bool {
-        {
-            let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-            if state.renewed.is_some_and(|at| at.elapsed() < RENEWAL) {
-                return false;
-            }
-            state.renewed = Some(Instant::now());
+    /// Answers a refused token, of a request that was begun at `begun`: true if there are new credentials to try
+    /// with. Of several requests that were on their way with the same token, the first replaces it for all.
+    pub(crate) fn renew(&self, begun: Instant) -> bool {
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.renewed.is_some_and(|at| at >= begun) {
+            return true;
         }
-        self.0.auth.renew()
+        if state.renewed.is_some_and(|at| at.elapsed() < RENEWAL) || !self.0.auth.renew() {
+            return false;
+        }
+        state.renewed = Some(Instant::now());
+        true
+    }
+
+    /// Whether a request of Google's client failed because of a token, and there are new credentials.
+    fn renewed_for(&self, state: &RetryState, error: &google_cloud_gax::error::Error) -> bool {
+        // Only of the first attempt is it known when it began.
+        let begun = if state.attempt_count <= 1 { state.start } else { Instant::now() };
+        error::client_refused_token(error) && self.renew(begun)
     }
 
     fn pause(&self, failures: u32) -> Duration {
@@ -87,16 +96,24 @@ impl Retry {
 pub(crate) struct Tries {
     retry: Retry,
     start: Instant,
+    /// When the request that is on its way was begun, or a moment before.
+    begun: Instant,
     failures: u32,
 }
 
 impl Tries {
+    fn new(retry: Retry) -> Self {
+        let now = Instant::now();
+        Self { retry, start: now, begun: now, failures: 0 }
+    }
+
     /// Waits before the next try of a request.
     ///
     /// # Errors
     /// The failure itself, where it will not pass or the time is up.
     pub(crate) async fn after(&mut self, failure: Error) -> Result<()> {
-        if failure.context_value("status") == Some("401") && self.retry.renew() {
+        if error::is_refused_token(&failure) && self.retry.renew(self.begun) {
+            self.begun = Instant::now();
             return Ok(());
         }
         if error::may_pass(&failure) { self.again(failure).await } else { Err(failure) }
@@ -114,6 +131,7 @@ impl Tries {
         }
         tracing::debug!(%failure, ?pause, tries = self.failures, "trying again");
         tokio::time::sleep(pause).await;
+        self.begun = Instant::now();
         Ok(())
     }
 
@@ -121,12 +139,13 @@ impl Tries {
     pub(crate) fn progress(&mut self) {
         self.failures = 0;
         self.start = Instant::now();
+        self.begun = self.start;
     }
 }
 
 impl RetryPolicy for Retry {
     fn on_error(&self, state: &RetryState, error: google_cloud_gax::error::Error) -> RetryResult {
-        if error.http_status_code() == Some(401) && self.renew() {
+        if self.renewed_for(state, &error) {
             return RetryResult::Continue(error);
         }
         if let Some(headers) = error.http_headers() {
@@ -139,6 +158,22 @@ impl RetryPolicy for Retry {
         } else {
             RetryResult::Permanent(error)
         }
+    }
+}
+
+/// A policy of Google's client, with refused tokens replaced.
+#[derive(Debug)]
+pub(crate) struct Renewing<P> {
+    pub(crate) policy: P,
+    pub(crate) retry: Retry,
+}
+
+impl<P: RetryPolicy> RetryPolicy for Renewing<P> {
+    fn on_error(&self, state: &RetryState, error: google_cloud_gax::error::Error) -> RetryResult {
+        if self.retry.renewed_for(state, &error) {
+            return RetryResult::Continue(error);
+        }
+        self.policy.on_error(state, error)
     }
 }
 
@@ -156,7 +191,8 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use transload_core::ErrorKind;
+    use transload_core::{ErrorKind, Secret};
+    use transload_google::{AuthMode, Endpoint};
 
     fn retry(deadline: Duration) -> Retry {
         Retry::new(deadline, Renewable::anonymous())
@@ -181,7 +217,24 @@ mod tests {
         headers.insert(RETRY_AFTER, "7".parse().unwrap());
         retry.heed(&headers);
         let pause = retry.clone().pause(1);
-        assert!(pause > Duration::from_secs(6) && pause < Duration::from_secs(8), "{pause:?}");
+        assert!(pause > Duration::from_secs(3) && pause < Duration::from_secs(8), "{pause:?}");
+    }
+
+    #[tokio::test]
+    async fn a_refused_token_is_replaced_once_for_all_that_were_on_their_way() {
+        let login = serde_json::json!({"type": "authorized_user", "client_id": "c", "client_secret": "s",
+            "refresh_token": "r", "token_uri": "http://127.0.0.1:1"});
+        let endpoint = Endpoint::new(Some("http://127.0.0.1:1"), "", "/").unwrap();
+        let auth =
+            Renewable::new(AuthMode::ServiceAccount.into(), Some(&Secret::new(login.to_string())), &endpoint)
+                .unwrap();
+        let retry = Retry::new(Duration::from_secs(60), auth);
+        let (first, second) = (Instant::now(), Instant::now());
+        assert!(retry.renew(first) && retry.renew(second));
+        // One that was begun with the new one.
+        assert!(!retry.renew(Instant::now()));
+        let retry = Retry::new(Duration::from_secs(60), Renewable::anonymous());
+        assert!(!retry.renew(Instant::now()), "there is nothing to make anew");
     }
 
     #[tokio::test]

@@ -9,19 +9,26 @@ use google_cloud_bigquery::model::read_rows_response::{Rows, Schema};
 use google_cloud_bigquery::model::read_session::{TableModifiers, TableReadOptions};
 use google_cloud_bigquery::model::{ArrowSerializationOptions, DataFormat, ReadSession};
 use google_cloud_bigquery::read::Reader;
+use google_cloud_bigquery::read::retry_policy::RetryableErrors;
+use google_cloud_gax::retry_policy::RetryPolicyExt as _;
 use transload_core::{BatchStream, Error, ErrorKind, Result};
 
 use crate::connect::Client;
 use crate::decode::{Chunks, Decoder};
 use crate::error;
+use crate::retry::{Renewing, Retry};
 
 const WHAT: &str = "cannot read the table through the Storage API";
+
+/// Times that a stream is taken up again without a row in between: the client's own default.
+const RECONNECTIONS: u32 = 10;
 
 /// A client of the Storage Read API. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Storage {
     read: Read,
     project: String,
+    retry: Retry,
 }
 
 /// What to read.
@@ -63,7 +70,7 @@ impl Storage {
                     .source_error(error)
                     .hint("check `storage_endpoint` and the certificates that this machine trusts")
             })?;
-        Ok(Self { read, project: client.project.clone() })
+        Ok(Self { read, project: client.project.clone(), retry: client.retry.clone() })
     }
 
     /// Opens a session and gives the names of its streams: none for a table without rows. It lives for six hours,
@@ -88,16 +95,23 @@ impl Storage {
             .set_parent(format!("projects/{}", self.project))
             .set_read_session(session)
             .set_max_stream_count(i32::try_from(wanted.streams.max(1)).unwrap_or(i32::MAX));
-        let opened = Box::pin(request.send())
-            .await
-            .map_err(|error| error::of_storage(WHAT, error).with("table", &wanted.table))?;
-        Ok(opened.streams.into_iter().map(|stream| stream.name).collect())
+        let mut tries = self.retry.begin();
+        loop {
+            match Box::pin(request.clone().send()).await {
+                Ok(opened) => return Ok(opened.streams.into_iter().map(|stream| stream.name).collect()),
+                Err(failure) => {
+                    tries.after(error::of_storage(WHAT, failure).with("table", &wanted.table)).await?;
+                }
+            }
+        }
     }
 
     /// Reads a stream from its beginning; a connection that breaks is taken up again at the row behind the last
     /// one that arrived.
     pub(crate) fn stream(&self, name: &str) -> Messages {
-        Messages { reader: self.read.read_rows().set_read_stream(name).into_reader() }
+        let reader = self.read.read_rows().set_read_stream(name).into_reader();
+        let policy = RetryableErrors.with_attempt_limit(RECONNECTIONS);
+        Messages { reader: reader.with_retry_policy(Renewing { policy, retry: self.retry.clone() }) }
     }
 
     /// The rows of a stream as batches of `schema`, of about `bytes` bytes, `limit` rows at most.

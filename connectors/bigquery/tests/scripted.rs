@@ -11,7 +11,10 @@ use std::time::{Duration, Instant};
 
 use common::Shop;
 use serde_json::{Value, json};
-use transload_core::{Connection, ErrorKind, Secret};
+use transload_bigquery::BigQuery;
+use transload_core::connector::ReadPlan;
+use transload_core::schema::TableRef;
+use transload_core::{Connection, ErrorKind, Registry, Secret};
 use transload_testkit::http::{FaultProxy, Harm, HttpServer, Reply, Request};
 use transload_testkit::{Done, Failure};
 
@@ -116,7 +119,9 @@ async fn a_load_job_that_was_throttled_runs_again_under_another_id() -> Done {
     });
     shop.load(through(&proxy)?, replace()).await?.into_result()?;
     let ids = ids.lock().unwrap().clone();
-    assert!(ids.len() == 2 && ids[1] == ids[0].replace("_a1", "_a2"), "{ids:?}");
+    assert_eq!(ids.len(), 2, "{ids:?}");
+    let stem = ids[0].strip_suffix("_a1").ok_or("the first attempt has another number")?;
+    assert_eq!(ids[1], format!("{stem}_a2"));
     shop.same().await?;
     shop.end().await
 }
@@ -303,13 +308,47 @@ async fn a_token_refused_in_the_middle_of_an_upload_is_replaced() -> Done {
     shop.end().await
 }
 
+/// The Storage API refuses the first token, which the rest of BigQuery takes.
+#[tokio::test]
+async fn a_token_that_the_storage_api_refuses_is_replaced() -> Done {
+    transload_google::install_crypto_provider();
+    let shop = Shop::new("grpc", 3_000)?;
+    let given = Arc::new(AtomicU64::new(0));
+    let tokens = tokens_after("refused", &given).await?;
+    let warehouse = common::connection("warehouse")?.password(login(&tokens));
+    let written = warehouse.clone().option("load_method", "storage_write");
+    shop.load(written, replace()).await?.into_result()?;
+    assert_eq!(given.load(Ordering::Relaxed), 2);
+    shop.same().await?;
+    // The same for a session that is opened, and for the streams of one that is.
+    for refused in ["refused", "refused for rows"] {
+        let given = Arc::new(AtomicU64::new(0));
+        let tokens = tokens_after(refused, &given).await?;
+        let warehouse = common::connection("warehouse")?.password(login(&tokens));
+        let table = TableRef::new(&shop.dataset, "orders");
+        let registry = Registry::new().with(BigQuery);
+        let mut stream = registry.read(&warehouse, &table, &ReadPlan::default()).await?;
+        let mut rows = 0;
+        while let Some(batch) = stream.next().await? {
+            rows += batch.num_rows();
+        }
+        assert_eq!((rows, given.load(Ordering::Relaxed)), (3_000, 2), "{refused}");
+    }
+    shop.end().await
+}
+
 /// Gives tokens `token-0`, `token-1` and so on.
 async fn token_server(given: &Arc<AtomicU64>) -> Done<HttpServer> {
+    tokens_after("token-0", given).await
+}
+
+/// Gives this token first, then `token-1`, `token-2` and so on.
+async fn tokens_after(first: &'static str, given: &Arc<AtomicU64>) -> Done<HttpServer> {
     let counter = Arc::clone(given);
     let server = HttpServer::start(move |_| {
         let number = counter.fetch_add(1, Ordering::Relaxed);
-        let token =
-            json!({"access_token": format!("token-{number}"), "expires_in": 3600, "token_type": "Bearer"});
+        let token = if number == 0 { first.to_owned() } else { format!("token-{number}") };
+        let token = json!({"access_token": token, "expires_in": 3600, "token_type": "Bearer"});
         Box::pin(async move { Reply::json(200, &token).into() })
     });
     Ok(server.await?)

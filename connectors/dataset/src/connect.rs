@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
@@ -17,6 +18,9 @@ use crate::error::io_error;
 pub(crate) const CREATED_LOAD: &str = "load=000000-created";
 pub(crate) const SCHEMA_FILE: &str = "_schema.json";
 pub(crate) const LOAD_FILE: &str = "_load.json";
+
+/// Times that a table which is exchanged meanwhile is looked at.
+const LOOKS: usize = 8;
 
 /// Where everything of one table is.
 #[derive(Debug, Clone)]
@@ -73,6 +77,30 @@ impl TableFolders {
         }
         loads.sort();
         Ok(loads)
+    }
+
+    /// What `look` sees of one state of the table. Who reads holds no lock, so a commit may exchange the folder
+    /// meanwhile; then it looks again.
+    ///
+    /// # Errors
+    /// Those of `look`; a retryable `conflict` for a table that is exchanged each time.
+    pub(crate) fn steady<T>(&self, look: impl Fn() -> Result<T>) -> Result<T> {
+        for _ in 0..LOOKS {
+            // Open, so that nothing else gets its inode.
+            let before = File::open(&self.live).ok();
+            let seen = look();
+            let same = match (before.map(|folder| folder.metadata()), fs::metadata(&self.live)) {
+                (Some(Ok(before)), Ok(after)) => (before.dev(), before.ino()) == (after.dev(), after.ino()),
+                (before, after) => before.is_none() && after.is_err(),
+            };
+            if same {
+                return seen;
+            }
+        }
+        Err(Error::new(ErrorKind::Conflict, format!("{} changes again and again", self.live.display()))
+            .with("path", self.live.display())
+            .retryable(true)
+            .hint("run the job again when other loads into the table have ended"))
     }
 
     /// The lock of the table: one load at a time. It is released when the file is dropped, and by the

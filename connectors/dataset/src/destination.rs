@@ -115,16 +115,18 @@ impl DatasetDestination {
 }
 
 pub(crate) fn existing(folders: &TableFolders, target: &TargetRef) -> Result<Option<TargetTable>> {
-    let stored: Option<StoredSchema> = read_json(&folders.live.join(SCHEMA_FILE))?;
-    match stored {
-        Some(stored) => stored.into_table(target).map(Some),
-        None if folders.live.exists() => Err(Error::data(format!(
-            "{} is a folder but not a table of transload: it has no {SCHEMA_FILE}",
-            folders.live.display()
-        ))
-        .hint("choose another table name, or move the folder away")),
-        None => Ok(None),
-    }
+    let stored: Option<StoredSchema> = folders.steady(|| {
+        let stored = read_json(&folders.live.join(SCHEMA_FILE))?;
+        if stored.is_none() && folders.live.exists() {
+            return Err(Error::data(format!(
+                "{} is a folder but not a table of transload: it has no {SCHEMA_FILE}",
+                folders.live.display()
+            ))
+            .hint("choose another table name, or move the folder away"));
+        }
+        Ok(stored)
+    })?;
+    stored.map(|stored| stored.into_table(target)).transpose()
 }
 
 /// The folder of a new table, complete before it appears. Only with the lock held.
@@ -200,6 +202,10 @@ pub(crate) fn write_schema(folder: &Path, table: &TargetTable, durable: bool) ->
 
 /// The records of all loads of a table.
 pub(crate) fn records(folders: &TableFolders) -> Result<Vec<LoadRecord>> {
+    folders.steady(|| records_now(folders))
+}
+
+fn records_now(folders: &TableFolders) -> Result<Vec<LoadRecord>> {
     let mut records = Vec::new();
     for load in folders.loads()? {
         let path = load.join(LOAD_FILE);

@@ -18,6 +18,15 @@ pub(crate) fn figures(
     extent: Extent<'_>,
     level: ProofLevel,
 ) -> Result<TableFigures> {
+    folders.steady(|| figures_now(folders, target, extent, level))
+}
+
+fn figures_now(
+    folders: &TableFolders,
+    target: &TargetTable,
+    extent: Extent<'_>,
+    level: ProofLevel,
+) -> Result<TableFigures> {
     let schema = stored::schema(target);
     let mut names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     // The mark is none of the columns that figures are of.

@@ -71,6 +71,8 @@ impl Pool {
 
     /// A connection that is free, or will be soon.
     async fn lease(&self) -> Result<Lease> {
+        // Before the look at the connections: one that becomes free meanwhile is waited for as well.
+        let ending = self.ending.load(Ordering::Acquire) > 0;
         let mut broken = false;
         for connection in self.connections.iter() {
             if let Ok(lease) = Arc::clone(connection).try_lock_owned() {
@@ -80,7 +82,7 @@ impl Pool {
                 broken = true;
             }
         }
-        if self.ending.load(Ordering::Acquire) > 0 {
+        if ending {
             let waiting =
                 self.connections.iter().map(|connection| Box::pin(Arc::clone(connection).lock_owned()));
             let mut waiting: Vec<_> = waiting.collect();

@@ -4,7 +4,7 @@
 //! only when nobody has written to it without committing, and while it is held nobody writes: snapshots that begin
 //! meanwhile see one state of the table.
 
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 use transload_core::Result;
 
 use crate::catalog::touch_sql;
@@ -68,7 +68,9 @@ async fn by_lock(
     locker.channel.query(&lock).await?;
     let begin = format!("{END}; {BEGIN}; {}", touch_sql(quoted));
     let all = std::iter::once(own).chain(others.iter_mut());
-    let begun = try_join_all(all.map(|opened| opened.channel.query(&begin))).await;
+    // All are waited for: an answer that nobody takes would cost its connection.
+    let begun = join_all(all.map(|opened| opened.channel.query(&begin))).await;
+    let begun = begun.into_iter().collect::<Result<Vec<_>>>();
     // Dropping the connection would do the same, but not at once.
     let unlocked = locker.channel.query(END).await;
     begun.and(unlocked).map(|_| ())

@@ -25,9 +25,14 @@ enum Stream {
 
 /// See the module.
 pub(crate) struct Link {
+    bytes: Bytes,
+    zip: Option<Zip>,
+}
+
+/// What goes over the wire, compressed or not.
+struct Bytes {
     stream: Stream,
     pace: Pace,
-    zip: Option<Zip>,
 }
 
 impl Link {
@@ -41,26 +46,26 @@ impl Link {
     }
 
     fn new(stream: Stream) -> Self {
-        Self { stream, pace: Pace::default(), zip: None }
+        Self { bytes: Bytes { stream, pace: Pace::default() }, zip: None }
     }
 
     /// Encrypts what follows.
     pub(crate) async fn encrypt(&mut self, tls: &TlsConnector, name: ServerName<'static>) -> io::Result<()> {
-        let Stream::Tcp(stream) = std::mem::replace(&mut self.stream, Stream::Lost) else {
+        let Stream::Tcp(stream) = std::mem::replace(&mut self.bytes.stream, Stream::Lost) else {
             return Err(lost());
         };
-        self.stream = Stream::Tls(Box::new(tls.connect(name, stream).await?));
+        self.bytes.stream = Stream::Tls(Box::new(tls.connect(name, stream).await?));
         Ok(())
     }
 
     pub(crate) fn is_tls(&self) -> bool {
-        matches!(self.stream, Stream::Tls(_))
+        matches!(self.bytes.stream, Stream::Tls(_))
     }
 
     /// Whether nobody between can read it: encrypted, or a socket of this machine.
     pub(crate) fn is_private(&self) -> bool {
         #[cfg(unix)]
-        if matches!(self.stream, Stream::Unix(_)) {
+        if matches!(self.bytes.stream, Stream::Unix(_)) {
             return true;
         }
         self.is_tls()
@@ -77,9 +82,27 @@ impl Link {
 
     /// Sends bytes; `first` says that they begin a conversation.
     pub(crate) async fn send(&mut self, bytes: &[u8], first: bool) -> io::Result<()> {
-        self.waken()?;
         let framed = self.zip.as_mut().map(|zip| zip.frame(bytes, first));
-        let bytes = framed.as_deref().unwrap_or(bytes);
+        self.bytes.send(framed.as_deref().unwrap_or(bytes)).await
+    }
+
+    /// Reads some bytes. None at all is an error: nobody expects the end here. It may be dropped midway.
+    pub(crate) async fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let Some(zip) = &mut self.zip else { return self.bytes.read(into).await };
+        loop {
+            let read = zip.take(into)?;
+            if read > 0 {
+                return Ok(read);
+            }
+            let more = self.bytes.read(zip.input.room(0)).await?;
+            zip.input.filled(more);
+        }
+    }
+}
+
+impl Bytes {
+    async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.waken()?;
         match &mut self.stream {
             Stream::Tcp(stream) => stream.write_all(bytes).await,
             #[cfg(unix)]
@@ -92,23 +115,7 @@ impl Link {
         }
     }
 
-    /// Reads some bytes. None at all is an error: nobody expects the end here.
-    pub(crate) async fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let Some(mut zip) = self.zip.take() else { return self.read_raw(into).await };
-        // A read that is dropped midway loses the decompressor, and the connection with it.
-        let read = loop {
-            let read = zip.take(into)?;
-            if read > 0 {
-                break read;
-            }
-            let more = self.read_raw(zip.input.room(0)).await?;
-            zip.input.filled(more);
-        };
-        self.zip = Some(zip);
-        Ok(read)
-    }
-
-    async fn read_raw(&mut self, into: &mut [u8]) -> io::Result<usize> {
+    async fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let mut looked = None;
         if let Stream::Quiet(socket) = &mut self.stream {
             looked = self.pace.look(socket, into).await?;

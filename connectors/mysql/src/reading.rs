@@ -43,12 +43,15 @@ pub(crate) struct Reading {
 pub(crate) struct Busy {
     lease: Option<Lease>,
     connect: Connect,
+    /// Counts the connections that are being freed.
+    ending: Arc<AtomicUsize>,
     runtime: Handle,
 }
 
 impl Busy {
-    pub(crate) fn new(lease: Lease, connect: &Connect) -> Self {
-        Self { lease: Some(lease), connect: connect.clone(), runtime: Handle::current() }
+    pub(crate) fn new(lease: Lease, connect: &Connect, ending: &Arc<AtomicUsize>) -> Self {
+        let (connect, ending) = (connect.clone(), Arc::clone(ending));
+        Self { lease: Some(lease), connect, ending, runtime: Handle::current() }
     }
 
     pub(crate) fn channel(&mut self) -> Result<&mut Channel> {
@@ -63,10 +66,12 @@ impl Busy {
 impl Drop for Busy {
     fn drop(&mut self) {
         let Some(lease) = self.lease.take() else { return };
-        let connect = self.connect.clone();
+        let (connect, ending) = (self.connect.clone(), Arc::clone(&self.ending));
+        ending.fetch_add(1, Ordering::AcqRel);
         self.runtime.spawn(async move {
             connect.cancel(lease.thread).await;
             drop(lease);
+            ending.fetch_sub(1, Ordering::AcqRel);
         });
     }
 }
@@ -95,9 +100,17 @@ async fn execute(channel: &mut Channel, sql: &str) -> Result<(u32, Vec<ColumnDef
     let head = channel.message().await?;
     if head.first() == Some(&0xff) {
         channel.found();
+        close(channel, statement).await;
         return Err(server_error(&head));
     }
     Ok((statement, channel.columns(&head).await?))
+}
+
+/// Lets the server forget a statement. There is no answer; if it does not get through, the next statement will not either.
+async fn close(channel: &mut Channel, statement: u32) {
+    if channel.command(&[&[CLOSE], statement.to_le_bytes().as_slice()].concat()).await.is_err() {
+        channel.lose();
+    }
 }
 
 impl Reading {
@@ -109,7 +122,7 @@ impl Reading {
         connect: Connect,
         ending: Arc<AtomicUsize>,
     ) -> Result<Self> {
-        let mut busy = Busy::new(lease, &connect);
+        let mut busy = Busy::new(lease, &connect, &ending);
         let begun = execute(busy.channel()?, sql).await;
         let lease = busy.done()?;
         let (statement, columns) = begun?;
@@ -162,11 +175,7 @@ impl Reading {
                     }
                     channel.found();
                     let last = decoder.finish();
-                    // Without an answer; if it does not get through, the next statement will not either.
-                    let close = [&[CLOSE], statement.to_le_bytes().as_slice()].concat();
-                    if channel.command(&close).await.is_err() {
-                        channel.lose();
-                    }
+                    close(channel, *statement).await;
                     self.running = None;
                     return last;
                 }
@@ -191,7 +200,7 @@ async fn end(decoder: &mut RowDecoder, lease: &mut Lease, statement: u32) -> Res
             Step::More(_) | Step::Batch(_) => {}
         }
     }
-    channel.command(&[&[CLOSE], statement.to_le_bytes().as_slice()].concat()).await?;
+    close(channel, statement).await;
     // If the query ended before it was cancelled, the cancel hits this.
     let _ = channel.query("DO 0").await;
     Ok(())

@@ -80,6 +80,12 @@ impl RowDecoder {
     /// Takes what it can of the bytes that were read, the first packet of which has this number; gives what was
     /// used, and why it stopped.
     pub(crate) fn take(&mut self, bytes: &[u8], number: Option<u8>) -> Result<(Used, Step)> {
+        let joining = self.joining;
+        // After an error nothing was used: whoever skips what is left begins where this began.
+        self.take_rows(bytes, number).inspect_err(|_| self.joining = joining)
+    }
+
+    fn take_rows(&mut self, bytes: &[u8], number: Option<u8>) -> Result<(Used, Step)> {
         let (mut used, mut number) = (Used::default(), number);
         let step = loop {
             if !self.joining && self.rows.is_full() {

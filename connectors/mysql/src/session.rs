@@ -51,7 +51,7 @@ impl Pool {
     /// The session's first connection, once it is free, for questions.
     async fn ask(&self, sql: &str) -> Result<Vec<Answer>> {
         let first = self.connections.first().ok_or_else(gone)?;
-        let mut busy = Busy::new(Arc::clone(first).lock_owned().await, &self.connect);
+        let mut busy = Busy::new(Arc::clone(first).lock_owned().await, &self.connect, &self.ending);
         let answers = busy.channel()?.query(sql).await;
         busy.done()?;
         answers
@@ -59,6 +59,8 @@ impl Pool {
 
     /// A connection that is free, or will be soon.
     async fn lease(&self) -> Result<Lease> {
+        // Before the look at the connections: one that becomes free meanwhile is waited for as well.
+        let ending = self.ending.load(Ordering::Acquire) > 0;
         let mut broken = false;
         for connection in self.connections.iter() {
             if let Ok(lease) = Arc::clone(connection).try_lock_owned() {
@@ -68,7 +70,7 @@ impl Pool {
                 broken = true;
             }
         }
-        if self.ending.load(Ordering::Acquire) > 0 {
+        if ending {
             let waiting =
                 self.connections.iter().map(|connection| Box::pin(Arc::clone(connection).lock_owned()));
             let mut waiting: Vec<_> = waiting.collect();

@@ -3,7 +3,7 @@
 //! A snapshot cannot be joined later, as PostgreSQL's can: connections that are to share one must all begin while
 //! nothing is committed, or nothing that concerns the table. There are two ways to know that.
 
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 use transload_core::Result;
 
 use crate::channel::Answer;
@@ -37,10 +37,16 @@ pub(crate) async fn share(
             return Ok(Vec::new());
         }
     };
-    if matches!(wanted, SharedSnapshot::Auto | SharedSnapshot::Binlog)
-        && by_position(own, &mut others).await?
-    {
-        return Ok(others);
+    if matches!(wanted, SharedSnapshot::Auto | SharedSnapshot::Binlog) {
+        match by_position(own, &mut others).await {
+            Ok(true) => return Ok(others),
+            Ok(false) => {}
+            // One of the others may have broken.
+            Err(error) if !own.channel.is_lost() => {
+                tracing::info!(%error, "the positions of snapshots in the binary log cannot be compared");
+            }
+            Err(error) => return Err(error),
+        }
     }
     if matches!(wanted, SharedSnapshot::Auto | SharedSnapshot::Lock) {
         match by_lock(connect, own, &mut others, quoted).await {
@@ -68,7 +74,9 @@ async fn by_position(own: &mut Opened, others: &mut [Opened]) -> Result<bool> {
     for _ in 0..TRIES {
         let begin = format!("{BEGIN}; {POSITION}");
         let all = std::iter::once(&mut *own).chain(others.iter_mut());
-        let positions = try_join_all(all.map(|opened| opened.channel.query(&begin))).await?;
+        // All are waited for: an answer that nobody takes would cost its connection.
+        let positions = join_all(all.map(|opened| opened.channel.query(&begin))).await;
+        let positions: Vec<_> = positions.into_iter().collect::<Result<_>>()?;
         let mut rows = positions.iter().map(|answers| answers.last().map(|answer| &answer.rows));
         let first = rows.next().flatten();
         if first.is_some_and(|first| first.len() >= 2) && rows.all(|rows| rows == first) {
@@ -86,7 +94,8 @@ async fn by_lock(connect: &Connect, own: &mut Opened, others: &mut [Opened], quo
     let lock = format!("SET SESSION lock_wait_timeout = {wait}; LOCK TABLES {quoted} READ");
     locker.channel.query(&lock).await?;
     let all = std::iter::once(own).chain(others.iter_mut());
-    let begun = try_join_all(all.map(|opened| opened.channel.query(BEGIN))).await;
+    let begun = join_all(all.map(|opened| opened.channel.query(BEGIN))).await;
+    let begun = begun.into_iter().collect::<Result<Vec<_>>>();
     // Dropping the connection would do the same, but not at once.
     let unlocked = locker.channel.query("UNLOCK TABLES").await;
     locker.channel.quit().await;

@@ -1,7 +1,7 @@
 //! The connections of a session, and the reads that go over them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
@@ -22,8 +22,8 @@ const CANCELLING: Duration = Duration::from_secs(10);
 pub(crate) struct Own {
     connect: Connect,
     connection: Arc<Mutex<OwnConnection>>,
-    /// A dropped read is being cancelled: the connection will be free soon.
-    ending: Arc<AtomicBool>,
+    /// Dropped reads that are being cancelled: the connection will be free soon.
+    ending: Arc<AtomicUsize>,
 }
 
 pub(crate) struct OwnConnection {
@@ -50,7 +50,11 @@ impl Own {
         if let Ok(own) = Arc::clone(&self.connection).try_lock_owned() {
             return Some(own);
         }
-        if self.ending.load(Ordering::Acquire) { Some(self.lock().await) } else { None }
+        if self.ending.load(Ordering::Acquire) > 0 {
+            return Some(self.lock().await);
+        }
+        // It may have become free between the two looks.
+        Arc::clone(&self.connection).try_lock_owned().ok()
     }
 
     /// Ends the transaction. A read that somebody still holds keeps the connection until it is dropped.
@@ -154,7 +158,7 @@ impl Lease {
 struct Reading {
     running: Option<(CopyStream, Lease)>,
     connect: Connect,
-    ending: Arc<AtomicBool>,
+    ending: Arc<AtomicUsize>,
     /// The stream may be dropped by a thread that knows no runtime.
     runtime: Handle,
 }
@@ -179,7 +183,7 @@ impl Drop for Reading {
         let connect = self.connect.clone();
         let ending = matches!(lease, Lease::Own(_)).then(|| Arc::clone(&self.ending));
         if let Some(ending) = &ending {
-            ending.store(true, Ordering::Release);
+            ending.fetch_add(1, Ordering::AcqRel);
         }
         self.runtime.spawn(async move {
             if !copy.ends_soon() {
@@ -192,7 +196,7 @@ impl Drop for Reading {
             }
             drop(lease);
             if let Some(ending) = ending {
-                ending.store(false, Ordering::Release);
+                ending.fetch_sub(1, Ordering::AcqRel);
             }
         });
     }

@@ -56,6 +56,10 @@ impl PostgresSession {
     }
 }
 
+/// How many times the rows that are wanted a share of a table shall have. Its pages are drawn one by one, so a share that
+/// is just large enough is often too small.
+const SAMPLED: f64 = 3.0;
+
 /// A range of pages: `lo` inclusive, `hi` exclusive; the last range is open, so that pages that came after
 /// the estimate are read too.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -107,9 +111,9 @@ impl ReadSession for PostgresSession {
     async fn sample(&self, rows: usize) -> Result<RecordBatch> {
         for share in [self.sample_share(rows), None] {
             // What a share of the pages brings more than wanted is thinned out, not cut off at the end.
-            let limit = if share.is_some() { rows.saturating_mul(4) } else { rows };
+            let limit = if share.is_some() { rows.saturating_mul(8) } else { rows };
             let reading = self.read_sample(limit, share.as_deref()).await?;
-            let (sample, full) = collect_sample(reading, &self.described, rows / 2).await?;
+            let (sample, full) = collect_sample(reading, &self.described, rows.div_ceil(2)).await?;
             // A share of the pages may hold too few rows; then the first ones do.
             if share.is_none() || full {
                 return spread(&sample, rows);
@@ -168,18 +172,18 @@ impl ReadSession for PostgresSession {
 
 impl PostgresSession {
     /// How a table is sampled that has more rows than wanted: by pages, or, where there are few pages, by rows.
-    /// About half more than wanted, or what the bytes of a sample hold.
+    /// [`SAMPLED`] times as many as wanted, or what the bytes of a sample hold.
     fn sample_share(&self, rows: usize) -> Option<String> {
         let estimate = self.described.table.rows_estimate.filter(|estimate| *estimate > 0)?;
         let pages = self.described.pages;
         let page_rows = estimate as f64 / pages.max(1) as f64;
         let affordable = (SAMPLE_BYTES / PAGE_BYTES) as f64 * page_rows;
-        let percent = (rows as f64 * 1.5).min(affordable) / estimate as f64 * 100.0;
-        if pages == 0 || percent >= 75.0 {
+        let percent = (rows as f64 * SAMPLED).min(affordable) / estimate as f64 * 100.0;
+        if pages == 0 || rows as f64 >= estimate as f64 {
             return None;
         }
         let method = if pages > PAGES_WORTH_A_SPLIT { "SYSTEM" } else { "BERNOULLI" };
-        Some(format!(" TABLESAMPLE {method} ({:.4})", percent.max(0.001)))
+        Some(format!(" TABLESAMPLE {method} ({:.4})", percent.clamp(0.001, 100.0)))
     }
 
     /// Up to `rows` rows: of a share of the pages, spread over the table, or the first ones.

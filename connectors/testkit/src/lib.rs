@@ -12,6 +12,7 @@ pub mod gcs;
 pub mod generate;
 pub mod http;
 pub mod mariadb;
+pub mod port;
 pub mod proxy;
 mod runner;
 pub mod secret_manager;

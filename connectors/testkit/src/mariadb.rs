@@ -61,7 +61,7 @@ impl Mariadb {
             return Err(Failure::new("the client did not read all statements"));
         }
         let text = String::from_utf8_lossy(&output.stdout);
-        Ok(text.lines().map(|line| line.split('\t').map(unescaped).collect()).collect())
+        Ok(text.split_terminator('\n').map(|line| line.split('\t').map(unescaped).collect()).collect())
     }
 
     /// The only cell of the only row.

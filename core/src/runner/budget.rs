@@ -1,6 +1,6 @@
 //! The memory that the runs of a process share. RFC 18 says why it is given out the way it is.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -31,7 +31,11 @@ pub struct MemoryBudget {
     free: Arc<Semaphore>,
 }
 
-static PROCESS: OnceLock<MemoryBudget> = OnceLock::new();
+/// The budget of a process, and its number.
+static PROCESS: OnceLock<(u32, MemoryBudget)> = OnceLock::new();
+
+/// That of a forked child, where nobody gives back what the parent's runs had at that moment.
+static FORKED: Mutex<Option<(u32, &'static MemoryBudget)>> = Mutex::new(None);
 
 impl MemoryBudget {
     /// Bytes of the process's budget unless [`Self::set_process`] says otherwise: 256 MiB.
@@ -41,14 +45,31 @@ impl MemoryBudget {
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         let units = u32::try_from(bytes / UNIT).unwrap_or(u32::MAX).max(LEAST);
+        Self::of_units(units)
+    }
+
+    fn of_units(units: u32) -> Self {
         let permits = usize::try_from(units).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         Self { units, free: Arc::new(Semaphore::new(permits)) }
     }
 
-    /// The budget of this process, which every [`Runner`](super::Runner) without one of its own shares.
+    /// The budget of this process, which every [`Runner`](super::Runner) without one of its own shares. A forked child
+    /// has one of its own, of the same size.
     #[must_use]
     pub fn process() -> &'static Self {
-        PROCESS.get_or_init(|| Self::new(Self::DEFAULT_BYTES))
+        let here = std::process::id();
+        let (process, budget) = PROCESS.get_or_init(|| (here, Self::new(Self::DEFAULT_BYTES)));
+        if *process == here {
+            return budget;
+        }
+        let mut forked = FORKED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, budget)) = forked.filter(|(process, _)| *process == here) {
+            return budget;
+        }
+        // Once for each child of a child.
+        let fresh: &'static Self = Box::leak(Box::new(Self::of_units(budget.units)));
+        *forked = Some((here, fresh));
+        fresh
     }
 
     /// Sets the bytes of [`Self::process`]. Once, and before the first run.
@@ -56,7 +77,7 @@ impl MemoryBudget {
     /// # Errors
     /// `config` if the budget has been set or used already.
     pub fn set_process(bytes: usize) -> Result<()> {
-        PROCESS.set(Self::new(bytes)).map_err(|_| {
+        PROCESS.set((std::process::id(), Self::new(bytes))).map_err(|_| {
             Error::config("the memory budget of this process is set or in use already")
                 .hint("set it once, before the first run; or give a Runner a budget of its own")
         })

@@ -219,6 +219,9 @@ mod tests {
         let (sums, names) = (Sums::default(), Names::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let run = || runtime.block_on(runner.run(&job));
+        // With two, tracing asks all of them whether they want a span, and not only that of the thread which met it
+        // first: that may be another test's.
+        let _second = tracing::Dispatch::new(names.clone());
         let report = metrics::with_local_recorder(&sums, || with_default(names.clone(), run));
         assert!(report.committed, "{report:?}");
 

@@ -10,6 +10,7 @@ mod run;
 mod stop;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use config::Config;
 use outcome::Exit;
@@ -33,8 +34,9 @@ fn run_all(config: Config) -> Exit {
     match tokio::runtime::Runtime::new() {
         Ok(runtime) => {
             let exit = runtime.block_on(run::run(config));
-            // A thread that waits for a server that is gone must not hold up the end of the process.
-            runtime.shutdown_background();
+            // A thread that waits for a server that is gone must not hold up the end of the process. Those that are just
+            // ending are waited for: the C library may crash where a process ends beside them (glibc bug 19951).
+            runtime.shutdown_timeout(Duration::from_millis(100));
             exit
         }
         Err(error) => {

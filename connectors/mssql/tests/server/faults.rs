@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt as _;
 use transload_core::connector::ReadPlan;
 use transload_core::{Connection, ErrorKind, Result};
+use transload_testkit::port::KeptPort;
 use transload_testkit::proxy::{Break, Proxy, after_bytes};
 
 use super::support::{Place, open, place, read_plan};
@@ -91,8 +92,8 @@ async fn a_server_that_says_nothing_and_one_that_is_not_there() {
     proxy.script(|| after_bytes(0, Break::Stall));
     let error = open(&shop.option("connect_timeout", 1)).await.unwrap().check().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let nobody = place.connection().option("host", "127.0.0.1").option("port", free);
+    let port = KeptPort::any().unwrap();
+    let nobody = place.connection().option("host", "127.0.0.1").option("port", port.number());
     let error = open(&nobody).await.unwrap().check().await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unreachable, true), "{error}");
 }

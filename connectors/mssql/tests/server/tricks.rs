@@ -4,6 +4,7 @@
 use transload_core::connector::ReadPlan;
 use transload_core::{Connection, Error, ErrorKind, Secret};
 use transload_tds_server::{Encryption, Flavour, LoginError, Settings};
+use transload_testkit::port::KeptPort;
 
 use super::admin::own;
 use super::support::{open, place_at, read_plan};
@@ -134,8 +135,9 @@ async fn redirects_are_followed_and_not_for_ever() {
     assert_eq!(goal.own.as_ref().unwrap().logins().len(), 1);
     // Two gateways that send to each other.
     let first = own(settings(|settings| settings.route = Some(("127.0.0.1".to_owned(), port)))).await;
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let dead = own(settings(|settings| settings.route = Some(("127.0.0.1".to_owned(), free)))).await;
+    let nobody = KeptPort::any().unwrap();
+    let route = ("127.0.0.1".to_owned(), nobody.number());
+    let dead = own(settings(|settings| settings.route = Some(route))).await;
     check(&first.connection).await.unwrap();
     let error = check(&dead.connection).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");

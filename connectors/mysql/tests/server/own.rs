@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use transload_core::{Connection, Secret};
 use transload_testkit::mariadb::Mariadb;
+use transload_testkit::port::KeptPort;
 use transload_testkit::wait::PATIENCE;
 
 /// A running MariaDB with a user `etl`, who may do all.
 pub(crate) struct Own {
     folder: TempDir,
-    port: u16,
+    port: KeptPort,
     arguments: Vec<String>,
     child: Option<Child>,
 }
@@ -37,13 +38,8 @@ impl Own {
             .expect("mariadb-install-db is installed by services/install.sh");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let mut own = Self { folder, port: 0, arguments, child: None };
-        // Somebody else may have taken the port.
-        let ports = (0..5).find(|_| {
-            own.port = free_port();
-            own.launched()
-        });
-        assert!(ports.is_some(), "no port stays free until a server has it");
+        let mut own = Self { folder, port: KeptPort::any().unwrap(), arguments, child: None };
+        own.launch();
         own.root()
             .run("CREATE USER etl@'%' IDENTIFIED BY 'secret'; GRANT ALL ON *.* TO etl@'%' WITH GRANT OPTION")
             .unwrap();
@@ -60,15 +56,14 @@ impl Own {
         self.folder.path().join("s.sock").display().to_string()
     }
 
-    /// False if somebody else has the port.
-    fn launched(&mut self) -> bool {
+    fn launch(&mut self) {
         let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
         let path = |name: &str| self.folder.path().join(name).display().to_string();
         let child = Command::new(server())
             .args(["--no-defaults", "--bind-address=127.0.0.1", "--skip-name-resolve", &user()])
             .args([format!("--datadir={}", path("data")), format!("--socket={}", self.socket())])
             .arg(tmpdir(self.folder.path()))
-            .args([format!("--port={}", self.port), "--innodb-buffer-pool-size=64M".to_owned()])
+            .args([format!("--port={}", self.port.number()), "--innodb-buffer-pool-size=64M".to_owned()])
             .args([
                 "--innodb-flush-log-at-trx-commit=2",
                 "--innodb-doublewrite=0",
@@ -86,14 +81,11 @@ impl Own {
         let until = Instant::now() + PATIENCE;
         while let Err(refused) = self.root().run("DO 0") {
             let said = std::fs::read_to_string(path("log")).unwrap();
-            if let Some(ended) = self.child.as_mut().and_then(|child| child.try_wait().unwrap()) {
-                assert!(said.contains("Address already in use"), "it ends with {ended}: {said}");
-                return false;
-            }
+            let ended = self.child.as_mut().and_then(|child| child.try_wait().unwrap());
+            assert!(ended.is_none(), "it ends with {ended:?}: {said}");
             assert!(Instant::now() < until, "it does not start: {refused:?}\n{said}");
             std::thread::sleep(Duration::from_millis(50));
         }
-        true
     }
 
     /// Ends the server as if its machine had failed.
@@ -106,13 +98,13 @@ impl Own {
 
     pub(crate) fn restart(&mut self) {
         self.kill();
-        assert!(self.launched(), "somebody else has the port");
+        self.launch();
     }
 
     pub(crate) fn connection(&self) -> Connection {
         Connection::new("own", "mysql")
             .option("host", "127.0.0.1")
-            .option("port", self.port)
+            .option("port", self.port.number())
             .option("username", "etl")
             .password(Secret::new("secret"))
     }
@@ -122,10 +114,6 @@ impl Drop for Own {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// A server that starts removes temporary tables from its `tmpdir`, those of other servers too.

@@ -11,7 +11,7 @@ use transload_core::connector::{CursorFilter, ReadPlan, ReadSession};
 use transload_core::schema::CursorValue;
 use transload_testkit::wait::eventually;
 
-use super::support::{Place, batches, place, read_plan};
+use super::support::{Place, batches, open, place, read_plan};
 
 /// A table of 200,000 rows and about 60 MB, whose key is an expression of `seq`.
 fn large(place: &Place, key_type: &str, key: &str) {
@@ -70,7 +70,8 @@ async fn splits_follow_where_the_rows_are() {
     large(&place, "BIGINT", "IF(seq > 199990, seq * 1000000000, seq)");
     let session = place.begin("t").await;
     let shares = all_once(session.as_ref(), 200_000, &parallel(4)).await;
-    assert!(shares.iter().all(|share| *share > 45_000), "{shares:?}");
+    // How many rows lie in a range the server guesses from a few pages.
+    assert!(shares.iter().all(|share| *share > 35_000), "{shares:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,9 +160,16 @@ async fn samples_come_from_all_over_the_table() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_stream_frees_its_connection_and_keeps_the_snapshot() {
+    for compression in [false, true] {
+        drop_streams(compression).await;
+    }
+}
+
+async fn drop_streams(compression: bool) {
     let place = place();
     large(&place, "BIGINT", "seq");
-    let session = place.begin("t").await;
+    let shop = place.connection().option("compression", compression);
+    let session = open(&shop).await.unwrap().begin(&place.table("t")).await.unwrap();
     place.run("DELETE FROM t WHERE n > 1000");
     let plan = ReadPlan { batch_bytes: 1 << 20, ..ReadPlan::default() };
     let splits = session.splits(&plan).await.unwrap();
@@ -169,6 +177,12 @@ async fn a_dropped_stream_frees_its_connection_and_keeps_the_snapshot() {
     for _ in 0..5 {
         let mut stream = session.read(&splits[0]).await.unwrap();
         assert!(stream.next().await.unwrap().unwrap().num_rows() > 0);
+        // Also in the middle of a message.
+        while let Ok(batch) = tokio::time::timeout(Duration::from_micros(200), stream.next()).await {
+            if batch.is_none() {
+                break;
+            }
+        }
     }
     assert_eq!(all_once(session.as_ref(), 200_000, &parallel(1)).await, [200_000]);
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());

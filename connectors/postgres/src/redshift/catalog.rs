@@ -64,8 +64,9 @@ pub(super) fn tables_sql(schema: Option<&str>) -> Result<String> {
     ))
 }
 
+/// Asked by ids: those of a schema that somebody drops at that moment have no answer, its name would be an error.
 const READABLE: &str = "SELECT n.nspname AS schema, c.relname AS name,
-            has_schema_privilege(n.nspname, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AS readable
+            has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AS readable
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'v')";
 
 /// Rows and megabytes. By itself only superusers may see them, and empty tables have no line.

@@ -9,13 +9,15 @@ use tokio_postgres::NoTls;
 use transload_core::connector::{ReadPlan, ReadSession};
 use transload_core::schema::TableRef;
 use transload_core::{Connection, ErrorKind, Secret};
+use transload_testkit::port::KeptPort;
 
-use crate::own::{Ground, Running, Server, free_port, listening};
+use crate::own::{Ground, Running, Server, listening};
 use crate::support::{open, read_plan};
 
 /// A pooler with what a new one is set to, but for these settings.
 async fn pooler(ground: &Ground, server: &Server, settings: &str) -> (Running, Connection) {
-    let port = free_port();
+    let kept = KeptPort::any().unwrap();
+    let port = kept.number();
     let users = ground.write("users.txt", "\"postgres\" \"hunter2\"\n\"odd\" \"hunter2\"\n");
     let settings = format!(
         "[databases]\npostgres = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
@@ -29,7 +31,8 @@ async fn pooler(ground: &Ground, server: &Server, settings: &str) -> (Running, C
     // Debian has it where only root looks.
     command.env("PATH", format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default()));
     let child = command.arg(settings).stdout(Stdio::null()).stderr(log).spawn();
-    let running = Running(child.expect("pgbouncer is installed: run connectors/testkit/services/install.sh"));
+    let child = child.expect("pgbouncer is installed: run connectors/testkit/services/install.sh");
+    let running = Running(child, kept);
     listening(port).await;
     (running, server.connection().option("port", port).password(Secret::new("hunter2")))
 }

@@ -1,5 +1,5 @@
 //! Servers of one test, for what the shared one cannot be asked, or that the test breaks, restarts and configures:
-//! started in a temporary folder on a free port of 127.0.0.1 as an unprivileged user, and ended with the test.
+//! started in a temporary folder on a port of their own as an unprivileged user, and ended with the test.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls};
 use transload_core::Connection;
+use transload_testkit::port::KeptPort;
 use transload_testkit::wait::{PATIENCE, eventually};
 
 /// No server outlives this many seconds, even if the test is killed.
@@ -117,17 +118,13 @@ fn bin() -> PathBuf {
     newest.join("bin")
 }
 
-/// A port that nobody had a moment ago. Somebody may take it before it is used.
-pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 /// A running PostgreSQL. Its sockets are in the ground's folder.
 pub(crate) struct Server {
     ground: Ground,
     /// The folder of its data, in the ground.
     data: &'static str,
     pub(crate) port: u16,
+    _kept: KeptPort,
     process: Option<Child>,
 }
 
@@ -141,7 +138,7 @@ impl Server {
     pub(crate) async fn start_on(ground: &Ground, settings: &str, hba: &str) -> Self {
         let (ground, settings, hba) = (ground.clone(), settings.to_owned(), hba.to_owned());
         blocking(move || {
-            let server = Self { ground, data: "data", port: 0, process: None };
+            let server = Self::on(ground, "data");
             let make = ["-U", "postgres", "-A", "trust", "--encoding=UTF8", "--no-locale", "--no-sync", "-D"];
             server.ground.run(&bin().join("initdb"), &[make.as_slice(), &[&server.folder()]].concat());
             if !hba.is_empty() {
@@ -157,11 +154,16 @@ impl Server {
         .await
     }
 
+    fn on(ground: Ground, data: &'static str) -> Self {
+        let kept = KeptPort::any().unwrap();
+        Self { ground, data, port: kept.number(), _kept: kept, process: None }
+    }
+
     /// A standby that streams from this server.
     pub(crate) async fn standby(&self, settings: &str) -> Self {
         let (ground, from, settings) = (self.ground.clone(), self.port.to_string(), settings.to_owned());
         blocking(move || {
-            let server = Self { ground, data: "standby", port: 0, process: None };
+            let server = Self::on(ground, "standby");
             let copy =
                 ["-h", "127.0.0.1", "-U", "postgres", "-R", "-X", "stream", "-c", "fast", "-N", "-p", &from];
             let folder = server.folder();
@@ -185,20 +187,6 @@ impl Server {
 
     /// Starts the server and waits until it takes connections.
     fn run(mut self) -> Self {
-        let again = self.port != 0;
-        for _ in 0..5 {
-            if !again {
-                self.port = free_port();
-            }
-            if self.launched() {
-                return self;
-            }
-        }
-        panic!("no port stays free until a server has it");
-    }
-
-    /// False if somebody else has the port.
-    fn launched(&mut self) -> bool {
         let path = self.ground.path(&format!("{}.log", self.data));
         let log = std::fs::File::create(&path).unwrap();
         let mut command = self.ground.command(Path::new("timeout"));
@@ -212,17 +200,11 @@ impl Server {
             let mut ready = Command::new(bin().join("pg_isready"));
             ready.arg("-q").arg("-h").arg(self.ground.folder.path()).args(["-p", &self.port.to_string()]);
             if ready.status().unwrap().success() {
-                return true;
+                return self;
             }
             let said = || std::fs::read_to_string(&path).unwrap_or_default();
-            if let Some(ended) = process.try_wait().unwrap() {
-                assert!(
-                    said().contains("Address already in use"),
-                    "the server ends with {ended}: {}",
-                    said()
-                );
-                return false;
-            }
+            let ended = process.try_wait().unwrap();
+            assert!(ended.is_none(), "the server ends with {ended:?}: {}", said());
             assert!(Instant::now() < until, "the server does not start: {}", said());
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -279,8 +261,8 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work).await.expect("the server's programs work")
 }
 
-/// A program that is ended with the test.
-pub(crate) struct Running(pub(crate) Child);
+/// A program that is ended with the test, and the port it listens on.
+pub(crate) struct Running(pub(crate) Child, pub(crate) KeptPort);
 
 impl Drop for Running {
     fn drop(&mut self) {

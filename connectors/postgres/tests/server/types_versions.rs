@@ -12,9 +12,10 @@ use rand::Rng as _;
 use rand::rngs::StdRng;
 use transload_core::SchemaMapper;
 use transload_core::schema::TableRef;
+use transload_testkit::port::KeptPort;
 use transload_testkit::wait::eventually;
 
-use crate::own::{Ground, Running, free_port};
+use crate::own::{Ground, Running};
 use crate::support::load;
 use crate::types_cases::{CREATE_TYPES, Letters, built_in};
 use crate::types_oracle::{Case, Database, Oracle, in_database_of, render};
@@ -54,10 +55,12 @@ impl Server {
             &bin.join("initdb"),
             &["-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "--no-sync", "-D", data],
         );
-        let port = free_port();
+        let kept = KeptPort::any().unwrap();
+        let port = kept.number();
         let mut run = ground.command(&bin.join("postgres"));
         run.args(["-D", data, "-h", "127.0.0.1", "-k", "", "-F", "-p", &port.to_string()]);
-        let mut process = Running(run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        let process = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut process = Running(process, kept);
         let url = format!("postgresql://postgres@127.0.0.1:{port}/postgres");
         eventually(&format!("{version} starts"), || {
             let ended = process.0.try_wait().unwrap();

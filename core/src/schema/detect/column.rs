@@ -153,6 +153,7 @@ impl<'a> Column<'a> {
             } else {
                 keep_smallest(&mut tally.counter_examples, value.text);
                 if patience.ends() {
+                    tally.given_up = true;
                     break;
                 }
             }
@@ -322,6 +323,8 @@ pub(super) struct Tally<'a> {
     pub(super) matched_rows: usize,
     pub(super) examples: Vec<&'a str>,
     pub(super) counter_examples: Vec<&'a str>,
+    /// Whether it ended before it had seen every value.
+    pub(super) given_up: bool,
 }
 
 /// A candidate before it is scored.

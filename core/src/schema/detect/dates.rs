@@ -356,9 +356,10 @@ fn instants(column: &Column<'_>, findings: &mut Findings) {
         let tally = column.tally(|text| {
             let read = reader.date_time(text.as_bytes());
             finer |= read == Err(Misfit::SubMicrosecond);
-            read.is_ok()
+            // Only what is no time at all is a miss: which values are seen before it gives up is chance.
+            matches!(read, Ok(_) | Err(Misfit::SubMicrosecond))
         });
-        if finer {
+        if finer && !tally.given_up {
             findings.note("W_TS_NS", FINER);
             return;
         }
@@ -424,9 +425,9 @@ fn times(column: &Column<'_>, findings: &mut Findings) {
     let tally = column.tally(|text| {
         let read = reader.time(text.as_bytes());
         finer |= read == Err(Misfit::SubMicrosecond);
-        read.is_ok()
+        matches!(read, Ok(_) | Err(Misfit::SubMicrosecond))
     });
-    if finer {
+    if finer && !tally.given_up {
         findings.note("W_TS_NS", FINER);
         return;
     }

@@ -196,7 +196,9 @@ fn extremes(column: &Column<'_>, findings: &mut Findings) {
         return;
     }
     let value = |text: &str| parse::float(text.as_bytes()).ok();
-    for sentinel in column.values.iter().filter(|value| SENTINELS.contains(&value.text)) {
+    // In their order, for the values have none.
+    for sentinel in SENTINELS.iter().filter_map(|text| column.values.iter().find(|value| value.text == *text))
+    {
         let Some(number) = value(sentinel.text) else { continue };
         let others =
             || column.values.iter().filter(|v| v.text != sentinel.text).filter_map(|v| value(v.text));

@@ -81,15 +81,19 @@ pub(super) fn json(column: &Column<'_>, findings: &mut Findings) {
     if !column.values.iter().any(|value| document(value.text)) {
         return;
     }
-    let mut damaged = None;
+    let mut damaged: Option<(&str, Misfit)> = None;
     for value in &column.values {
         match parse::json(value.text.as_bytes()) {
             Ok(()) => {}
             Err(Misfit::Form("JSON")) => return,
-            Err(misfit) => damaged = Some(misfit),
+            // The values come in no order; the smallest is named.
+            Err(misfit) if damaged.as_ref().is_none_or(|(text, _)| value.text < *text) => {
+                damaged = Some((value.text, misfit));
+            }
+            Err(_) => {}
         }
     }
-    if let Some(misfit) = damaged {
+    if let Some((_, misfit)) = damaged {
         findings.note("W_JSON_NUM", format!("JSON that BigQuery would change or refuse: a value {misfit}"));
         return;
     }

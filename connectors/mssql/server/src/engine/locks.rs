@@ -120,6 +120,10 @@ impl Locks {
             held.writer = held.writer.filter(|&writer| writer != session);
             held.writer.is_some() || !held.readers.is_empty()
         });
+        // Who waits will look again, and waits no more for this one until then.
+        for holders in state.waits.values_mut() {
+            holders.retain(|holder| *holder != session);
+        }
         drop(state);
         self.changed.notify_all();
     }

@@ -101,9 +101,8 @@ impl Engine {
         })
     }
 
-    /// Runs one request and answers it.
+    /// Runs one request and answers it. Its signals were reset before it was sent here.
     pub(crate) fn run(&mut self, request: Request) {
-        self.signals.reset();
         let flow = match request {
             Request::Batch { text, transaction } => self.batch(&text, transaction),
             Request::Procedure { name, parameters, transaction } => {

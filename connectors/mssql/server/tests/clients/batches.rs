@@ -1,6 +1,6 @@
 //! Batches: results, errors, transactions, the catalog.
 
-use super::support::{cell, cells, connect, error, log_in, rows, run, start};
+use super::support::{cell, cells, connect, error, log_in, rows, run, runs, start};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn logins_are_checked() {
@@ -212,12 +212,13 @@ async fn faults_come_when_they_are_ordered() {
     assert!(victim.simple_query("SELECT 1").await.is_err());
     let mut victim = connect(&server).await;
     let session = cell(&mut victim, "SELECT @@SPID").await;
+    let numbers =
+        "WITH n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 100000000) SELECT MAX(i) FROM n";
     let killing = async {
+        runs(&server, numbers).await;
         tokio::time::sleep(std::time::Duration::from_secs(2)).await;
         run(&mut killer, &format!("KILL {session}")).await;
     };
-    let numbers =
-        "WITH n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 100000000) SELECT MAX(i) FROM n";
     assert_eq!(tokio::join!(error(&mut victim, numbers), killing).0, 596);
     assert_eq!(error(&mut killer, "KILL 9999").await, 6106);
 }

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use transload_tds_server::{Encryption, Server, Settings};
 
-use super::support::start;
+use super::support::{runs, start};
 
 const DONE_ATTENTION: [u8; 13] = [0xFD, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
@@ -97,7 +97,7 @@ async fn an_attention_ends_an_answer_and_is_acknowledged_behind_it() {
     let mut stream = connected(&server, 4096).await;
     for sql in ["WAITFOR DELAY '00:01:00'", "EXEC tds_test 'mixed 100000000'"] {
         batch(&mut stream, sql).await;
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        runs(&server, sql).await;
         let begin = Instant::now();
         send(&mut stream, 6, &[]).await;
         let (ended, _) = receive(&mut stream).await;

@@ -1,5 +1,7 @@
 //! What the tests share.
 
+use std::time::{Duration, Instant};
+
 use tiberius::{AuthMethod, Client, ColumnData, Config, EncryptionLevel, Row};
 use tokio::net::TcpStream;
 use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt as _};
@@ -85,5 +87,14 @@ fn shown(cell: &ColumnData<'static>) -> String {
         ColumnData::Numeric(value) => of(value, ToString::to_string),
         ColumnData::Xml(value) => of(value, |xml| xml.to_string()),
         other => format!("{other:?}"),
+    }
+}
+
+/// Waits until the server has begun to run a batch.
+pub(crate) async fn runs(server: &Server, sql: &str) {
+    let begun = Instant::now();
+    while !server.batches().iter().any(|batch| batch.contains(sql)) {
+        assert!(begun.elapsed() < Duration::from_secs(120), "it does not run: {sql}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
