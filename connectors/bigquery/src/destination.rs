@@ -116,7 +116,13 @@ impl BigQueryDestination {
             records_of(&target.table, created),
         );
         let rows = self.client.select(location, &query).await?;
-        Ok(rows.first().and_then(|row| row.first()).and_then(|cell| cell.as_deref()) != Some("0"))
+        // A load that was taken for committed would not be loaded.
+        let count = rows.first().and_then(|row| row.first()).and_then(|cell| cell.as_deref());
+        let count: Option<u64> = count.and_then(|count| count.parse().ok());
+        count.map(|count| count > 0).ok_or_else(|| {
+            Error::new(ErrorKind::Unreachable, "the loads of the table could not be counted")
+                .hint("run the job again")
+        })
     }
 
     /// The newest load of every job whose records meet a condition.

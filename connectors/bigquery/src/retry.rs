@@ -225,9 +225,12 @@ mod tests {
         let login = serde_json::json!({"type": "authorized_user", "client_id": "c", "client_secret": "s",
             "refresh_token": "r", "token_uri": "http://127.0.0.1:1"});
         let endpoint = Endpoint::new(Some("http://127.0.0.1:1"), "", "/").unwrap();
-        let auth =
-            Renewable::new(AuthMode::ServiceAccount.into(), Some(&Secret::new(login.to_string())), &endpoint)
-                .unwrap();
+        let auth = Renewable::new(
+            Some(AuthMode::ServiceAccount).into(),
+            Some(&Secret::new(login.to_string())),
+            &endpoint,
+        )
+        .unwrap();
         let retry = Retry::new(Duration::from_secs(60), auth);
         let (first, second) = (Instant::now(), Instant::now());
         assert!(retry.renew(first) && retry.renew(second));

@@ -120,7 +120,7 @@ async fn a_load_job_that_was_throttled_runs_again_under_another_id() -> Done {
     shop.load(through(&proxy)?, replace()).await?.into_result()?;
     let ids = ids.lock().unwrap().clone();
     assert_eq!(ids.len(), 2, "{ids:?}");
-    let stem = ids[0].strip_suffix("_a1").ok_or("the first attempt has another number")?;
+    let stem = ids[0].strip_suffix("_a1").ok_or_else(|| Failure::new(ids[0].clone()))?;
     assert_eq!(ids[1], format!("{stem}_a2"));
     shop.same().await?;
     shop.end().await

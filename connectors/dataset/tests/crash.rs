@@ -4,6 +4,7 @@ mod common;
 
 use std::fs;
 use std::path::Path;
+use std::task::{Context, Waker};
 
 use common::*;
 use transload_core::connector::{OnSchemaChange, WriteMode};
@@ -103,7 +104,7 @@ async fn what_is_sealed_is_committed_and_nothing_less() {
     for _ in 0..100 {
         let writer = begin(&to, WriteMode::Append, "b").await.unwrap();
         writer.write(batch(&[(3, None)])).await.unwrap();
-        if futures::poll!(std::pin::pin!(writer.seal())).is_pending() {
+        if writer.seal().as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
             dropped = Some(writer);
             break;
         }

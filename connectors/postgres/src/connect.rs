@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 #[cfg(unix)]
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
@@ -21,10 +22,10 @@ use transload_sql::tls::client_config;
 
 use crate::config::{ChannelBinding, PostgresConfig, TargetSessionAttrs, TlsMode};
 use crate::dialect::Dialect;
-use crate::error::{connect_error, connect_timeout, error, silence, socket_error};
+use crate::error::{connect_error, connect_timeout, error, io_error, silence, socket_error};
 use crate::hosts::{Address, Role, addresses};
 use crate::passfile;
-use crate::tap::{Socket, Tap, TapTls};
+use crate::tap::{Socket, Taken, Tap, TapTls};
 
 /// Opens connections with the same options.
 #[derive(Clone)]
@@ -48,7 +49,9 @@ struct Target {
 /// An open connection: what asks the driver, and the stream under it.
 pub(crate) struct Opened {
     client: Client,
-    pub(crate) tap: Tap,
+    tap: Tap,
+    /// Questions whose answers nobody has seen: given up, or too late.
+    owed: AtomicUsize,
     /// How long the server may be silent when something is awaited.
     pub(crate) read_timeout: Option<Duration>,
     peer: Peer,
@@ -161,7 +164,13 @@ impl Connect {
         if role != Role::Any {
             check_role(&client, peer, role).await?;
         }
-        Ok(Opened { client, tap, read_timeout: self.read_timeout, peer: peer.clone() })
+        Ok(Opened {
+            client,
+            tap,
+            owed: AtomicUsize::new(0),
+            read_timeout: self.read_timeout,
+            peer: peer.clone(),
+        })
     }
 
     fn tls_to(&self, peer: &Peer) -> TapTls {
@@ -229,13 +238,32 @@ impl Opened {
         (self.client.cancel_token(), self.peer.clone())
     }
 
+    pub(crate) fn is_tls(&self) -> bool {
+        self.tap.is_tls()
+    }
+
+    /// The stream itself. A connection that still owes an answer has none to give: it would be taken for the next one's.
+    pub(crate) fn take(&self) -> Result<Taken> {
+        if self.owed.load(Ordering::Acquire) > 0 {
+            return Err(Error::new(
+                ErrorKind::Unreachable,
+                "the connection still owes an answer that was given up",
+            )
+            .hint("run again"));
+        }
+        Tap::take(&self.tap).map_err(io_error)
+    }
+
     /// Runs statements in one round trip and gives the rows of each.
     pub(crate) async fn batch(&self, sql: &str) -> Result<Vec<Vec<SimpleQueryRow>>> {
+        self.owed.fetch_add(1, Ordering::AcqRel);
         let answer = batch(&self.client, sql);
-        match self.read_timeout {
+        let answer = match self.read_timeout {
             None => answer.await,
             Some(most) => tokio::time::timeout(most, answer).await.map_err(|_| silence(most))?,
-        }
+        };
+        self.owed.fetch_sub(1, Ordering::AcqRel);
+        answer
     }
 
     /// The other end.

@@ -13,7 +13,6 @@ use crate::connect::Opened;
 use crate::copy::{CopyDecoder, Step, broken};
 use crate::error::{io_error, server_error, silence};
 use crate::reader::Reader;
-use crate::tap::Tap;
 
 /// A running COPY, or the rows of a query. It has the connection for itself; [`CopyStream::end`] gives it back to the
 /// driver.
@@ -35,7 +34,7 @@ pub(crate) struct CopyStream {
 impl CopyStream {
     /// Sends one or more statements, the last of which gives the rows, and waits for nothing.
     pub(crate) async fn begin(opened: &Opened, sql: &str, decoder: CopyDecoder) -> Result<Self> {
-        let mut reader = Reader::new(Tap::take(&opened.tap).map_err(io_error)?);
+        let mut reader = Reader::new(opened.take()?);
         send(&mut reader, sql).await?;
         Ok(Self {
             reader,

@@ -64,7 +64,7 @@ impl Source for PostgresSource {
         let row = results.last().and_then(|rows| rows.first());
         let row = row.ok_or_else(|| Error::internal("the server gave no version"))?;
         let version = format!("PostgreSQL {}", text(row, "server_version")?);
-        Ok(ServerInfo { version, tls: Some(opened.tap.is_tls()) })
+        Ok(ServerInfo { version, tls: Some(opened.is_tls()) })
     }
 
     async fn schemas(&self) -> Result<Vec<SchemaInfo>> {

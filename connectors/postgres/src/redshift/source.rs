@@ -68,7 +68,7 @@ impl Source for RedshiftSource {
             Some((_, number)) => format!("Amazon Redshift {number}"),
             None => version.to_owned(),
         };
-        Ok(ServerInfo { version, tls: Some(opened.tap.is_tls()) })
+        Ok(ServerInfo { version, tls: Some(opened.is_tls()) })
     }
 
     async fn schemas(&self) -> Result<Vec<SchemaInfo>> {

@@ -32,7 +32,7 @@ async fn pooler(ground: &Ground, server: &Server, settings: &str) -> (Running, C
     command.env("PATH", format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default()));
     let child = command.arg(settings).stdout(Stdio::null()).stderr(log).spawn();
     let child = child.expect("pgbouncer is installed: run connectors/testkit/services/install.sh");
-    let running = Running(child, kept);
+    let running = Running { process: child, _port: kept };
     listening(port).await;
     (running, server.connection().option("port", port).password(Secret::new("hunter2")))
 }

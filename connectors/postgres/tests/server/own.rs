@@ -261,13 +261,16 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work).await.expect("the server's programs work")
 }
 
-/// A program that is ended with the test, and the port it listens on.
-pub(crate) struct Running(pub(crate) Child, pub(crate) KeptPort);
+/// A program that is ended with the test.
+pub(crate) struct Running {
+    pub(crate) process: Child,
+    pub(crate) _port: KeptPort,
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 

@@ -267,6 +267,10 @@ async fn samples() {
             assert_eq!(sample.num_rows(), rows, "{table}");
             assert_eq!(sample.schema(), source.describe(&place.table(table)).await.unwrap().arrow_schema());
         }
+        // A share of the pages that has no row is no sample.
+        for _ in 0..20 {
+            assert_eq!(source.sample(&place.table("large"), 1).await.unwrap().num_rows(), 1);
+        }
         // It comes from all over a large table.
         let sample = source.sample(&place.table("large"), 200).await.unwrap();
         assert!(ids(&sample).into_iter().max() > Some(1000), "{:?}", ids(&sample));

@@ -60,10 +60,10 @@ impl Server {
         let mut run = ground.command(&bin.join("postgres"));
         run.args(["-D", data, "-h", "127.0.0.1", "-k", "", "-F", "-p", &port.to_string()]);
         let process = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let mut process = Running(process, kept);
+        let mut process = Running { process, _port: kept };
         let url = format!("postgresql://postgres@127.0.0.1:{port}/postgres");
         eventually(&format!("{version} starts"), || {
-            let ended = process.0.try_wait().unwrap();
+            let ended = process.process.try_wait().unwrap();
             assert!(ended.is_none(), "{version} ends with {ended:?}");
             async { tokio_postgres::connect(&url, tokio_postgres::NoTls).await.is_ok() }
         })
