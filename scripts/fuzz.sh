@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fuzzes the decoders: scripts/fuzz.sh [SECONDS [INPUTS]] (default: 30 seconds for each target, however many inputs that
-# are), from the seed TRANSLOAD_FUZZ_SEED (default: another one each time). With a seed and a number of inputs, a faster
-# machine tries no others. The exit status is 0 if nothing was found. What was found is in the folder
+# are), from the seed TRANSLOAD_FUZZ_SEED (default: another one each time). With a seed and a number of inputs,
+# every machine that is through with them in time tries the same. The exit status is 0 if nothing was found. What was found is in the folder
 # `artifacts` beside the targets; run a target with such a file to see it again.
 #
 # libFuzzer comes with the crate libfuzzer-sys and needs a C++ compiler and nothing else: its instrumentation is a set

@@ -113,7 +113,8 @@ impl PyReader {
         requested_schema: Option<Bound<'py, PyCapsule>>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
         let pull = self.take(State::HandedOver)?;
-        let stream = Stream { pull, field: row_field(&self.schema), python: thread::current().id() };
+        let stream =
+            Stream { pull, failed: None, field: row_field(&self.schema), python: thread::current().id() };
         Ok(to_stream_pycapsule(py, Box::new(stream), requested_schema)?)
     }
 
@@ -180,6 +181,8 @@ impl Drop for Pull {
 /// What another library pulls from, through the C stream interface.
 struct Stream {
     pull: Option<Pull>,
+    /// Why it failed. Whoever pulls again hears it again: an end would say that these were all rows.
+    failed: Option<String>,
     field: FieldRef,
     /// The thread that asked for the stream.
     python: ThreadId,
@@ -190,6 +193,9 @@ impl Stream {
     /// the library's own, waited for by a thread that holds the GIL, so they never touch it; nor does Python
     /// code that we called, where nobody knows who holds it.
     fn next_batch(&mut self) -> Option<Result<RecordBatch, ArrowError>> {
+        if let Some(text) = &self.failed {
+            return Some(Err(ArrowError::ExternalError(text.as_str().into())));
+        }
         let pull = self.pull.as_mut()?;
         let next = if thread::current().id() == self.python && !is_under_us() {
             match Python::try_attach(|py| {
@@ -211,9 +217,13 @@ impl Stream {
         if !matches!(next, Some(Ok(_))) {
             self.pull = None;
         }
-        // The C interface carries errors as texts that end at a NUL.
         next.map(|next| {
-            next.map_err(|error| ArrowError::ExternalError(error.to_string().replace('\0', " ").into()))
+            next.map_err(|error| {
+                // The C interface carries errors as texts that end at a NUL.
+                let text = error.to_string().replace('\0', " ");
+                self.failed = Some(text.clone());
+                ArrowError::ExternalError(text.into())
+            })
         })
     }
 }

@@ -34,9 +34,12 @@ class DjangoTest(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = Path(folder.name)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = str(free.getsockname()[1])
+        # Bound until the end, which keeps all others from the port but not the server that asks for it by number.
+        kept = socket.socket()
+        self.addCleanup(kept.close)
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", 0))
+        self.port = str(kept.getsockname()[1])
         with sqlite3.connect(self.folder / "shop.db") as shop:
             shop.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, total TEXT)")
             shop.executemany("INSERT INTO orders VALUES (?, ?)", [(i, f"{i}.50") for i in range(100)])

@@ -188,8 +188,8 @@ class RecordBatchReader:
     Batches are read when they are asked for; what the next one needs is all that is in memory. Errors in a
     loop are exceptions of transload; an Arrow library raises its own, with the same text. Ctrl-C does
     likewise: in a loop it is a KeyboardInterrupt; a library that pulls raises its own error first, and the
-    KeyboardInterrupt follows with the next Python code. After either, the reader has no end: whoever goes on gets a
-    RuntimeError, since rows would be missing. Leaving a `with` block, or dropping the reader,
+    KeyboardInterrupt follows with the next Python code. After either, the reader has no end, since rows would be
+    missing: going on raises a RuntimeError, and a library gets the same error again. Leaving a `with` block, or dropping the reader,
     stops the read at the source.
     """
 

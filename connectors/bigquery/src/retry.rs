@@ -75,13 +75,6 @@ impl Retry {
         true
     }
 
-    /// Whether a request of Google's client failed because of a token, and there are new credentials.
-    fn renewed_for(&self, state: &RetryState, error: &google_cloud_gax::error::Error) -> bool {
-        // Only of the first attempt is it known when it began.
-        let begun = if state.attempt_count <= 1 { state.start } else { Instant::now() };
-        error::client_refused_token(error) && self.renew(begun)
-    }
-
     fn pause(&self, failures: u32) -> Duration {
         let jitter = full_jitter(failures, FIRST_PAUSE, LONGEST_PAUSE);
         let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -96,7 +89,7 @@ impl Retry {
 pub(crate) struct Tries {
     retry: Retry,
     start: Instant,
-    /// When the request that is on its way was begun, or a moment before.
+    /// Before this, no request was begun that is still on its way. Too early costs one more try, too late the load.
     begun: Instant,
     failures: u32,
 }
@@ -139,13 +132,14 @@ impl Tries {
     pub(crate) fn progress(&mut self) {
         self.failures = 0;
         self.start = Instant::now();
-        self.begun = self.start;
     }
 }
 
 impl RetryPolicy for Retry {
     fn on_error(&self, state: &RetryState, error: google_cloud_gax::error::Error) -> RetryResult {
-        if self.renewed_for(state, &error) {
+        // Only of the first attempt is it known when it began.
+        let begun = if state.attempt_count <= 1 { state.start } else { Instant::now() };
+        if error::client_refused_token(&error) && self.renew(begun) {
             return RetryResult::Continue(error);
         }
         if let Some(headers) = error.http_headers() {
@@ -161,17 +155,29 @@ impl RetryPolicy for Retry {
     }
 }
 
-/// A policy of Google's client, with refused tokens replaced.
+/// A policy of Google's client for one stream, with refused tokens replaced.
 #[derive(Debug)]
 pub(crate) struct Renewing<P> {
-    pub(crate) policy: P,
-    pub(crate) retry: Retry,
+    policy: P,
+    retry: Retry,
+    /// As in [`Tries`]: the client itself does not know when a stream was begun that breaks in the middle.
+    begun: Mutex<Instant>,
+}
+
+impl<P> Renewing<P> {
+    pub(crate) fn new(policy: P, retry: Retry) -> Self {
+        Self { policy, retry, begun: Mutex::new(Instant::now()) }
+    }
 }
 
 impl<P: RetryPolicy> RetryPolicy for Renewing<P> {
     fn on_error(&self, state: &RetryState, error: google_cloud_gax::error::Error) -> RetryResult {
-        if self.retry.renewed_for(state, &error) {
-            return RetryResult::Continue(error);
+        if error::client_refused_token(&error) {
+            let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.retry.renew(*begun) {
+                *begun = Instant::now();
+                return RetryResult::Continue(error);
+            }
         }
         self.policy.on_error(state, error)
     }

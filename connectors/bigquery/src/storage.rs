@@ -20,8 +20,8 @@ use crate::retry::{Renewing, Retry};
 
 const WHAT: &str = "cannot read the table through the Storage API";
 
-/// Times that a stream is taken up again without a row in between: the client's own default.
-const RECONNECTIONS: u32 = 10;
+/// Attempts at a stream without a row in between: the client's own default.
+const ATTEMPTS: u32 = 10;
 
 /// A client of the Storage Read API. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -110,8 +110,8 @@ impl Storage {
     /// one that arrived.
     pub(crate) fn stream(&self, name: &str) -> Messages {
         let reader = self.read.read_rows().set_read_stream(name).into_reader();
-        let policy = RetryableErrors.with_attempt_limit(RECONNECTIONS);
-        Messages { reader: reader.with_retry_policy(Renewing { policy, retry: self.retry.clone() }) }
+        let policy = RetryableErrors.with_attempt_limit(ATTEMPTS);
+        Messages { reader: reader.with_retry_policy(Renewing::new(policy, self.retry.clone())) }
     }
 
     /// The rows of a stream as batches of `schema`, of about `bytes` bytes, `limit` rows at most.

@@ -20,7 +20,7 @@ pub(crate) const SCHEMA_FILE: &str = "_schema.json";
 pub(crate) const LOAD_FILE: &str = "_load.json";
 
 /// Times that a table which is exchanged meanwhile is looked at.
-const LOOKS: usize = 8;
+const LOOKS: usize = 4;
 
 /// Where everything of one table is.
 #[derive(Debug, Clone)]
@@ -86,14 +86,16 @@ impl TableFolders {
     /// Those of `look`; a retryable `conflict` for a table that is exchanged each time.
     pub(crate) fn steady<T>(&self, look: impl Fn() -> Result<T>) -> Result<T> {
         for _ in 0..LOOKS {
-            // Open, so that nothing else gets its inode.
-            let before = File::open(&self.live).ok();
-            let seen = look();
-            let same = match (before.map(|folder| folder.metadata()), fs::metadata(&self.live)) {
-                (Some(Ok(before)), Ok(after)) => (before.dev(), before.ino()) == (after.dev(), after.ino()),
-                (before, after) => before.is_none() && after.is_err(),
+            // Open until they are compared, so that nothing else gets its inode.
+            let before = match File::open(&self.live) {
+                Ok(folder) => Some(folder),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+                Err(_) => return look(),
             };
-            if same {
+            let seen = look();
+            let id = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+            let was = before.as_ref().map(|folder| folder.metadata().map(id)).transpose();
+            if was.is_ok_and(|was| was == fs::metadata(&self.live).map(id).ok()) {
                 return seen;
             }
         }

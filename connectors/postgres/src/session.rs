@@ -56,8 +56,8 @@ impl PostgresSession {
     }
 }
 
-/// How many times the rows that are wanted a share of a table shall have. Its pages are drawn one by one, so a share that
-/// is just large enough is often too small.
+/// A share of a table is chosen to hold this many times the rows that are wanted: its pages are drawn by chance, and one
+/// that is just large enough is often too small.
 const SAMPLED: f64 = 3.0;
 
 /// A range of pages: `lo` inclusive, `hi` exclusive; the last range is open, so that pages that came after
@@ -183,7 +183,7 @@ impl PostgresSession {
             return None;
         }
         let method = if pages > PAGES_WORTH_A_SPLIT { "SYSTEM" } else { "BERNOULLI" };
-        Some(format!(" TABLESAMPLE {method} ({:.4})", percent.clamp(0.001, 100.0)))
+        Some(format!(" TABLESAMPLE {method} ({:.7})", percent.clamp(0.000_001, 100.0)))
     }
 
     /// Up to `rows` rows: of a share of the pages, spread over the table, or the first ones.

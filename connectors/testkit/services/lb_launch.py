@@ -14,7 +14,7 @@ requests go first. So these take turns: submissions (two jobs of one id would bo
 promise that they do not), changes of tables (two of one etag would both begin, and one fail in the middle), and appends
 to and commits of write streams (a commit that is asked for again while it runs would bring its rows twice).
 
-A table that is dropped while a load job fills it is waited for.
+`tables.delete` waits until no job writes the table.
 
 It takes every token. The wrapper refuses the token `refused` in all gRPC requests, and `refused for rows` in those that
 read rows.

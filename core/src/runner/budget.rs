@@ -31,7 +31,7 @@ pub struct MemoryBudget {
     free: Arc<Semaphore>,
 }
 
-/// The budget of a process, and its number.
+/// The budget of the process that asked first, and that process's id.
 static PROCESS: OnceLock<(u32, MemoryBudget)> = OnceLock::new();
 
 /// That of a forked child, where nobody gives back what the parent's runs had at that moment.
@@ -66,7 +66,7 @@ impl MemoryBudget {
         if let Some((_, budget)) = forked.filter(|(process, _)| *process == here) {
             return budget;
         }
-        // Once for each child of a child.
+        // Leaked: one for each forked process that runs something.
         let fresh: &'static Self = Box::leak(Box::new(Self::of_units(budget.units)));
         *forked = Some((here, fresh));
         fresh

@@ -35,7 +35,7 @@ fn run_all(config: Config) -> Exit {
         Ok(runtime) => {
             let exit = runtime.block_on(run::run(config));
             // A thread that waits for a server that is gone must not hold up the end of the process. Those that are just
-            // ending are waited for: the C library may crash where a process ends beside them (glibc bug 19951).
+            // ending are joined: the C library may crash where a thread is let go of at that moment (glibc bug 19951).
             runtime.shutdown_timeout(Duration::from_millis(100));
             exit
         }

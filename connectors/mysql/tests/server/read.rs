@@ -178,9 +178,12 @@ async fn drop_streams(compression: bool) {
         let mut stream = session.read(&splits[0]).await.unwrap();
         assert!(stream.next().await.unwrap().unwrap().num_rows() > 0);
         // Also in the middle of a message.
-        while let Ok(batch) = tokio::time::timeout(Duration::from_micros(200), stream.next()).await {
-            if batch.is_none() {
-                break;
+        let mut given_up = false;
+        while !given_up {
+            match tokio::time::timeout(Duration::from_micros(200), stream.next()).await {
+                Ok(Some(batch)) => drop(batch.unwrap()),
+                Ok(None) => stream = session.read(&splits[0]).await.unwrap(),
+                Err(_) => given_up = true,
             }
         }
     }

@@ -98,6 +98,10 @@ async fn an_attention_ends_an_answer_and_is_acknowledged_behind_it() {
     for sql in ["WAITFOR DELAY '00:01:00'", "EXEC tds_test 'mixed 100000000'"] {
         batch(&mut stream, sql).await;
         runs(&server, sql).await;
+        if sql.starts_with("EXEC") {
+            // In the middle of its rows.
+            assert!(stream.peek(&mut [0]).await.unwrap() > 0);
+        }
         let begin = Instant::now();
         send(&mut stream, 6, &[]).await;
         let (ended, _) = receive(&mut stream).await;
