@@ -12,7 +12,7 @@ use transload_sql::tls::{Versions, client_config_of};
 use crate::browser::port_of;
 use crate::channel::{Answer, Channel};
 use crate::config::{Encrypt, Isolation, MssqlConfig};
-use crate::error::{connect_error, connect_timeout, socket_error};
+use crate::error::{connect_error, connect_timeout, gone, socket_error};
 use crate::link::Link;
 use crate::login::{Login, Outcome};
 
@@ -30,6 +30,16 @@ pub(crate) struct Connect {
 /// An open connection.
 pub(crate) struct Opened {
     pub(crate) channel: Channel,
+}
+
+impl transload_sql::wire::Connection for Opened {
+    fn is_lost(&self) -> bool {
+        self.channel.is_lost()
+    }
+
+    fn gone() -> Error {
+        gone()
+    }
 }
 
 /// What a server says of itself and of the database.

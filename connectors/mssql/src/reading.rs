@@ -1,15 +1,13 @@
 //! Reads that run at the server.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use futures::stream;
 use tokio::runtime::Handle;
-use tokio::sync::OwnedMutexGuard;
 use transload_core::Result;
 use transload_core::batch::BatchStream;
+use transload_sql::wire::{Ending, Lease};
 
 use crate::channel::{Channel, keep};
 use crate::connect::Opened;
@@ -20,24 +18,18 @@ use crate::rows::{RowDecoder, Step};
 /// How long a cancelled statement may take to end.
 const CANCELLING: Duration = Duration::from_secs(10);
 
-/// A connection that is locked for one read.
-pub(crate) type Lease = OwnedMutexGuard<Opened>;
-
-/// Connections that are being freed, so that whoever needs one waits for them.
-pub(crate) type Ending = Arc<AtomicUsize>;
-
 /// A connection that waits for an answer. Dropping it before [`Self::done`] says that the answer has come, or that
 /// something broke, cancels at the server what was asked, and frees the connection when the server is done with it.
 pub(crate) struct Busy {
-    lease: Option<Lease>,
+    lease: Option<Lease<Opened>>,
     ending: Ending,
     /// It may be dropped by a thread that knows no runtime.
     runtime: Handle,
 }
 
 impl Busy {
-    pub(crate) fn new(lease: Lease, ending: &Ending) -> Self {
-        Self { lease: Some(lease), ending: Arc::clone(ending), runtime: Handle::current() }
+    pub(crate) fn new(lease: Lease<Opened>, ending: &Ending) -> Self {
+        Self { lease: Some(lease), ending: ending.clone(), runtime: Handle::current() }
     }
 
     pub(crate) fn channel(&mut self) -> Result<&mut Channel> {
@@ -53,8 +45,7 @@ impl Busy {
 impl Drop for Busy {
     fn drop(&mut self) {
         let Some(mut lease) = self.lease.take() else { return };
-        let ending = Arc::clone(&self.ending);
-        ending.fetch_add(1, Ordering::AcqRel);
+        let freeing = self.ending.begin();
         self.runtime.spawn(async move {
             // If the server does not end the statement, the connection stays lost.
             match tokio::time::timeout(CANCELLING, lease.channel.cancel()).await {
@@ -63,7 +54,7 @@ impl Drop for Busy {
                 Ok(Ok(())) => {}
             }
             drop(lease);
-            ending.fetch_sub(1, Ordering::AcqRel);
+            drop(freeing);
         });
     }
 }
@@ -78,7 +69,12 @@ pub(crate) struct Reading {
 
 impl Reading {
     /// Begins a query.
-    pub(crate) async fn begin(sql: &str, decoder: RowDecoder, lease: Lease, ending: &Ending) -> Result<Self> {
+    pub(crate) async fn begin(
+        sql: &str,
+        decoder: RowDecoder,
+        lease: Lease<Opened>,
+        ending: &Ending,
+    ) -> Result<Self> {
         let mut busy = Busy::new(lease, ending);
         let begun = busy.channel()?.begin(sql).await;
         let mut reading = Self { busy, decoder, running: true, error: None };

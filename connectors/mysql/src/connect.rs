@@ -12,7 +12,7 @@ use transload_core::{Error, Result, Secret};
 use transload_sql::hex_literal;
 use transload_sql::tls::client_config;
 
-use crate::channel::{Answer, Channel};
+use crate::channel::{Answer, Channel, gone};
 use crate::config::MysqlConfig;
 use crate::error::{connect_error, connect_timeout, socket_error};
 use crate::link::Link;
@@ -34,6 +34,16 @@ pub(crate) struct Opened {
     pub(crate) version: String,
     /// The server's number of the connection.
     pub(crate) thread: u32,
+}
+
+impl transload_sql::wire::Connection for Opened {
+    fn is_lost(&self) -> bool {
+        self.channel.is_lost()
+    }
+
+    fn gone() -> Error {
+        gone()
+    }
 }
 
 impl std::fmt::Debug for Connect {

@@ -1,15 +1,13 @@
 //! Reads that run at the server: a prepared statement, whose rows come in the binary protocol.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use futures::stream;
 use tokio::runtime::Handle;
-use tokio::sync::OwnedMutexGuard;
 use transload_core::Result;
 use transload_core::batch::BatchStream;
+use transload_sql::wire::{Ending, Lease};
 
 use crate::channel::{Channel, gone};
 use crate::connect::{Connect, Opened};
@@ -24,16 +22,12 @@ const CLOSE: u8 = 0x19;
 /// How long a cancelled query may take to end.
 const CANCELLING: Duration = Duration::from_secs(10);
 
-/// A connection that is locked for one read.
-pub(crate) type Lease = OwnedMutexGuard<Opened>;
-
 /// A query that runs at the server. Dropping it midway cancels the query there, and frees the connection only when
 /// server and connection are done with it, so that the cancel cannot hit what is asked next.
 pub(crate) struct Reading {
-    running: Option<(RowDecoder, Lease, u32)>,
+    running: Option<(RowDecoder, Lease<Opened>, u32)>,
     connect: Connect,
-    /// Counts the connections that are being freed.
-    ending: Arc<AtomicUsize>,
+    ending: Ending,
     /// The stream may be dropped by a thread that knows no runtime.
     runtime: Handle,
 }
@@ -41,16 +35,15 @@ pub(crate) struct Reading {
 /// A connection that waits for an answer. Dropping it before [`Self::done`] says that the answer has come, or that
 /// something broke, cancels at the server what was asked.
 pub(crate) struct Busy {
-    lease: Option<Lease>,
+    lease: Option<Lease<Opened>>,
     connect: Connect,
-    /// Counts the connections that are being freed.
-    ending: Arc<AtomicUsize>,
+    ending: Ending,
     runtime: Handle,
 }
 
 impl Busy {
-    pub(crate) fn new(lease: Lease, connect: &Connect, ending: &Arc<AtomicUsize>) -> Self {
-        let (connect, ending) = (connect.clone(), Arc::clone(ending));
+    pub(crate) fn new(lease: Lease<Opened>, connect: &Connect, ending: &Ending) -> Self {
+        let (connect, ending) = (connect.clone(), ending.clone());
         Self { lease: Some(lease), connect, ending, runtime: Handle::current() }
     }
 
@@ -58,7 +51,7 @@ impl Busy {
         self.lease.as_mut().map(|lease| &mut lease.channel).ok_or_else(gone)
     }
 
-    pub(crate) fn done(mut self) -> Result<Lease> {
+    pub(crate) fn done(mut self) -> Result<Lease<Opened>> {
         self.lease.take().ok_or_else(gone)
     }
 }
@@ -66,12 +59,11 @@ impl Busy {
 impl Drop for Busy {
     fn drop(&mut self) {
         let Some(lease) = self.lease.take() else { return };
-        let (connect, ending) = (self.connect.clone(), Arc::clone(&self.ending));
-        ending.fetch_add(1, Ordering::AcqRel);
+        let (connect, freeing) = (self.connect.clone(), self.ending.begin());
         self.runtime.spawn(async move {
             connect.cancel(lease.thread).await;
             drop(lease);
-            ending.fetch_sub(1, Ordering::AcqRel);
+            drop(freeing);
         });
     }
 }
@@ -118,17 +110,18 @@ impl Reading {
     pub(crate) async fn begin(
         sql: &str,
         mut decoder: RowDecoder,
-        lease: Lease,
-        connect: Connect,
-        ending: Arc<AtomicUsize>,
+        lease: Lease<Opened>,
+        connect: &Connect,
+        ending: &Ending,
     ) -> Result<Self> {
-        let mut busy = Busy::new(lease, &connect, &ending);
+        let mut busy = Busy::new(lease, connect, ending);
         let begun = execute(busy.channel()?, sql).await;
         let lease = busy.done()?;
         let (statement, columns) = begun?;
         let defined = decoder.define(&columns);
-        let reading =
-            Self { running: Some((decoder, lease, statement)), connect, ending, runtime: Handle::current() };
+        let running = Some((decoder, lease, statement));
+        let (connect, ending) = (connect.clone(), ending.clone());
+        let reading = Self { running, connect, ending, runtime: Handle::current() };
         // What is dropped here is cancelled at the server.
         defined.map(|()| reading)
     }
@@ -185,7 +178,7 @@ impl Reading {
 }
 
 /// Reads on to the end of the rows and throws them away.
-async fn end(decoder: &mut RowDecoder, lease: &mut Lease, statement: u32) -> Result<()> {
+async fn end(decoder: &mut RowDecoder, lease: &mut Lease<Opened>, statement: u32) -> Result<()> {
     let channel = &mut lease.channel;
     loop {
         let (used, step) = decoder.skip(channel.unread(), channel.number())?;
@@ -209,19 +202,18 @@ async fn end(decoder: &mut RowDecoder, lease: &mut Lease, statement: u32) -> Res
 impl Drop for Reading {
     fn drop(&mut self) {
         let Some((mut decoder, mut lease, statement)) = self.running.take() else { return };
-        let (connect, ending) = (self.connect.clone(), Arc::clone(&self.ending));
-        ending.fetch_add(1, Ordering::AcqRel);
+        let (connect, freeing) = (self.connect.clone(), self.ending.begin());
         self.runtime.spawn(async move {
-            let freeing = async {
+            let cancelling = async {
                 connect.cancel(lease.thread).await;
                 end(&mut decoder, &mut lease, statement).await
             };
             // If the server does not end the query, the connection stays lost.
-            if let Ok(Err(error)) = tokio::time::timeout(CANCELLING, freeing).await {
+            if let Ok(Err(error)) = tokio::time::timeout(CANCELLING, cancelling).await {
                 tracing::debug!(%error, "a cancelled query ended its connection");
             }
             drop(lease);
-            ending.fetch_sub(1, Ordering::AcqRel);
+            drop(freeing);
         });
     }
 }

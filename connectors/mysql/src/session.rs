@@ -1,13 +1,11 @@
 //! One read session: a snapshot, and reads inside it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow_array::RecordBatch;
 use arrow_select::concat::concat_batches;
 use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use tokio::sync::Mutex;
 use transload_core::batch::{BatchStream, SAMPLE_BYTES, collect_upto, spread};
 use transload_core::connector::{CursorSummary, ReadPlan, ReadSession, Split};
 use transload_core::proof::{ProofLevel, TableFigures};
@@ -15,30 +13,29 @@ use transload_core::schema::TableSchema;
 use transload_core::{Error, Result};
 use transload_sql::figures::{COLUMNS_PER_QUERY, parse};
 use transload_sql::ranges::{BYTES_WORTH_A_SPLIT, Ranges, even, statements};
+use transload_sql::wire::{Connection as _, Pool};
 
 use crate::catalog::Described;
-use crate::channel::{Answer, gone};
+use crate::channel::Answer;
 use crate::config::ZeroDates;
 use crate::connect::{Connect, Opened};
-use crate::reading::{Busy, Lease, Reading};
+use crate::reading::{Busy, Reading};
 use crate::rows::RowDecoder;
 use crate::splits::{Key, Walk};
 
 /// Places of a table from which a sample is taken.
 const SAMPLE_PLACES: u64 = 8;
 
-/// Connections with one snapshot. One read at a time goes over each.
+/// The session's connections, and how to open the one that a cancel goes over.
 #[derive(Clone)]
-struct Pool {
+struct Connections {
     connect: Connect,
-    connections: Arc<[Arc<Mutex<Opened>>]>,
-    /// Reads that were dropped and are being cancelled: their connections will be free soon.
-    ending: Arc<AtomicUsize>,
+    pool: Pool<Opened>,
 }
 
 pub(crate) struct MysqlSession {
     described: Arc<Described>,
-    pool: Pool,
+    connections: Connections,
 }
 
 impl std::fmt::Debug for MysqlSession {
@@ -47,67 +44,30 @@ impl std::fmt::Debug for MysqlSession {
     }
 }
 
-impl Pool {
+impl Connections {
     /// The session's first connection, once it is free, for questions.
     async fn ask(&self, sql: &str) -> Result<Vec<Answer>> {
-        let first = self.connections.first().ok_or_else(gone)?;
-        let mut busy = Busy::new(Arc::clone(first).lock_owned().await, &self.connect, &self.ending);
+        let mut busy = Busy::new(self.pool.first().await?, &self.connect, self.pool.ending());
         let answers = busy.channel()?.query(sql).await;
         busy.done()?;
         answers
     }
 
-    /// A connection that is free, or will be soon.
-    async fn lease(&self) -> Result<Lease> {
-        // Before the look at the connections: one that becomes free meanwhile is waited for as well.
-        let ending = self.ending.load(Ordering::Acquire) > 0;
-        let mut broken = false;
-        for connection in self.connections.iter() {
-            if let Ok(lease) = Arc::clone(connection).try_lock_owned() {
-                if !lease.channel.is_lost() {
-                    return Ok(lease);
-                }
-                broken = true;
-            }
-        }
-        if ending {
-            let waiting =
-                self.connections.iter().map(|connection| Box::pin(Arc::clone(connection).lock_owned()));
-            let mut waiting: Vec<_> = waiting.collect();
-            while !waiting.is_empty() {
-                let (lease, _, rest) = futures::future::select_all(waiting).await;
-                if !lease.channel.is_lost() {
-                    return Ok(lease);
-                }
-                waiting = rest;
-            }
-            return Err(gone());
-        }
-        if broken {
-            return Err(gone());
-        }
-        // Waiting would be for ever if the caller polls the first read only after this one.
-        Err(Error::config("more reads of a session at once than it was planned for")
-            .hint("read no more splits at once than were planned, or raise `session_connections`"))
-    }
-
     /// The batches of a query.
     async fn read(&self, sql: String, decoder: RowDecoder) -> Result<BatchStream> {
-        let lease = self.lease().await?;
-        let reading =
-            Reading::begin(&sql, decoder, lease, self.connect.clone(), Arc::clone(&self.ending)).await?;
-        reading.stream().await
+        let lease = self.pool.lease().await?;
+        Reading::begin(&sql, decoder, lease, &self.connect, self.pool.ending()).await?.stream().await
     }
 }
 
 impl MysqlSession {
     pub(crate) fn new(connect: Connect, opened: Vec<Opened>, described: Described) -> Self {
-        let connections = opened.into_iter().map(|opened| Arc::new(Mutex::new(opened))).collect();
-        Self { described: Arc::new(described), pool: Pool { connect, connections, ending: Arc::default() } }
+        let connections = Connections { connect, pool: Pool::new(opened) };
+        Self { described: Arc::new(described), connections }
     }
 
     fn lenient(&self) -> bool {
-        self.pool.connect.options().zero_dates == ZeroDates::Null
+        self.connections.connect.options().zero_dates == ZeroDates::Null
     }
 
     /// A stream of each statement after the other.
@@ -122,14 +82,14 @@ impl MysqlSession {
             return Err(Error::internal("a split without a statement"));
         };
         // Errors of the first are told here.
-        let first = self.pool.read(sql, decoder).await?;
+        let first = self.connections.read(sql, decoder).await?;
         if statements.len() == 0 {
             return Ok(first);
         }
-        let pool = self.pool.clone();
+        let connections = self.connections.clone();
         let rest = stream::iter(statements.map(Ok)).and_then(move |(sql, decoder)| {
-            let pool = pool.clone();
-            async move { pool.read(sql, decoder).await }
+            let connections = connections.clone();
+            async move { connections.read(sql, decoder).await }
         });
         Ok(Box::pin(first.chain(rest.try_flatten())))
     }
@@ -144,14 +104,14 @@ impl MysqlSession {
         }
         let mut walk = Walk::new(&self.described, key, span, count);
         while let Some(question) = walk.question()? {
-            walk.answer(estimated_rows(&self.pool.ask(&question).await?)?);
+            walk.answer(estimated_rows(&self.connections.ask(&question).await?)?);
         }
         Ok(key.ranges(walk.cuts(count)))
     }
 
     /// `None` for a key with values that cannot be cursors, such as zero dates.
     async fn cursor_summary_of(&self, key: &Key<'_>) -> Result<Option<CursorSummary>> {
-        let answers = self.pool.ask(&self.described.summary_sql(key.name())?).await?;
+        let answers = self.connections.ask(&self.described.summary_sql(key.name())?).await?;
         Ok(self.described.summary(key.name(), &answers).ok())
     }
 
@@ -194,7 +154,7 @@ impl ReadSession for MysqlSession {
     }
 
     async fn cursor_summary(&self, column: &str) -> Result<CursorSummary> {
-        let answers = self.pool.ask(&self.described.summary_sql(column)?).await?;
+        let answers = self.connections.ask(&self.described.summary_sql(column)?).await?;
         self.described.summary(column, &answers)
     }
 
@@ -215,7 +175,7 @@ impl ReadSession for MysqlSession {
         // Unknown columns and impossible filters are told here, before anything is read.
         self.described.select_sql(plan, Vec::new())?;
         let most = usize::try_from(self.described.bytes / BYTES_WORTH_A_SPLIT).unwrap_or(usize::MAX).max(1);
-        let count = plan.parallelism.max(1).min(most).min(self.pool.connections.len());
+        let count = plan.parallelism.max(1).min(most).min(self.connections.pool.size());
         let pieces = statements(self.described.table.rows_estimate).max(u64::try_from(count).unwrap_or(1));
         // A limit is for the table, not for each of its parts.
         let key = self
@@ -237,7 +197,7 @@ impl ReadSession for MysqlSession {
         let columns = self.described.measured(plan, level, self.lenient())?;
         let mut figures = TableFigures::default();
         for part in columns.chunks(COLUMNS_PER_QUERY) {
-            let answers = self.pool.ask(&self.described.figures_sql(plan, part)?).await?;
+            let answers = self.connections.ask(&self.described.figures_sql(plan, part)?).await?;
             let row = answers.last().and_then(|answer| answer.rows.first());
             let row = row.ok_or_else(|| Error::internal("an aggregate without a row"))?;
             let (rows, columns) = parse(row, part)?;
@@ -250,13 +210,9 @@ impl ReadSession for MysqlSession {
     async fn close(self: Box<Self>) -> Result<()> {
         // A read-only transaction has nothing to commit; ending it tells whether the connection still lives. A read
         // that somebody still holds keeps its connection until it is dropped.
-        for connection in self.pool.connections.iter() {
-            if let Ok(mut own) = connection.try_lock()
-                && !own.channel.is_lost()
-            {
-                own.channel.query("ROLLBACK").await?;
-                own.channel.quit().await;
-            }
+        for mut own in self.connections.pool.free().filter(|own| !own.is_lost()) {
+            own.channel.query("ROLLBACK").await?;
+            own.channel.quit().await;
         }
         Ok(())
     }

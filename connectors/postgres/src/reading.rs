@@ -1,7 +1,6 @@
 //! The connections of a session, and the reads that go over them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
@@ -10,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use transload_core::batch::BatchStream;
 use transload_core::{Error, Result};
+use transload_sql::wire::Ending;
 
 use crate::connect::{Connect, Opened, text};
 use crate::copy::CopyDecoder;
@@ -22,8 +22,7 @@ const CANCELLING: Duration = Duration::from_secs(10);
 pub(crate) struct Own {
     connect: Connect,
     connection: Arc<Mutex<OwnConnection>>,
-    /// Dropped reads that are being cancelled: the connection will be free soon.
-    ending: Arc<AtomicUsize>,
+    ending: Ending,
 }
 
 pub(crate) struct OwnConnection {
@@ -37,7 +36,7 @@ pub(crate) struct OwnConnection {
 impl Own {
     pub(crate) fn new(connect: Connect, opened: Opened) -> Self {
         let connection = OwnConnection { opened, saved: false, snapshot: None };
-        Self { connect, connection: Arc::new(Mutex::new(connection)), ending: Arc::default() }
+        Self { connect, connection: Arc::new(Mutex::new(connection)), ending: Ending::default() }
     }
 
     /// The connection, once it is free.
@@ -47,14 +46,13 @@ impl Own {
 
     /// The connection, if it is free or will be soon.
     pub(crate) async fn free(&self) -> Option<OwnedMutexGuard<OwnConnection>> {
-        if let Ok(own) = Arc::clone(&self.connection).try_lock_owned() {
-            return Some(own);
+        // Before the look at the connection: if it becomes free meanwhile it is waited for as well.
+        let ending = self.ending.any();
+        match Arc::clone(&self.connection).try_lock_owned() {
+            Ok(own) => Some(own),
+            Err(_) if ending => Some(self.lock().await),
+            Err(_) => None,
         }
-        if self.ending.load(Ordering::Acquire) > 0 {
-            return Some(self.lock().await);
-        }
-        // It may have become free between the two looks.
-        Arc::clone(&self.connection).try_lock_owned().ok()
     }
 
     /// Ends the transaction. A read that somebody still holds keeps the connection until it is dropped.
@@ -71,7 +69,7 @@ impl Own {
         let mut reading = Reading {
             running: Some((copy, lease)),
             connect: self.connect.clone(),
-            ending: Arc::clone(&self.ending),
+            ending: self.ending.clone(),
             runtime: Handle::current(),
         };
         let first = reading.next().await?;
@@ -158,7 +156,7 @@ impl Lease {
 struct Reading {
     running: Option<(CopyStream, Lease)>,
     connect: Connect,
-    ending: Arc<AtomicUsize>,
+    ending: Ending,
     /// The stream may be dropped by a thread that knows no runtime.
     runtime: Handle,
 }
@@ -181,10 +179,7 @@ impl Drop for Reading {
     fn drop(&mut self) {
         let Some((copy, lease)) = self.running.take() else { return };
         let connect = self.connect.clone();
-        let ending = matches!(lease, Lease::Own(_)).then(|| Arc::clone(&self.ending));
-        if let Some(ending) = &ending {
-            ending.fetch_add(1, Ordering::AcqRel);
-        }
+        let freeing = matches!(lease, Lease::Own(_)).then(|| self.ending.begin());
         self.runtime.spawn(async move {
             if !copy.ends_soon() {
                 let (token, peer) = lease.opened().cancelling();
@@ -195,9 +190,7 @@ impl Drop for Reading {
                 tracing::debug!(%error, "a cancelled query ended its connection");
             }
             drop(lease);
-            if let Some(ending) = ending {
-                ending.fetch_sub(1, Ordering::AcqRel);
-            }
+            drop(freeing);
         });
     }
 }

@@ -70,8 +70,7 @@ async fn splits_follow_where_the_rows_are() {
     large(&place, "BIGINT", "IF(seq > 199990, seq * 1000000000, seq)");
     let session = place.begin("t").await;
     let shares = all_once(session.as_ref(), 200_000, &parallel(4)).await;
-    // How many rows lie in a range the server guesses from a few pages.
-    assert!(shares.iter().all(|share| *share > 35_000), "{shares:?}");
+    assert!(shares.iter().all(|share| *share > 45_000), "{shares:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

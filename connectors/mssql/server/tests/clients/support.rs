@@ -1,11 +1,10 @@
 //! What the tests share.
 
-use std::time::{Duration, Instant};
-
 use tiberius::{AuthMethod, Client, ColumnData, Config, EncryptionLevel, Row};
 use tokio::net::TcpStream;
 use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt as _};
 use transload_tds_server::{Server, Settings};
+use transload_testkit::wait::eventually;
 
 pub(crate) type Tiberius = Client<Compat<TcpStream>>;
 
@@ -92,9 +91,6 @@ fn shown(cell: &ColumnData<'static>) -> String {
 
 /// Waits until the server has begun to run a batch.
 pub(crate) async fn runs(server: &Server, sql: &str) {
-    let begun = Instant::now();
-    while !server.batches().iter().any(|batch| batch.contains(sql)) {
-        assert!(begun.elapsed() < Duration::from_secs(120), "it does not run: {sql}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let begun = || async { server.batches().iter().any(|batch| batch.contains(sql)) };
+    eventually(&format!("the server runs {sql}"), begun).await;
 }
